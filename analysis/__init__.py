@@ -1,0 +1,1 @@
+"""From run folders to the figures and tables of both papers."""

@@ -1,0 +1,1 @@
+"""Raw bytes to prepared stores, one folder per data set."""

@@ -1,0 +1,1 @@
+"""SPICE: conformations of small molecules with energies and forces."""

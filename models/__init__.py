@@ -1,0 +1,1 @@
+"""The replicated systems and the one training loop."""

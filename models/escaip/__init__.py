@@ -1,0 +1,1 @@
+"""EScAIP, version 1, with its direct-force head."""

@@ -1,0 +1,1 @@
+"""The training loop every system shares: steps, checkpoints, metrics."""

@@ -1,0 +1,1 @@
+"""Twirled predictions, equivariance error and relaxed equivariance for anyone's model."""

@@ -1,0 +1,314 @@
+"""The packed store of labelled conformations: ragged molecules in one memory-mapped file.
+
+One HDF5 file of flat, contiguous, uncompressed arrays. With C conformations and A atoms in all:
+
+    positions (A, 3) f4 [Angstrom]      forces (A, 3) f4 [eV/Angstrom]      atomic_numbers (A,) u1
+    offsets (C + 1,) i8: conformation c owns the atoms offsets[c]:offsets[c + 1]
+    energy (C,) f8 [eV], less the isolated-atom energies      molecule (C,) i4, a row of names
+    split (C,) u1 (0 train, 1 test)      names (molecules,) utf-8
+
+The train split comes first, in the order written; the test split interleaves its molecules (the first
+conformation of each, then the second, ...), in an order drawn from their names: its head is a diverse sample.
+Training imports this module: numpy and h5py only.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from data.errors import DataError
+
+FORMAT = "spice-store-1"
+SPLITS = ("train", "test")
+UNITS = {"positions": "angstrom", "forces": "eV/angstrom", "energy": "eV"}
+_PER_ATOM = {"positions": ("<f4", (3,)), "forces": ("<f4", (3,)), "atomic_numbers": ("u1", ())}
+_PER_CONFORMATION = {"offsets": "<i8", "energy": "<f8", "molecule": "<i4", "split": "u1"}
+_UNDECIDED = 255
+_COPY_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class LabelledMolecule:
+    """m labelled conformations of one molecule of n atoms, as a source hands them to `write_store`.
+
+    molecule: its name, unique in the store. split: "train", "test", or None where the store decides by molecule.
+    """
+
+    molecule: str
+    atomic_numbers: np.ndarray  # (n,)
+    positions: np.ndarray  # (m, n, 3) [Angstrom]
+    forces: np.ndarray  # (m, n, 3) [eV/Angstrom]
+    energy: np.ndarray  # (m,) [eV], less the isolated-atom energies
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Conformations:
+    """B conformations, their n atoms one after the other."""
+
+    positions: np.ndarray  # (n, 3) f4 [Angstrom]
+    forces: np.ndarray  # (n, 3) f4 [eV/Angstrom]
+    atomic_numbers: np.ndarray  # (n,) u1
+    counts: np.ndarray  # (B,) i8, atoms of each
+    energy: np.ndarray  # (B,) f8 [eV]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+class ConformationStore:
+    """Random access to a store by conformation index. Pickles as its path, for data-loader workers.
+
+    Attributes read from the file: labels (the level of theory), source, config (what prepared it), and the
+    train split's energy_mean, energy_std [eV] and force_std [eV/Angstrom] (root mean square of the components).
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
+        if not self.path.exists():
+            raise DataError(f"store {self.path} does not exist: prepare it with python -m data.spice.prepare")
+        try:
+            with h5py.File(self.path, "r") as file:
+                if file.attrs.get("format") != FORMAT:
+                    raise DataError(
+                        f"store {self.path} is not of format {FORMAT}: delete it and prepare it again"
+                    )
+                self.labels = str(file.attrs["labels"])
+                self.source = str(file.attrs["source"])
+                self.config = json.loads(file.attrs["config"])
+                self.energy_mean = float(file.attrs["energy_mean"])
+                self.energy_std = float(file.attrs["energy_std"])
+                self.force_std = float(file.attrs["force_std"])
+                self.offsets = file["offsets"][:]
+                self.energy = file["energy"][:]
+                self.molecule = file["molecule"][:]
+                self.split = file["split"][:]
+                self._atoms = {name: self._map(file[name]) for name in _PER_ATOM}
+        except (OSError, KeyError, RuntimeError) as error:
+            raise DataError(
+                f"store {self.path} cannot be read ({error}): delete it and prepare it again"
+            ) from error
+
+    def _map(self, dataset: h5py.Dataset) -> np.ndarray:
+        start = dataset.id.get_offset()
+        if dataset.chunks is not None or start is None:
+            raise DataError(f"store {self.path}: {dataset.name} is not contiguous: prepare the store again")
+        return np.memmap(self.path, dataset.dtype, "r", start, dataset.shape)
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict) -> None:
+        self.path = state["path"]
+        self._open()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(C,) atoms of each conformation."""
+        return np.diff(self.offsets)
+
+    @property
+    def names(self) -> list[str]:
+        """Molecule names; `molecule` indexes them."""
+        with h5py.File(self.path, "r") as file:
+            return [name.decode() for name in file["names"][:]]
+
+    def split_indices(self, split: str) -> np.ndarray:
+        """Indices of the "train" or "test" conformations, in file order."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> Conformations:
+        """The conformations at `indices` (B,), in that order; repeats are allowed."""
+        indices = np.asarray(indices, dtype=np.int64)
+        starts = self.offsets[indices]
+        counts = self.offsets[indices + 1] - starts
+        rows = _ragged_rows(starts, counts)
+        atoms = {name: np.asarray(array[rows]) for name, array in self._atoms.items()}
+        return Conformations(counts=counts, energy=self.energy[indices], **atoms)
+
+
+def write_store(
+    path: str | os.PathLike,
+    molecules: Iterable[LabelledMolecule],
+    *,
+    labels: str,
+    source: str,
+    config: dict,
+    test_molecules: Callable[[Sequence[str]], set[str]] | None = None,
+) -> dict[str, int]:
+    """Write a store and return its counts: molecules, conformations, atoms, train, test.
+
+    Streams: `molecules` are spooled beside `path` as they come, then put in order; memory holds only what there
+    is one of per conformation. test_molecules: names of the molecules without a declared split -> those to hold
+    out. The file appears under `path` only when complete. A split left empty is a DataError.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spool = path.with_name(path.name + ".spool.tmp")
+    shutil.rmtree(spool, ignore_errors=True)
+    spool.mkdir()
+    try:
+        names, counts, energy, molecule, split = _spool_atoms(molecules, spool)
+        _decide_splits(names, molecule, split, test_molecules)
+        order = _file_order(names, molecule, split)
+        for code, name in enumerate(SPLITS):
+            if not (split == code).any():
+                raise DataError(
+                    f"store {path}: no conformation is left for the {name} split: "
+                    "use more molecules or another test_fraction"
+                )
+        partial = path.with_name(path.name + ".tmp")
+        _write_file(partial, spool, order, names, counts, energy, molecule, split, labels, source, config)
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+        path.with_name(path.name + ".tmp").unlink(missing_ok=True)
+    return {
+        "molecules": len(names),
+        "conformations": len(counts),
+        "atoms": int(counts.sum()),
+        **{name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
+    }
+
+
+def name_digest(name: str, seed: int = 0) -> int:
+    """A 64-bit number drawn from (seed, name): orders molecules independently of the order they come in."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "big")
+
+
+def _ragged_rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenation of the ranges starts[b] ... starts[b] + counts[b] - 1."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - counts), counts)
+
+
+def _spool_atoms(molecules: Iterable[LabelledMolecule], spool: Path) -> tuple:
+    """Append every atom to one raw file per array; return the per-conformation numbers."""
+    rows: dict[str, int] = {}
+    counts: list[int] = []
+    energy: list[np.ndarray] = []
+    molecule: list[int] = []
+    split: list[int] = []
+    files = {name: open(spool / name, "wb") for name in _PER_ATOM}  # noqa: SIM115
+    try:
+        for item in molecules:
+            m, n = item.positions.shape[:2]
+            if (
+                item.forces.shape != (m, n, 3)
+                or item.energy.shape != (m,)
+                or item.atomic_numbers.shape != (n,)
+            ):
+                raise DataError(
+                    f"molecule {item.molecule}: shapes of positions, forces, energy and atomic_numbers disagree"
+                )
+            row = rows.setdefault(item.molecule, len(rows))
+            atoms = {
+                "positions": item.positions,
+                "forces": item.forces,
+                "atomic_numbers": np.broadcast_to(item.atomic_numbers, (m, n)),
+            }
+            for name, (dtype, _) in _PER_ATOM.items():
+                np.ascontiguousarray(atoms[name], dtype=dtype).tofile(files[name])
+            counts += [n] * m
+            molecule += [row] * m
+            split += [_UNDECIDED if item.split is None else SPLITS.index(item.split)] * m
+            energy.append(np.asarray(item.energy, dtype=np.float64))
+    finally:
+        for file in files.values():
+            file.close()
+    return (
+        list(rows),
+        np.array(counts, dtype=np.int64),
+        np.concatenate(energy) if energy else np.zeros(0),
+        np.array(molecule, dtype=np.int32),
+        np.array(split, dtype=np.uint8),
+    )
+
+
+def _decide_splits(names: list[str], molecule: np.ndarray, split: np.ndarray, test_molecules) -> None:
+    """Fill the undecided entries of `split` (C,) molecule by molecule, in place."""
+    undecided = split == _UNDECIDED
+    if not undecided.any():
+        return
+    candidates = [names[row] for row in np.unique(molecule[undecided])]
+    held_out = test_molecules(candidates) if test_molecules is not None else set()
+    is_test = np.array([name in held_out for name in names])
+    split[undecided] = is_test[molecule[undecided]]
+
+
+def _file_order(names: list[str], molecule: np.ndarray, split: np.ndarray) -> np.ndarray:
+    """(C,) permutation: train as it came, then test by occurrence within its molecule, then digest of the name."""
+    test = np.flatnonzero(split == 1)
+    occurrence = np.zeros(len(test), dtype=np.int64)
+    seen: dict[int, int] = {}
+    for position, row in enumerate(molecule[test]):
+        occurrence[position] = seen.get(row, 0)
+        seen[row] = occurrence[position] + 1
+    digest = np.array([name_digest(names[row]) for row in molecule[test]], dtype=np.uint64)
+    return np.concatenate([np.flatnonzero(split == 0), test[np.lexsort((digest, occurrence))]])
+
+
+def _write_file(path, spool, order, names, counts, energy, molecule, split, labels, source, config) -> None:
+    ends = np.cumsum(counts)
+    starts, counts = (ends - counts)[order], counts[order]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    columns = {
+        "offsets": offsets,
+        "energy": energy[order],
+        "molecule": molecule[order],
+        "split": split[order],
+    }
+    train = columns["split"] == 0
+    total = int(offsets[-1])
+    with h5py.File(path, "w", alignment_threshold=1, alignment_interval=64) as file:
+        for name, dtype in _PER_CONFORMATION.items():
+            file.create_dataset(name, data=columns[name].astype(dtype))
+        file.create_dataset("names", data=names, dtype=h5py.string_dtype())
+        for name, (dtype, shape) in _PER_ATOM.items():
+            spooled = np.memmap(spool / name, dtype, "r", 0, (total, *shape))
+            dataset = file.create_dataset(name, (total, *shape), dtype)
+            for rows, window in _gather_windows(starts, counts, offsets):
+                dataset[window] = spooled[rows]
+        for name, unit in UNITS.items():
+            file[name].attrs["units"] = unit
+        file.attrs["format"] = FORMAT
+        file.attrs["labels"] = labels
+        file.attrs["source"] = source
+        file.attrs["config"] = json.dumps(config, sort_keys=True)
+        file.attrs["energy_mean"] = float(columns["energy"][train].mean())
+        file.attrs["energy_std"] = float(columns["energy"][train].std())
+        file.attrs["force_std"] = _root_mean_square(file["forces"], int(offsets[train.sum()]))
+
+
+def _gather_windows(
+    starts: np.ndarray, counts: np.ndarray, offsets: np.ndarray
+) -> Iterator[tuple[np.ndarray, slice]]:
+    """Whole conformations in groups of about _COPY_ROWS atoms: (rows of the spool, slice of the file)."""
+    first = 0
+    while first < len(counts):
+        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _COPY_ROWS, side="right")) - 1)
+        window = slice(int(offsets[first]), int(offsets[last]))
+        yield _ragged_rows(starts[first:last], counts[first:last]), window
+        first = last
+
+
+def _root_mean_square(forces: h5py.Dataset, atoms: int) -> float:
+    total = 0.0
+    for first in range(0, atoms, _COPY_ROWS):
+        block = forces[first : min(first + _COPY_ROWS, atoms)].astype(np.float64)
+        total += float(np.sum(block**2))
+    return float(np.sqrt(total / (3 * atoms)))

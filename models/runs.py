@@ -1,0 +1,346 @@
+"""The configuration, read, checked and merged: which runs a tier has, with which settings, in which process.
+
+`load` reads config/<tier>.yaml over the runs declared in config/runs/*.yaml and returns a Plan. A run's
+settings are, each over the one before: the system's declared `base`, the tier's `base`, the run's declared
+`change`, the tier's `change`. `python -m models.runs [config.yaml ...]` prints the plan. Standard library,
+PyYAML and jsonschema only: the Snakefile imports this module on every call.
+"""
+
+import difflib
+import hashlib
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_TIER = "mini"
+# The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
+STEP_OVERHEAD = 5
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: (tier, name, seed) and its complete settings."""
+
+    tier: str
+    name: str
+    system: str
+    dataset: str
+    label: str
+    seed: int
+    outputs: tuple[str, ...]
+    settings: Mapping
+
+    @property
+    def folder(self) -> str:
+        return f"results/{self.tier}/{self.name}/seed{self.seed}"
+
+    @property
+    def cost(self) -> int:
+        """Relative training time, for spreading runs over processes."""
+        batch_size = self.settings["data"]["init_args"]["batch_size"]
+        return self.settings["trainer"]["max_steps"] * (batch_size + STEP_OVERHEAD)
+
+    def resolved(self) -> dict:
+        """What run.yaml holds."""
+        identity = {key: getattr(self, key) for key in ("tier", "name", "system", "dataset", "label", "seed")}
+        return {"run": identity, **self.settings}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one system that one process trains, one after the other."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @property
+    def system(self) -> str:
+        return self.runs[0].system
+
+    @property
+    def dataset(self) -> str:
+        return self.runs[0].dataset
+
+    @property
+    def folders(self) -> list[str]:
+        return [run.folder for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A tier, resolved: everything the workflow needs to know."""
+
+    config: Mapping
+    runs: tuple[Run, ...]
+
+    @property
+    def tier(self) -> str:
+        return self.config["tier"]
+
+    @property
+    def mirror(self) -> str | None:
+        return self.config["mirror"]
+
+    @property
+    def data(self) -> Mapping:
+        return self.config["data"]
+
+    def resources(self, kind: str) -> Mapping:
+        return self.config["resources"][kind]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets that some run of this tier reads."""
+        return sorted({run.dataset for run in self.runs})
+
+    def store(self, dataset: str) -> str:
+        return store(dataset, self.tier)
+
+    def raw_files(self, dataset: str) -> list[str]:
+        """Raw files that the store is prepared from."""
+        return [f"data/{dataset}/raw/{file['name']}" for file in self.data[dataset].get("files", [])]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Figures and tables that some run of this tier feeds."""
+        return sorted({output for run in self.runs for output in run.outputs})
+
+    @property
+    def figures(self) -> list[str]:
+        return [output for output in self.outputs if is_figure(output)]
+
+    @property
+    def tables(self) -> list[str]:
+        return [output for output in self.outputs if not is_figure(output)]
+
+    def runs_for(self, output: str) -> list[Run]:
+        """Runs that a figure or table is drawn from."""
+        return [run for run in self.runs if output in run.outputs]
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The runs, spread over processes so that each process has about the same to do."""
+        groups = []
+        for system in sorted({run.system for run in self.runs}):
+            runs = [run for run in self.runs if run.system == system]
+            groups += spread(system, runs, self.config["processes"])
+        return groups
+
+
+def is_figure(output: str) -> bool:
+    """Whether an output is a figure, e.g. a_fig2, rather than a table, e.g. a_landmarks."""
+    return output.partition("_")[2].startswith("fig")
+
+
+def store(dataset: str, tier: str) -> str:
+    return f"data/{dataset}/prepared/{tier}.h5"
+
+
+def spread(system: str, runs: list[Run], processes: int | None) -> list[Group]:
+    """Longest run first, each to the process with least to do so far; None: a process per run."""
+    bins: list[list[Run]] = [[] for _ in range(min(processes or len(runs), len(runs)))]
+    for run in sorted(runs, key=lambda run: (-run.cost, run.name, run.seed)):
+        min(bins, key=lambda members: sum(member.cost for member in members)).append(run)
+    return [Group(f"{system}_{i}", tuple(members)) for i, members in enumerate(bins)]
+
+
+def merge(*layers: Mapping) -> dict:
+    """Later layers over earlier ones: mappings key by key, anything else replaced whole."""
+    merged: dict = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            both = isinstance(value, Mapping) and isinstance(old, Mapping)
+            merged[key] = merge(old, value) if both else merge(value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
+    """The plan of the tier that `overrides` names (default mini), with the overrides merged over its file.
+
+    Raises ConfigError at the first key, type, tier or run that cannot be right.
+    """
+    overrides = overrides or {}
+    schema = _read(root / "config" / "schema.yaml")
+    tier = overrides.get("tier", DEFAULT_TIER)
+    known = tiers(root)
+    if tier not in known:
+        raise ConfigError(f"There is no tier {tier!r} in config/: choose one of {', '.join(known)}.")
+    path = root / "config" / f"{tier}.yaml"
+    source = f"config/{tier}.yaml"
+    layer = _read(path)
+    _check(layer, schema, "tier_file", source)
+    if layer["tier"] != tier:
+        raise ConfigError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
+    config = merge(layer, overrides)
+    _check(config, schema, "tier_file", f"{source} with --configfile and --config")
+
+    runs: list[Run] = []
+    systems = []
+    for path in sorted((root / "config" / "runs").glob("*.yaml")):
+        declared, source = _read(path), f"config/runs/{path.name}"
+        _check(declared, schema, "runs_file", source)
+        systems.append(declared["system"])
+        if declared["system"] in config["runs"]:
+            runs += _resolve(declared, config, schema, source)
+    for system in config["runs"]:
+        if system not in systems:
+            hint = _hint(system, systems)
+            raise ConfigError(f"config/{tier}.yaml: runs.{system} is not a declared system{hint}")
+    return Plan(config, tuple(runs))
+
+
+def tiers(root: Path = ROOT) -> list[str]:
+    return sorted(path.stem for path in (root / "config").glob("*.yaml") if path.stem != "schema")
+
+
+def _resolve(declared: Mapping, config: Mapping, schema: Mapping, source: str) -> Iterator[Run]:
+    """The runs of one system in one tier."""
+    tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
+    if dataset not in config["data"]:
+        raise ConfigError(f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {system} read.")
+    overlay = dict(config["runs"][system])
+    location = {"data": {"init_args": {"store": store(dataset, tier)}}}
+    base = merge(declared["base"], overlay.pop("base", {}), location)
+    for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
+        change = overlay.get(name, {})
+        if change is None:
+            continue
+        parent = change.get("like", name)
+        if parent not in declared["runs"]:
+            hint = _hint(parent, declared["runs"])
+            raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{hint}")
+        run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
+        settings = merge(base, declared["runs"][parent]["change"], change.get("change", {}))
+        missing = next(_missing(schema["$defs"]["settings"], settings, schema), None)
+        if missing:
+            raise ConfigError(f"{source}: run {name} does not say {missing}; give it in `base` or `change`.")
+        for seed in run["seeds"]:
+            yield Run(tier, name, system, dataset, run["label"], seed, tuple(run["outputs"]), settings)
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must hold keys and values, not {type(content).__name__}.")
+    return content
+
+
+def _check(value: Mapping, schema: Mapping, definition: str, source: str) -> None:
+    validator = Draft202012Validator({**schema, "$ref": f"#/$defs/{definition}"})
+    error = best_match(validator.iter_errors(value))
+    if error:
+        raise ConfigError(f"{source}: {_sentence(error)}")
+
+
+def _sentence(error: ValidationError) -> str:
+    """A schema violation as a person would say it."""
+    where = ".".join(str(part) for part in error.absolute_path)
+    rule, wanted, value = error.validator, error.validator_value, error.instance
+    if rule == "additionalProperties" and wanted is False:
+        known = error.schema.get("properties", {})
+        key = next(key for key in value if key not in known)
+        return f"{where + '.' if where else ''}{key} is not a known key{_hint(key, known)}"
+    if rule == "required":
+        key = next(key for key in wanted if key not in value)
+        return f"{where + '.' if where else ''}{key} is missing."
+    if rule == "type":
+        kinds = " or ".join([wanted] if isinstance(wanted, str) else wanted)
+        text = isinstance(value, str) and _is_number(value)
+        hint = " (YAML reads 1e3 as text, 1.0e+3 as a number)" if text else ""
+        return f"{where or 'the whole'} must be of type {kinds}, not {value!r}{hint}."
+    if rule == "enum":
+        return f"{where} must be one of {', '.join(map(str, wanted))}, not {value!r}."
+    return f"{where}: {error.message}."
+
+
+def _missing(definition: Mapping, value: Mapping, schema: Mapping, prefix: str = "") -> Iterator[str]:
+    """Keys of the schema that a resolved run lacks."""
+    if "$ref" in definition:
+        definition = schema["$defs"][definition["$ref"].rsplit("/", 1)[1]]
+    for key, part in definition.get("properties", {}).items():
+        if key not in value:
+            yield f"{prefix}{key}"
+        elif isinstance(value[key], Mapping):
+            yield from _missing(part, value[key], schema, f"{prefix}{key}.")
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    if close:
+        return f": did you mean {close[0]}?"
+    return f" (known: {', '.join(known)})."
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def source_digest(*patterns: str, root: Path = ROOT) -> str:
+    """A digest of the source files that match, so that a job whose code changed runs again."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def training_sources(system: str, dataset: str) -> list[str]:
+    """Patterns of the sources that training a system imports."""
+    return [
+        f"models/{system}/**/*.py",
+        "models/training/**/*.py",
+        "models/train*.py",
+        "twirl/**/*.py",
+        f"data/{dataset}/store.py",
+        "data/errors.py",
+    ]
+
+
+def write_if_changed(path: Path, content: Mapping) -> None:
+    """Writes YAML, unless the file already says the same: its date is what a rerun is decided by."""
+    text = yaml.safe_dump(dict(content), sort_keys=False)
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def main(files: list[str]) -> None:
+    try:
+        plan = load(merge(*(_read(Path(file)) for file in files)))
+    except ConfigError as error:
+        sys.exit(str(error))
+    print(f"tier {plan.tier}: {len(plan.runs)} runs in {len(plan.groups)} processes")
+    for group in plan.groups:
+        for run in group.runs:
+            trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
+            print(
+                f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
+                f"{trainer['max_steps']:>7} steps of {batch:>3}  {trainer['precision']:10}  {' '.join(run.outputs)}"
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

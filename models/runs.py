@@ -21,6 +21,7 @@ from jsonschema.exceptions import ValidationError, best_match
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_TIER = "mini"
+RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
 STEP_OVERHEAD = 5
 
@@ -98,7 +99,12 @@ class Plan:
         return self.config["data"]
 
     def resources(self, kind: str) -> Mapping:
+        """What a job of a kind (prepare, train, render) asks for: threads, mem_mb, runtime, gpu."""
         return self.config["resources"][kind]
+
+    def limits(self, kind: str) -> dict:
+        """The same without the threads, which Snakemake takes apart from the rest."""
+        return {key: value for key, value in self.resources(kind).items() if key != "threads"}
 
     @property
     def datasets(self) -> list[str]:
@@ -129,6 +135,10 @@ class Plan:
         """Runs that a figure or table is drawn from."""
         return [run for run in self.runs if output in run.outputs]
 
+    def results_for(self, output: str) -> list[str]:
+        """The files of those runs that it reads."""
+        return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RESULTS]
+
     @cached_property
     def groups(self) -> list[Group]:
         """The runs, spread over processes so that each process has about the same to do."""
@@ -142,6 +152,13 @@ class Plan:
 def is_figure(output: str) -> bool:
     """Whether an output is a figure, e.g. a_fig2, rather than a table, e.g. a_landmarks."""
     return output.partition("_")[2].startswith("fig")
+
+
+def formats(output: str) -> list[str]:
+    """The files an output is rendered to, the one that a report shows first."""
+    return (
+        [".png", ".pdf", ".csv", ".json", ".rst"] if is_figure(output) else [".csv", ".md", ".json", ".rst"]
+    )
 
 
 def store(dataset: str, tier: str) -> str:
@@ -299,7 +316,8 @@ def _is_number(text: str) -> bool:
 def source_digest(*patterns: str, root: Path = ROOT) -> str:
     """A digest of the source files that match, so that a job whose code changed runs again."""
     digest = hashlib.sha256()
-    for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
+    found = {path for pattern in patterns for path in root.glob(pattern)}
+    for path in sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -327,6 +345,14 @@ def write_if_changed(path: Path, content: Mapping) -> None:
     temporary.replace(path)
 
 
+def write_inputs(plan: Plan) -> None:
+    """Writes what jobs read: run.yaml of every run, and the settings of every data set beside its store."""
+    for run in plan.runs:
+        write_if_changed(Path(run.folder, "run.yaml"), run.resolved())
+    for dataset in plan.datasets:
+        write_if_changed(Path(plan.store(dataset)).with_suffix(".yaml"), plan.data[dataset])
+
+
 def main(files: list[str]) -> None:
     try:
         plan = load(merge(*(_read(Path(file)) for file in files)))
@@ -336,9 +362,10 @@ def main(files: list[str]) -> None:
     for group in plan.groups:
         for run in group.runs:
             trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
+            steps, precision = trainer["max_steps"], trainer["precision"]
             print(
                 f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
-                f"{trainer['max_steps']:>7} steps of {batch:>3}  {trainer['precision']:10}  {' '.join(run.outputs)}"
+                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(run.outputs)}"
             )
 
 

@@ -1,0 +1,76 @@
+"""The replication's front door: what can be asked for, and which files hold the rules behind it.
+
+snakemake --cores all                                   everything of the mini tier
+snakemake --cores all figures/mini/a_fig2.pdf           one figure; `a_fig2` for short
+snakemake --cores all --configfile config/subset.yaml   another tier
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+sys.path.insert(0, workflow.basedir)
+
+from models import runs
+
+min_version("9.0")
+
+try:
+    PLAN = runs.load(config)
+except runs.ConfigError as error:
+    sys.exit(f"Configuration: {error}")
+
+TIER = PLAN.tier
+GALLERY = f"figures/{TIER}/index.html"
+
+runs.write_inputs(PLAN)
+# Jobs use the interpreter that runs Snakemake, whether or not its environment is activated.
+shell.prefix(f"export PATH='{Path(sys.executable).parent}':$PATH; ")
+
+
+wildcard_constraints:
+    dataset=r"[a-z0-9_]+",
+    file=r"[^/]+",
+
+
+include: "rules/fetch.smk"
+include: "rules/prepare.smk"
+include: "rules/train.smk"
+include: "rules/analyse.smk"
+include: "rules/render.smk"
+
+
+localrules:
+    all,
+    trained,
+    figures,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        [f"{run.folder}/summary.json" for run in PLAN.runs],
+        f"figures/{TIER}/metrics.json",
+        GALLERY,
+
+
+rule trained:
+    input:
+        [f"{run.folder}/summary.json" for run in PLAN.runs],
+
+
+rule figures:
+    input:
+        [f"figures/{TIER}/{figure}.pdf" for figure in PLAN.figures],
+
+
+rule tables:
+    input:
+        [f"figures/{TIER}/{table}.csv" for table in PLAN.tables],
+
+
+onsuccess:
+    if Path(GALLERY).exists():
+        print(f"Gallery: {GALLERY}", file=sys.stderr)

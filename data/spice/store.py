@@ -38,7 +38,7 @@ _COPY_ROWS = 65536
 class LabelledMolecule:
     """m labelled conformations of one molecule of n atoms, as a source hands them to `write_store`.
 
-    molecule: its name, unique in the store. split: "train", "test", or None where the store decides by molecule.
+    molecule: its name, unique in the store. split: "train", "test", or None: the store decides by molecule.
     """
 
     molecule: str
@@ -67,7 +67,7 @@ class ConformationStore:
     """Random access to a store by conformation index. Pickles as its path, for data-loader workers.
 
     Attributes read from the file: labels (the level of theory), source, config (what prepared it), and the
-    train split's energy_mean, energy_std [eV] and force_std [eV/Angstrom] (root mean square of the components).
+    train split's energy_mean, energy_std [eV] and force_std [eV/Angstrom] (root mean square component).
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -151,8 +151,8 @@ def write_store(
 ) -> dict[str, int]:
     """Write a store and return its counts: molecules, conformations, atoms, train, test.
 
-    Streams: `molecules` are spooled beside `path` as they come, then put in order; memory holds only what there
-    is one of per conformation. test_molecules: names of the molecules without a declared split -> those to hold
+    Streams: `molecules` are spooled beside `path` as they come, then put in order; memory holds only what
+    a conformation has one of. test_molecules: names of the molecules with no declared split -> those to hold
     out. The file appears under `path` only when complete. A split left empty is a DataError.
     """
     path = Path(path)
@@ -212,9 +212,7 @@ def _spool_atoms(molecules: Iterable[LabelledMolecule], spool: Path) -> tuple:
                 or item.energy.shape != (m,)
                 or item.atomic_numbers.shape != (n,)
             ):
-                raise DataError(
-                    f"molecule {item.molecule}: shapes of positions, forces, energy and atomic_numbers disagree"
-                )
+                raise DataError(f"molecule {item.molecule}: the shapes of its arrays disagree")
             row = rows.setdefault(item.molecule, len(rows))
             atoms = {
                 "positions": item.positions,
@@ -251,7 +249,7 @@ def _decide_splits(names: list[str], molecule: np.ndarray, split: np.ndarray, te
 
 
 def _file_order(names: list[str], molecule: np.ndarray, split: np.ndarray) -> np.ndarray:
-    """(C,) permutation: train as it came, then test by occurrence within its molecule, then digest of the name."""
+    """(C,) permutation: train as it came, then test by (occurrence in its molecule, name_digest)."""
     test = np.flatnonzero(split == 1)
     occurrence = np.zeros(len(test), dtype=np.int64)
     seen: dict[int, int] = {}

@@ -1,0 +1,91 @@
+"""The `data.spice` block of a tier: config/schema.yaml explains its keys."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from ase.data import atomic_numbers as NUMBER_OF
+
+from data.errors import DataError
+from data.spice.units import BOHR, HARTREE
+
+SOURCES = ("generate", "geometries", "spice", "mace_off")
+ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
+GENERATE_KEYS = ("molecules", "min_atoms", "conformers", "samples_per_conformer", "temperature")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file. split None: its molecules are split by test_fraction."""
+
+    name: str
+    conformations_per_molecule: int | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class SpiceConfig:
+    """Which molecules, from where, split how.
+
+    molecules ... temperature belong to `generate`, files to the other sources.
+    """
+
+    source: str
+    test_fraction: float | None = None
+    seed: int = 0
+    files: tuple[RawFile, ...] = ()
+    elements: tuple[str, ...] = ELEMENTS
+    max_atoms: int = 150
+    max_force: float | None = HARTREE / BOHR  # [eV/Angstrom], largest component
+    bad_records: str = "refuse"  # or "skip"
+    molecules: int | None = None
+    min_atoms: int | None = None
+    conformers: int | None = None
+    samples_per_conformer: int | None = None
+    temperature: float | None = None  # [K]
+
+
+def parse_config(block: Any) -> SpiceConfig:
+    """The block as YAML gives it -> SpiceConfig; a DataError of one sentence where it makes no sense."""
+    if not isinstance(block, dict):
+        raise DataError("data.spice is not a mapping of keys to values: see config/schema.yaml")
+    values = dict(block)
+    _known(values, SpiceConfig, "data.spice")
+    if values.get("source") not in SOURCES:
+        raise DataError(f"data.spice.source is {values.get('source')!r}, not one of {', '.join(SOURCES)}")
+    files = values.get("files") or []
+    for file in files:
+        _known(file, RawFile, "data.spice.files")
+    values["files"] = tuple(RawFile(**file) for file in files)
+    values["elements"] = tuple(values.get("elements") or ELEMENTS)
+    for element in values["elements"]:
+        if element not in NUMBER_OF:
+            raise DataError(f"data.spice.elements has '{element}', which is no element")
+    config = SpiceConfig(**values)
+    _consistent(config)
+    return config
+
+
+def _known(values: dict, kind: type, where: str) -> None:
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key in values:
+        if key not in names:
+            raise DataError(f"{where} has no key '{key}': it has {', '.join(names)}")
+
+
+def _consistent(config: SpiceConfig) -> None:
+    if config.source == "generate":
+        missing = [key for key in GENERATE_KEYS if getattr(config, key) is None]
+        if missing:
+            raise DataError(f"data.spice.source generate needs data.spice.{missing[0]}")
+    elif not config.files:
+        raise DataError(f"data.spice.source {config.source} needs data.spice.files")
+    if config.source == "mace_off" and any(file.split is None for file in config.files):
+        raise DataError(
+            "data.spice.source mace_off needs a split, train or test, for each of data.spice.files"
+        )
+    decided = config.files and all(file.split for file in config.files)
+    if not decided and not 0 < (config.test_fraction or 0) < 1:
+        raise DataError("data.spice.test_fraction must lie between 0 and 1")
+    if config.bad_records not in ("refuse", "skip"):
+        raise DataError(f"data.spice.bad_records is {config.bad_records!r}, not refuse or skip")

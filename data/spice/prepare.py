@@ -1,0 +1,269 @@
+"""Prepare the store of one tier: `python -m data.spice.prepare --config block.yaml --out <store>.h5`.
+
+block.yaml holds the `data.spice` block of the tier. Beside the store, <out>.report.json says what is in it
+and what was left out. Labelling keeps finished work in <out>.work until the store is complete.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from data.errors import DataError
+from data.spice.chunks import labelled_chunks
+from data.spice.config import RawFile, SpiceConfig, parse_config
+from data.spice.filters import Dropped, selected, spread_conformations
+from data.spice.generate import Recipe, candidates, generate
+from data.spice.label import LEVEL, Geometries, label
+from data.spice.processes import map_in_processes
+from data.spice.raw import (
+    SPICE_LEVEL,
+    RawMolecule,
+    count_spice,
+    read_spice,
+    read_xyz,
+    spice_failures,
+    spice_level,
+)
+from data.spice.reference_energies import LEVELS, sum_of_atoms
+from data.spice.splits import held_out
+from data.spice.store import ConformationStore, LabelledMolecule, write_store
+
+RAW_FOLDER = Path("data/spice/raw")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled files that share a split (None: split by molecule)."""
+
+    files: list[Path]
+    split: str | None
+    conformations_per_molecule: int | None = None
+
+
+def prepare(config: SpiceConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = out.with_name(out.name + ".work")
+    dropped = Dropped()
+    if config.source == "generate":
+        parts = _generated(config, work, workers)
+    elif config.source == "geometries":
+        parts = _labelled(config, raw, work, workers, dropped)
+    else:
+        parts = [Part([raw / f.name], f.split, f.conformations_per_molecule) for f in config.files]
+    level, failed = _level(parts, config), _failed(parts, config)
+    atoms = next(map_in_processes(LEVELS[level], [config.elements], 1))
+    counts = write_store(
+        out,
+        _packed(parts, config, atoms, dropped),
+        labels=level,
+        source=config.source,
+        config=dataclasses.asdict(config),
+        test_molecules=lambda names: held_out(names, config.test_fraction, config.seed),
+    )
+    report = {
+        "labels": level,
+        "counts": counts,
+        "failed": failed,
+        "dropped": dropped.as_dict(),
+        "isolated_atoms_eV": atoms,
+        **_statistics(ConformationStore(out)),
+        "versions": _versions(),
+        "config": dataclasses.asdict(config),
+    }
+    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def _generated(config: SpiceConfig, work: Path, workers: int | None) -> list[Part]:
+    recipe = Recipe(config.conformers, config.samples_per_conformer, config.temperature, config.seed)
+    tasks = candidates(set(config.elements), config.min_atoms, config.max_atoms, recipe)
+    if len(tasks) < config.molecules:
+        raise DataError(
+            f"data.spice.molecules is {config.molecules}, but RDKit's NCI file has only {len(tasks)} "
+            "molecules of these elements and sizes: ask for fewer or allow more sizes"
+        )
+    tasks = tasks[: config.molecules]
+    key = dataclasses.asdict(recipe) | {"molecules": [task.smiles for task in tasks], "versions": _versions()}
+    samples = config.conformers * config.samples_per_conformer
+    with _bar(len(tasks) * samples, "conformation", "generating") as bar:
+        files = labelled_chunks(tasks, generate, work, key, workers, lambda _: bar.update(samples))
+    return [Part(files, None)]
+
+
+def _labelled(
+    config: SpiceConfig, raw: Path, work: Path, workers: int | None, dropped: Dropped
+) -> list[Part]:
+    """GFN2-xTB labels for the admitted geometries of every file, in a folder of chunks per file."""
+    tasks: dict[RawFile, list[Geometries]] = {}
+    for file in config.files:
+        molecules = (
+            spread_conformations(m, file.conformations_per_molecule) for m in read_spice(raw / file.name)
+        )
+        tasks[file] = [
+            Geometries(f"{k:06d}", molecule.smiles, molecule.atomic_numbers, molecule.positions)
+            for k, molecule in enumerate(selected(molecules, config, dropped))
+        ]
+    parts = []
+    total = sum(len(task.positions) for of_file in tasks.values() for task in of_file)
+    with _bar(total, "conformation", "labelling") as bar:
+        for file, of_file in tasks.items():
+            key = {
+                "file": file.name,
+                "content": hashlib.blake2b((raw / file.name).read_bytes()).hexdigest(),
+                "config": dataclasses.asdict(config),
+                "versions": _versions(),
+            }
+            files = labelled_chunks(
+                of_file, label, work / file.name, key, workers, lambda task: bar.update(len(task.positions))
+            )
+            parts.append(Part(files, file.split))
+    return parts
+
+
+def _packed(
+    parts: list[Part], config: SpiceConfig, atoms: dict[str, float], dropped: Dropped
+) -> Iterator[LabelledMolecule]:
+    """What the store takes: the admitted molecules of all parts, energies less the isolated atoms."""
+    for part in parts:
+        for file in part.files:
+            molecules = (
+                spread_conformations(molecule, part.conformations_per_molecule)
+                for molecule in _read(file, config.source)
+            )
+            for molecule in selected(molecules, config, dropped):
+                if molecule.energy is None:
+                    raise DataError(
+                        f"{molecule.record} has no dataset 'dft_total_energy': set data.spice.source to "
+                        "geometries to label it with GFN2-xTB"
+                    )
+                yield LabelledMolecule(
+                    molecule=molecule.name,
+                    atomic_numbers=molecule.atomic_numbers,
+                    positions=molecule.positions,
+                    forces=molecule.forces,
+                    energy=molecule.energy - sum_of_atoms(molecule.atomic_numbers, atoms, molecule.record),
+                    split=part.split,
+                )
+
+
+def _read(file: Path, source: str) -> Iterator[RawMolecule]:
+    """The molecules of a labelled file, with a progress bar where the file is one of the large ones."""
+    if source == "mace_off":
+        size = file.stat().st_size if file.exists() else None
+        with _bar(size, "B", f"reading {file.name}", unit_scale=True) as bar:
+            yield from read_xyz(file, lambda done: bar.update(done - bar.n))
+    elif source == "spice":
+        with _bar(count_spice(file), "molecule", f"reading {file.name}") as bar:
+            for molecule in read_spice(file):
+                yield molecule
+                bar.update()
+    else:
+        yield from read_spice(file)
+
+
+def _level(parts: list[Part], config: SpiceConfig) -> str:
+    """The one level of theory of all parts."""
+    if config.source == "mace_off":
+        return SPICE_LEVEL
+    levels = {spice_level(file): file for part in parts for file in part.files}
+    if len(levels) > 1:
+        raise DataError(
+            "data.spice.files mix levels of theory: "
+            + ", ".join(f"{file} has {level}" for level, file in levels.items())
+            + ": prepare a store of each"
+        )
+    level = next(iter(levels), LEVEL)
+    if level not in LEVELS:
+        raise DataError(f"SPICE file {levels[level]} has labels by {level}, not by {' or '.join(LEVELS)}")
+    return level
+
+
+def _failed(parts: list[Part], config: SpiceConfig) -> dict[str, int]:
+    """Conformations that could not be made or labelled, by reason."""
+    total: dict[str, int] = {}
+    if config.source in ("generate", "geometries"):
+        for part in parts:
+            for file in part.files:
+                for reason, count in spice_failures(file).items():
+                    total[reason] = total.get(reason, 0) + count
+    return total
+
+
+def _statistics(store: ConformationStore) -> dict:
+    """Sizes and forces of the whole store, to be read by a person."""
+    rows = np.linspace(0, len(store) - 1, min(len(store), 5000)).astype(int)
+    sample = store.read(rows)
+    largest = np.maximum.reduceat(np.abs(sample.forces).max(1), np.cumsum(sample.counts) - sample.counts)
+    quantiles = np.quantile(largest, [0.5, 0.9, 0.99, 1.0])
+    return {
+        "energy_mean_eV": store.energy_mean,
+        "energy_std_eV": store.energy_std,
+        "force_std_eV_per_angstrom": store.force_std,
+        "largest_force_component_eV_per_angstrom": dict(
+            zip(("median", "90%", "99%", "max"), map(float, quantiles), strict=True)
+        ),
+        "atoms_per_conformation": {
+            "min": int(store.counts.min()),
+            "mean": float(store.counts.mean()),
+            "max": int(store.counts.max()),
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("rdkit", "tblite", "numpy", "h5py")}
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _bar(total: int | None, unit: str, title: str, **options) -> tqdm:
+    """A progress bar: in a log file it speaks every ten seconds only."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.spice.prepare", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--config", type=Path, required=True, help="YAML file with the data.spice block of a tier"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument(
+        "--raw", type=Path, default=RAW_FOLDER, help="folder of the raw files (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, help="processes for labelling (default: all available cores)")
+    options = parser.parse_args(arguments)
+    try:
+        config = parse_config(yaml.safe_load(options.config.read_text()))
+        report = prepare(config, options.out, options.raw, options.workers)
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    counts = report["counts"]
+    print(
+        f"{options.out}: {counts['conformations']} conformations of {counts['molecules']} molecules, "
+        f"{counts['train']} train, {counts['test']} test, {sum(report['failed'].values())} failed"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

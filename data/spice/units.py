@@ -1,0 +1,32 @@
+"""Units: CODATA factors, and the conversion of a stored array by the unit it declares."""
+
+import numpy as np
+
+from data.errors import DataError
+
+BOHR = 0.529177210903  # [Angstrom]
+HARTREE = 27.211386245988  # [eV]
+
+LENGTH = {"bohr": BOHR, "angstrom": 1.0, "nanometers": 10.0}
+ENERGY = {"hartree": HARTREE, "ev": 1.0}
+GRADIENT = {"hartree/bohr": HARTREE / BOHR, "ev/angstrom": 1.0}
+
+
+def factor(unit: str | bytes | None, known: dict[str, float], record: str) -> float:
+    """One `unit` in [Angstrom], [eV] or [eV/Angstrom]. record: where the unit was read, for the error."""
+    if unit is None:
+        raise DataError(
+            f"{record} has no attribute 'units' (one of {', '.join(known)}): fetch the file again"
+        )
+    name = unit.decode() if isinstance(unit, bytes) else str(unit)
+    if name.lower() not in known:
+        raise DataError(
+            f"{record} is in units '{name}', not one of {', '.join(known)}: convert the file first"
+        )
+    return known[name.lower()]
+
+
+def converted(values: np.ndarray, scale: float) -> np.ndarray:
+    """`values` times `scale` in float64, without a copy where nothing is to be done."""
+    values = np.asarray(values, dtype=np.float64)
+    return values if scale == 1.0 else values * scale

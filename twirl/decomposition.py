@@ -1,0 +1,414 @@
+"""The loss of twisted predictions split into L_mean, the twirled prediction's error, and the rest, L_equiv.
+
+For the MSE (paper A eq. 6-8), with mu the mean of the twisted predictions Z_k over R rotations, D components:
+    L_total = mean_k |Z_k - y|^2 / D = L_mean + L_equiv
+    L_mean = |mu - y|^2 / D
+    L_equiv = mean_k |Z_k - mu|^2 / D, the equivariance error.
+For any other convex loss (eq. 9), L_mean = loss(mu, y) and L_equiv = L_total - L_mean, the Jensen gap, >= 0.
+
+Estimators. "naive": the sums above over the R rotations. With i.i.d. rotations naive L_equiv is low by the
+factor (R - 1) / R and naive L_mean high by the difference; "unbiased" repairs both (paper A D.6), and
+"percent" is the bias-corrected ratio of Prop. 8, R / (R - 1) L_equiv / (L_mean + L_equiv), in percent.
+Samples of different size are pooled by components (ratio of means); percent_mean_of_ratios averages the
+samples' own percentages instead.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from twirl.representations import Representation
+from twirl.rotations import RotationSet, Sampling
+from twirl.twisting import average, twist
+
+_BLOCK = 2**22  # residual components held in float64 at a time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimate of the losses (per component) and of 100 L_equiv / L_total; floats, or tensors (S,)."""
+
+    L_total: float | Tensor
+    L_mean: float | Tensor
+    L_equiv: float | Tensor
+    percent: float | Tensor
+
+
+@dataclass(frozen=True)
+class StandardErrors(Estimate):
+    """Standard errors of the reported (unbiased, Prop. 8) estimates."""
+
+    percent_mean_of_ratios: float
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Naive losses of S samples, from which every estimate follows.
+
+    L_mean, L_equiv: (S,) float64, naive, per component. sizes: (S,) components of each sample.
+    weights: (R,) of the rotations; sampling: how they came about (see RotationSet).
+    gram: (S, R, R) float64, <Z_k - y, Z_l - y> / size, or None (convex loss, or not kept).
+    mu: twirled prediction (n, ...). convex: True for the Jensen-gap split of eq. 9.
+    """
+
+    L_mean: Tensor
+    L_equiv: Tensor
+    sizes: Tensor
+    weights: Tensor
+    sampling: Sampling
+    gram: Tensor | None
+    mu: Tensor | None
+    convex: bool = False
+
+    @property
+    def naive(self) -> Estimate:
+        """Pooled sums as they are; exact for an enumerated group."""
+        return _estimate(self._pool(self.L_mean), self._pool(self.L_equiv))
+
+    @property
+    def unbiased(self) -> Estimate:
+        """Pooled, each loss unbiased under i.i.d. rotations (paper A D.6), percent by Prop. 8.
+
+        Enumerated groups and quadrature rules have no such bias and get no correction.
+        Errors: ValueError for fewer than 2 i.i.d. rotations, and for convex losses, which have no known
+        correction.
+        """
+        return _unbiased(self._pool(self.L_mean), self._pool(self.L_equiv), self._bessel())
+
+    @property
+    def percent(self) -> float:
+        """Prop. 8: the bias-corrected percentage, ratio of means."""
+        return self.unbiased.percent
+
+    @property
+    def percent_mean_of_ratios(self) -> float:
+        """The mean over samples of their Prop. 8 percentages; samples without any loss are left out."""
+        return float(self.per_sample.percent.nanmean())
+
+    @property
+    def per_sample(self) -> Estimate:
+        """The unbiased estimates of every sample, tensors (S,)."""
+        return _unbiased(self.L_mean, self.L_equiv, self._bessel())
+
+    @property
+    def per_sample_naive(self) -> Estimate:
+        """The naive estimates of every sample, tensors (S,)."""
+        return _estimate(self.L_mean, self.L_equiv)
+
+    def bootstrap(
+        self,
+        n: int = 1000,
+        generator: torch.Generator | None = None,
+        over: Literal["samples", "rotations", "both"] = "rotations",
+    ) -> StandardErrors:
+        """Standard errors by resampling samples, rotations, or both with replacement, n times.
+
+        A resample of R rotations holds only (R - 1) / R of the spread of the original, for L_equiv and for
+        the variance of any mean; both factors are put back (and (S - 1) / S for samples). "both" counts the
+        interaction of samples and rotations twice and is therefore conservative.
+        Errors: ValueError for rotations that are not i.i.d., a Gram matrix that was not kept, or one of a
+        kind.
+        """
+        if over not in ("samples", "rotations", "both"):
+            raise ValueError(f"over must be 'samples', 'rotations' or 'both', not {over!r}.")
+        device, bessel = self.sizes.device, self._bessel()
+        S, R = len(self.sizes), len(self.weights)
+        v = torch.ones(n, S, dtype=torch.float64, device=device)
+        inflate = 1.0
+        if over != "rotations":
+            if S < 2:
+                raise ValueError("a standard error over samples needs at least 2 samples.")
+            v = _multinomial(n, S, generator).to(device)
+            inflate *= S / (S - 1)
+        if over == "samples":
+            L_mean, L_equiv = self.L_mean.expand(n, S), self.L_equiv.expand(n, S)
+        else:
+            if self.sampling != "iid":
+                raise ValueError(
+                    f"rotations of sampling {self.sampling!r} are not a random sample to draw from again."
+                )
+            if self.gram is None:
+                raise ValueError(
+                    "resampling rotations needs the Gram matrix: an MSE decomposition with keep_gram=True."
+                )
+            w = _multinomial(n, R, generator).to(device) / R
+            L_mean, L_equiv = resampled_losses(self.gram, w)
+            L_equiv = L_equiv * R / (R - 1)
+            inflate *= R / (R - 1)
+        shares = v * self.sizes
+        shares = shares / shares.sum(1, keepdim=True)
+        pooled = _unbiased((shares * L_mean).sum(1), (shares * L_equiv).sum(1), bessel)
+        ratios = _unbiased(L_mean, L_equiv, bessel).percent
+        counted = v * ratios.isfinite()
+        mean_of_ratios = (counted * ratios.nan_to_num()).sum(1) / counted.sum(1)
+        spread = {f.name: _spread(getattr(pooled, f.name), inflate) for f in fields(Estimate)}
+        return StandardErrors(**spread, percent_mean_of_ratios=_spread(mean_of_ratios, inflate))
+
+    def as_dict(self) -> dict[str, float]:
+        """The pooled estimates under the names used in logs: unbiased plain, others with their suffix."""
+        return summary(self.unbiased, self.naive, self.percent_mean_of_ratios)
+
+    def _pool(self, x: Tensor) -> float:
+        return float((self.sizes * x).sum() / self.sizes.sum())
+
+    def _bessel(self) -> float:
+        return bessel_factor(self.sampling, len(self.weights), self.convex)
+
+
+def decompose(
+    model: Callable[[Any], Any],
+    x: Any,
+    y: Tensor,
+    rotations: RotationSet,
+    acts_on_x: Representation,
+    acts_on_y: Representation,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    sample_index: Tensor | None = None,
+    chunk: int | None = None,
+    keep_gram: bool = True,
+) -> Decomposition:
+    """Split the loss of `model` on the batch (x, y) over a set of rotations (paper A eq. 4-9).
+
+    model, x, acts_on_x, acts_on_y, chunk: see `twist`. y: target (n, ...), shaped like the prediction (for a
+    convex loss only its leading axis must fit).
+    loss: None for the MSE; else a convex (prediction, target) -> (n,) or (n, ...), without reduction.
+    sample_index: (n,) long, the sample of each row (atoms of molecules); None: each row is a sample.
+    keep_gram: keep the (S, R, R) Gram matrices, which only the bootstrap over rotations needs.
+    Errors: ValueError for shapes that do not fit, non-finite predictions, a loss that is not convex.
+    """
+    Z = twist(model, x, rotations.elements, acts_on_x, acts_on_y, chunk)
+    return decompose_predictions(Z, y, rotations, loss=loss, sample_index=sample_index, keep_gram=keep_gram)
+
+
+@torch.no_grad()
+def decompose_predictions(
+    Z: Tensor,
+    y: Tensor,
+    rotations: RotationSet | None = None,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    sample_index: Tensor | None = None,
+    keep_gram: bool = True,
+) -> Decomposition:
+    """The decomposition from twisted predictions Z (R, n, ...) that exist already.
+
+    rotations: the set they belong to; None: i.i.d. Other arguments, errors: see `decompose`.
+    """
+    weights, sampling = _weights(Z, rotations)
+    check_predictions(Z, y, same_shape=loss is None)
+    index, S = _samples(y, sample_index)
+    if loss is not None:
+        return _decompose_convex(Z, y, weights, sampling, loss, index, S)
+    R, n = Z.shape[:2]
+    d = y[0].numel()
+    w = weights.to(Z.device)
+    sums = {
+        "mean": _zeros(S, like=Z),
+        "equiv": _zeros(S, like=Z),
+        "gram": _zeros(S, R, R, like=Z) if keep_gram else None,
+    }
+    step = max(1, _BLOCK // (R * d))
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        Z_rows = Z[:, rows].double().flatten(2) if Z.ndim > 2 else Z[:, rows, None].double()
+        y_rows = y[rows].double().reshape(-1, d)
+        mu_rows = (w[:, None, None] * Z_rows).sum(0)
+        sums["mean"].index_add_(0, index[rows], (mu_rows - y_rows).square().sum(-1))
+        spread = (w[:, None, None] * (Z_rows - mu_rows).square()).sum((0, 2))
+        sums["equiv"].index_add_(0, index[rows], spread)
+        if keep_gram:
+            residuals = (Z_rows - y_rows).transpose(0, 1)
+            sums["gram"].index_add_(0, index[rows], residuals @ residuals.mT)
+    sizes = _count(index, S) * d
+    gram = sums["gram"] / sizes[:, None, None] if keep_gram else None
+    return Decomposition(
+        sums["mean"] / sizes, sums["equiv"] / sizes, sizes, weights.cpu(), sampling, gram, average(Z, weights)
+    )
+
+
+def concat(parts: Sequence[Decomposition]) -> Decomposition:
+    """The decomposition of several batches as if measured at once; all with equally many, equally weighted
+    rotations.
+
+    The batches may have drawn different rotations: the k-th draws are then one joint draw.
+    """
+    if not parts:
+        raise ValueError("there is no decomposition to concatenate.")
+    first = parts[0]
+    for part in parts[1:]:
+        same = part.sampling == first.sampling and part.convex == first.convex
+        if not same or not torch.equal(part.weights, first.weights):
+            raise ValueError("decompositions over different rotation sets or kinds of loss cannot be pooled.")
+
+    def joined(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else torch.cat(values)
+
+    names = ("L_mean", "L_equiv", "sizes", "gram", "mu")
+    return Decomposition(
+        **{name: joined(name) for name in names},
+        weights=first.weights,
+        sampling=first.sampling,
+        convex=first.convex,
+    )
+
+
+def bessel_factor(sampling: Sampling, R: int, convex: bool = False) -> float:
+    """R / (R - 1) for i.i.d. rotations, 1 for quadrature and enumeration; ValueError where there is none."""
+    if sampling != "iid":
+        return 1.0
+    if convex:
+        raise ValueError(
+            "no unbiased estimate is known for a convex loss over random rotations; use .naive (its bias "
+            "falls as 1/R), an enumerated group or a quadrature rule."
+        )
+    if R < 2:
+        raise ValueError(
+            "unbiased estimates need at least 2 i.i.d. rotations; with 1 only .naive L_total means anything."
+        )
+    return R / (R - 1)
+
+
+def resampled_losses(gram: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Naive (L_mean, L_equiv), each (B, S), from Gram matrices (S, R, R) and rows of weights w (B, R)."""
+    B, S = len(w), len(gram)
+    L_mean = torch.empty(B, S, dtype=gram.dtype, device=gram.device)
+    step = max(1, _BLOCK // gram[0].numel())
+    for start in range(0, S, step):
+        samples = slice(start, start + step)
+        L_mean[:, samples] = torch.einsum("bk,skl,bl->bs", w, gram[samples], w)
+    L_total = w @ gram.diagonal(dim1=1, dim2=2).T
+    return L_mean, (L_total - L_mean).clamp_min(0)
+
+
+def summary(unbiased: Estimate, naive: Estimate, percent_mean_of_ratios: float) -> dict[str, float]:
+    """The names under which losses are logged, in log order."""
+    return {
+        "L_total": unbiased.L_total,
+        "L_mean": unbiased.L_mean,
+        "L_equiv": unbiased.L_equiv,
+        "percent": unbiased.percent,
+        "L_mean_naive": naive.L_mean,
+        "L_equiv_naive": naive.L_equiv,
+        "percent_naive": naive.percent,
+        "percent_mean_of_ratios": percent_mean_of_ratios,
+    }
+
+
+def _estimate(L_mean, L_equiv) -> Estimate:
+    return Estimate(L_mean + L_equiv, L_mean, L_equiv, _percent(L_equiv, L_mean + L_equiv))
+
+
+def _unbiased(L_mean, L_equiv, bessel: float) -> Estimate:
+    corrected = bessel * L_equiv
+    L_total = L_mean + L_equiv
+    return Estimate(L_total, L_mean - (bessel - 1) * L_equiv, corrected, _percent(corrected, L_total))
+
+
+def _percent(part, total):
+    if isinstance(total, Tensor):
+        return 100 * part / total  # nan for 0 / 0
+    return 100 * part / total if total else float("nan")
+
+
+def _decompose_convex(Z, y, weights, sampling, loss, index, S) -> Decomposition:
+    R, n = Z.shape[:2]
+    mu = average(Z, weights)
+    repeated = y[None].expand(R, *y.shape).flatten(0, 1)
+    L_k = _row_losses(loss, Z.flatten(0, 1), repeated).view(R, n)
+    L = (weights.to(L_k.device)[:, None] * L_k).sum(0)
+    L_mean = _row_losses(loss, mu, y)
+    gap = L - L_mean
+    # Single precision losses of magnitude |L| carry rounding of about 1e-6 |L|.
+    rounding = 1e-5 * (L.abs() + L_mean.abs()) + 1e-12
+    if (gap < -rounding).any():
+        row = int((gap + rounding).argmin())
+        raise ValueError(f"the loss is not convex: its Jensen gap is {float(gap[row]):.3g} at row {row}.")
+    sizes = _count(index, S)
+    pooled = [_zeros(S, like=Z).index_add_(0, index, value) / sizes for value in (L_mean, gap.clamp_min(0))]
+    return Decomposition(*pooled, sizes, weights.cpu(), sampling, None, mu, convex=True)
+
+
+def _row_losses(loss, prediction: Tensor, target: Tensor) -> Tensor:
+    values = loss(prediction, target)
+    if not isinstance(values, Tensor) or values.ndim == 0 or len(values) != len(prediction):
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"loss must return one value per row ({len(prediction)}, ...), without reduction, not {shape}."
+        )
+    return values.double().flatten(1).mean(1) if values.ndim > 1 else values.double()
+
+
+def _weights(Z: Tensor, rotations: RotationSet | None) -> tuple[Tensor, Sampling]:
+    if not isinstance(Z, Tensor) or Z.ndim < 2:
+        raise ValueError(
+            "twisted predictions must be one tensor (rotations, rows, ...); select a field of dict outputs."
+        )
+    if rotations is None:
+        return torch.full((len(Z),), 1 / len(Z), dtype=torch.float64), "iid"
+    if len(rotations) != len(Z):
+        raise ValueError(f"{len(Z)} twisted predictions were given for a set of {len(rotations)} rotations.")
+    return rotations.weights.to(torch.float64), rotations.sampling
+
+
+def check_predictions(Z: Tensor, y: Tensor, same_shape: bool) -> None:
+    if same_shape and Z.shape[1:] != y.shape:
+        raise ValueError(
+            f"predictions have shape {tuple(Z.shape[1:])} per rotation, targets {tuple(y.shape)}."
+        )
+    if len(y) != Z.shape[1] or len(y) == 0:
+        raise ValueError(
+            f"predictions have {Z.shape[1]} rows per rotation, targets {len(y)}; both need the same, not 0."
+        )
+    if not Z.isfinite().all():
+        k, row = (
+            (~Z.isfinite()).flatten(2).any(-1).nonzero()[0].tolist()
+            if Z.ndim > 2
+            else (~Z.isfinite()).nonzero()[0]
+        )
+        raise ValueError(
+            f"the model's prediction is not finite: first for rotation {int(k)}, row {int(row)}."
+        )
+    if not y.isfinite().all():
+        raise ValueError("the targets are not finite.")
+
+
+def _samples(y: Tensor, sample_index: Tensor | None) -> tuple[Tensor, int]:
+    if sample_index is None:
+        return torch.arange(len(y), device=y.device), len(y)
+    if sample_index.shape != (len(y),) or sample_index.is_floating_point():
+        raise ValueError(
+            f"sample_index must be long, one number per row of y ({len(y)},); "
+            f"it is {sample_index.dtype} {tuple(sample_index.shape)}."
+        )
+    index = sample_index.to(y.device, torch.long)
+    S = int(index.max()) + 1
+    if int(index.min()) < 0 or len(index.unique()) != S:
+        raise ValueError(
+            "sample_index must use every number from 0 to its largest: a sample without rows has no loss."
+        )
+    return index, S
+
+
+def _count(index: Tensor, S: int) -> Tensor:
+    return torch.bincount(index, minlength=S).to(torch.float64)
+
+
+def _zeros(*shape: int, like: Tensor) -> Tensor:
+    return torch.zeros(*shape, dtype=torch.float64, device=like.device)
+
+
+def _multinomial(n: int, k: int, generator: torch.Generator | None) -> Tensor:
+    """(n, k) float64: how often each of k things occurs in n resamples of size k."""
+    device = generator.device if generator is not None else None
+    draws = torch.randint(k, (n, k), generator=generator, device=device)
+    ones = torch.ones(n, k, dtype=torch.float64, device=device)
+    return torch.zeros_like(ones).scatter_add_(1, draws, ones)
+
+
+def _spread(values: Tensor, inflate: float) -> float:
+    return float(values.std() * inflate**0.5)

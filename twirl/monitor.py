@@ -1,0 +1,207 @@
+"""`EquivarianceMonitor`: a Lightning callback that measures equivariance error during training."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data.distributed import DistributedSampler
+
+from twirl.groups import Group
+from twirl.metric import EquivarianceError
+from twirl.problem import Problem
+from twirl.rotations import RotationSet, rotation_set
+
+
+class EquivarianceMonitor(lightning.Callback):
+    """Measures L_total, L_mean, L_equiv and percent on fixed batches with fresh random rotations.
+
+    steps: every so many optimiser steps, or the list of steps at which to measure; always also before the
+    first step when 0 is due. rotations: i.i.d. draws per measurement, of `group` (None: SO(3)), the same for
+    all series and batches, a function of (seed, step) only. batches: only the first so many; None: all.
+    chunk: rotations per model call (None: all at once).
+
+    The LightningModule implements `twirl_problems(batch) -> Mapping[series, Problem]`, for instance
+    {"raw": ..., "ema": ...}. Batches come from `trainer.datamodule.monitor_dataloader()` if there is one,
+    else from the validation loader, and stay on the device.
+
+    Logged at `trainer.global_step` as "val/<series>/<metric>", the metrics being those of
+    `EquivarianceError`; once, at step 0, the loss of the constant-zero predictor as "val/zero/L_total"
+    ("val/zero/<rest>/L_total" for a series "raw/<rest>").
+
+    Training is not touched: eval mode without gradients, float32 products without TF32, and every random
+    number generator put back as it was. Under DDP the batches are split over the ranks and the sums pooled.
+    """
+
+    def __init__(
+        self,
+        steps: int | list[int] = 100,
+        rotations: int = 10,
+        group: Group | None = None,
+        batches: int | None = None,
+        seed: int = 0,
+        chunk: int | None = None,
+    ):
+        if isinstance(steps, int) and steps < 1:
+            raise ValueError(f"steps must be at least 1 (measure every so many steps), not {steps}.")
+        if rotations < 2:
+            raise ValueError(
+                f"the monitor needs at least 2 rotations for unbiased estimates, not {rotations}."
+            )
+        if batches is not None and batches < 1:
+            raise ValueError(f"batches must be at least 1, or None for all, not {batches}.")
+        self.steps = steps if isinstance(steps, int) else frozenset(steps)
+        self.n_rotations = rotations
+        self.group = group
+        self.n_batches = batches
+        self.seed = seed
+        self.chunk = chunk
+        self._batches: list[Any] | None = None
+        self._last_step = -1
+
+    def due(self, step: int) -> bool:
+        """Whether `step` is one to measure at."""
+        return step % self.steps == 0 if isinstance(self.steps, int) else step in self.steps
+
+    def rotations(self, step: int) -> RotationSet:
+        """The rotations of the measurement at `step`: i.i.d., from a generator of their own."""
+        generator = torch.Generator().manual_seed(_seed(self.seed, step))
+        return rotation_set("iid", self.n_rotations, generator, group=self.group)
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._batches = None
+        if not callable(getattr(pl_module, "twirl_problems", None)):
+            raise ValueError(
+                f"{type(pl_module).__name__} needs a method twirl_problems(batch) -> Mapping[str, Problem] "
+                "to be monitored."
+            )
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._measure_if_due(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self._measure_if_due(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"last_step": self._last_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._last_step = state_dict["last_step"]
+
+    def measure(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, float]:
+        """One measurement, now: what would be logged, by key, the zero predictor's loss included."""
+        step = trainer.global_step
+        with undisturbed(pl_module, self.seed):
+            if self._batches is None:
+                self._batches = self._load(trainer, pl_module)
+        with undisturbed(pl_module, _seed(self.seed, step)):
+            return self._values(trainer, pl_module, step)
+
+    def _measure_if_due(self, trainer, pl_module) -> None:
+        step = trainer.global_step
+        if step == self._last_step or not self.due(step):
+            return
+        self._last_step = step
+        values = self.measure(trainer, pl_module)
+        if step != 0:
+            values = {key: value for key, value in values.items() if not key.startswith("val/zero/")}
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            logger.log_metrics(values, step=step)
+
+    def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
+        rotations = self.rotations(step).to(pl_module.device)
+        metrics: dict[str, EquivarianceError] = {}
+        for batch, mine in self._batches:
+            problems: Mapping[str, Problem] = pl_module.twirl_problems(batch)
+            for series, problem in problems.items():
+                if series not in metrics:
+                    metrics[series] = EquivarianceError(self.n_rotations).to(pl_module.device)
+                if mine:
+                    _update(metrics[series], series, problem, rotations, self.chunk, step)
+        values, zeros = {}, {}
+        for series, metric in metrics.items():
+            found = metric.compute()
+            zeros.setdefault(_zero_key(series), found.pop("L_zero"))
+            values |= {f"val/{series}/{name}": value for name, value in found.items()}
+        return values | zeros
+
+    def _load(self, trainer, pl_module) -> list[tuple[Any, bool]]:
+        """(batch on device, whether this rank measures it); a rank without a share keeps one for names."""
+        loader = _loader(trainer)
+        sharded = isinstance(getattr(loader, "sampler", None), DistributedSampler)
+        ranks, rank = trainer.world_size, trainer.global_rank
+        batches = []
+        for i, batch in enumerate(islice(loader, self.n_batches)):
+            mine = sharded or i % ranks == rank
+            if mine or i == 0:
+                batches.append((trainer.strategy.batch_to_device(batch, pl_module.device), mine))
+        if not batches:
+            raise ValueError("the monitor found no batch: its data loader is empty.")
+        if len(batches) > 1 and not batches[0][1]:
+            del batches[0]
+        return batches
+
+
+@contextmanager
+def undisturbed(module: torch.nn.Module, seed: int) -> Iterator[None]:
+    """Eval mode, no gradients, no TF32, own random numbers: everything is restored on leaving."""
+    modes = {child: child.training for child in module.modules()}
+    python, numpy_ = random.getstate(), np.random.get_state()  # noqa: NPY002
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    devices = [device] if device.type == "cuda" else []
+    precision = torch.get_float32_matmul_precision()
+    cudnn_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad():
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            torch.set_float32_matmul_precision("highest")
+            torch.backends.cudnn.allow_tf32 = False
+            module.eval()
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = cudnn_tf32
+        random.setstate(python)
+        np.random.set_state(numpy_)  # noqa: NPY002
+        for child, training in modes.items():
+            child.training = training
+
+
+def _update(metric, series: str, problem: Problem, rotations, chunk, step: int) -> None:
+    try:
+        exact = problem.exact() if problem.exact is not None else None
+        metric.update(problem.twist(rotations, chunk), problem.y, problem.sample_index, exact)
+    except ValueError as error:
+        raise ValueError(f"equivariance monitor, series {series!r}, step {step}: {error}") from error
+
+
+def _zero_key(series: str) -> str:
+    return "/".join(["val", "zero", *series.split("/")[1:], "L_total"])
+
+
+def _loader(trainer):
+    source = getattr(trainer, "datamodule", None)
+    if source is not None and callable(getattr(source, "monitor_dataloader", None)):
+        return source.monitor_dataloader()
+    loaders = trainer.val_dataloaders
+    if loaders is None and source is not None:  # validation is switched off
+        loaders = source.val_dataloader()
+    if loaders is None:
+        raise ValueError(
+            "the monitor needs data: a monitor_dataloader() of the data module, or a validation loader."
+        )
+    if isinstance(loaders, Sequence):
+        return loaders[0]
+    return loaders
+
+
+def _seed(seed: int, step: int) -> int:
+    """A 63-bit seed that mixes both numbers, the same on every machine."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,50 @@
+"""One measurement: a prediction function, its data, and how rotations act on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from twirl.decomposition import Decomposition, decompose
+from twirl.representations import Representation
+from twirl.rotations import RotationSet
+from twirl.twisting import twist
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything needed to measure the equivariance error of `model` on one batch.
+
+    model: f(x) -> prediction (n, ...). x: one batch (tensor, dict, tuple, dataclass). y: target (n, ...).
+    acts_on_x, acts_on_y: how rotations act on x and on predictions and targets.
+    sample_index: (n,) long, which sample each row of y belongs to (atoms of molecules); None: each row is a
+    sample.
+    exact: optional closed form over all rotations, () -> (L_mean, L_equiv, sizes): per-sample losses (S,) per
+    component and the number of components (S,) of each sample.
+    """
+
+    model: Callable[[Any], Any]
+    x: Any
+    y: Tensor
+    acts_on_x: Representation
+    acts_on_y: Representation
+    sample_index: Tensor | None = None
+    exact: Callable[[], tuple[Tensor, Tensor, Tensor]] | None = None
+
+    def twist(self, rotations: RotationSet, chunk: int | None = None) -> Tensor:
+        """Twisted predictions (R, n, ...)."""
+        return twist(self.model, self.x, rotations.elements, self.acts_on_x, self.acts_on_y, chunk)
+
+    def decompose(self, rotations: RotationSet, **options) -> Decomposition:
+        """See `twirl.decompose`, whose options this takes."""
+        return decompose(
+            self.model,
+            self.x,
+            self.y,
+            rotations,
+            self.acts_on_x,
+            self.acts_on_y,
+            sample_index=self.sample_index,
+            **options,
+        )

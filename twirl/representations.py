@@ -1,0 +1,369 @@
+"""How a group element acts on data, and how transformed copies of a batch are folded into one batch.
+
+A representation is a law g -> (x -> g x) with (gh) x = g (h x). Data carry a leading axis of copies while
+they are
+acted on: `act(g, x)` takes g: (R, ...) and x: (R or 1, n, ...) and returns (R, n, ...). `copies` goes from a
+batch (n, ...) to the folded batch (R * n, ...) that a model sees in one call, `separate` back from its
+output.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from twirl.groups import inverse
+
+__all__ = [
+    "BatchIndex",
+    "Constant",
+    "Count",
+    "Identity",
+    "IrrepsRep",
+    "Permuted",
+    "Representation",
+    "Scalars",
+    "Tree",
+    "Vectors",
+    "Voxels",
+    "inverse",
+]
+
+
+class Representation:
+    """A leaf of data (one tensor) on which a group acts; the base class acts trivially."""
+
+    fold_dim = 0  # the axis along which copies are concatenated
+
+    def act(self, g: Tensor, x: Tensor) -> Tensor:
+        """g x. g: (R, ...), x: (R or 1, ...) -> (R, ...), in the dtype and on the device of x."""
+        return x.expand(len(g), *x.shape[1:])
+
+    def act_rows(self, g: Tensor, x: Tensor) -> Tensor:
+        """Row i of x (n, ...) transformed by its own g[i], g: (n, ...); invariants come back as they are."""
+        if len(g) != len(x):
+            raise ValueError(f"{type(self).__name__}: {len(g)} group elements for {len(x)} rows of data.")
+        return self.act(g, x[:, None])[:, 0]
+
+    def copies(self, g: Tensor, x: Tensor, siblings: Any = None) -> Tensor:
+        """The R transformed copies of the batch x (n, ...) as one batch (R * n, ...)."""
+        _check_tensor(self, x)
+        return self.act(g, x[None]).flatten(0, 1)
+
+    def separate(self, z: Tensor, R: int) -> Tensor:
+        """Undo the folding: (R * n, ...) -> (R, n, ...)."""
+        _check_tensor(self, z)
+        if len(z) % R:
+            raise ValueError(
+                f"the model returned a leading axis of {len(z)} for {R} folded copies, which does "
+                "not divide: it must return one row per row of its input's leading axis."
+            )
+        return z.unflatten(0, (R, -1))
+
+    def size(self, x: Tensor) -> int:
+        """How many rows x has along the axis that copies are concatenated on."""
+        return x.shape[self.fold_dim]
+
+
+class Scalars(Representation):
+    """Invariants: g x = x."""
+
+    def act_rows(self, g: Tensor, x: Tensor) -> Tensor:
+        return x
+
+
+class Identity(Scalars):
+    """Data without orientation (atomic numbers, masks, times): the same for every copy, repeated per copy."""
+
+
+class Constant(Scalars):
+    """Whatever all copies share (a number, a flag, a table without batch axis): passed on once, untouched."""
+
+    def act(self, g, x):
+        return x
+
+    def copies(self, g, x, siblings=None):
+        return x
+
+    def separate(self, z, R):
+        return z
+
+
+class Count(Constant):
+    """An integer that counts rows of the batch, such as its graphs; R copies have R times as many."""
+
+    def copies(self, g, x, siblings=None):
+        return len(g) * x
+
+    def separate(self, z, R):
+        return z // R
+
+    def size(self, x):
+        return x
+
+
+class Vectors(Representation):
+    """3-vectors along the axis `dim` of x (counted without the axis of copies): v -> g v."""
+
+    def __init__(self, dim: int = -1):
+        self.dim = dim
+
+    def act(self, g, x):
+        dim = self.dim if self.dim < 0 else self.dim + 1
+        if not -x.ndim < dim < x.ndim or dim == 0 or x.shape[dim] != 3:
+            raise ValueError(
+                f"Vectors(dim={self.dim}) needs 3 components there; the data have shape {_rows(x)}."
+            )
+        return _apply(g, x.movedim(dim, -1)).movedim(-1, dim)
+
+
+class IrrepsRep(Representation):
+    """Irreps of O(3) along the last axis, in e3nn's notation and basis ("8x0e + 4x1o"): x -> D(g) x.
+
+    Errors: ImportError naming the extra if e3nn is absent.
+    """
+
+    def __init__(self, irreps: str):
+        try:
+            from e3nn import o3
+        except ImportError as error:
+            raise ImportError("IrrepsRep needs e3nn: pip install 'twirl[irreps]'.") from error
+        self.irreps = o3.Irreps(irreps)
+
+    def act(self, g, x):
+        if x.shape[-1] != self.irreps.dim:
+            raise ValueError(
+                f"IrrepsRep({str(self.irreps)!r}) needs a last axis of {self.irreps.dim}; "
+                f"the data have shape {_rows(x)}."
+            )
+        parts, D = [], {}
+        for (multiplicity, irrep), part in zip(self.irreps, self.irreps.slices(), strict=True):
+            if irrep not in D:
+                D[irrep] = wigner_D(irrep.l, irrep.p, g)
+            blocks = x[..., part].unflatten(-1, (multiplicity, irrep.dim))
+            parts.append(_apply(D[irrep], blocks).flatten(-2))
+        return torch.cat(parts, dim=-1)
+
+
+class Voxels(Representation):
+    """Scalar fields on a cubic grid, the last three axes (x, y, z), about the grid's centre: (g V)(r) =
+    V(g^-1 r).
+
+    Signed permutation matrices move voxels exactly (equal to rot90 and flips); other rotations interpolate
+    trilinearly, with zeros outside the grid, so that they compose only approximately.
+    """
+
+    def act(self, g, x):
+        n = x.shape[-1]
+        if x.ndim < 4 or x.shape[-3:] != (n, n, n):
+            raise ValueError(
+                f"Voxels needs a cubic grid in the last three axes; the data have shape {_rows(x)}."
+            )
+        x = x.expand(len(g), *x.shape[1:])
+        exact = (g - g.round()).abs().flatten(1).amax(1) < 1e-6
+        if exact.all():
+            return self._permute(g, x)
+        if not exact.any():
+            return self._interpolate(g, x)
+        exact_, other_ = exact.to(x.device), ~exact.to(x.device)
+        moved = torch.empty_like(x)
+        moved[exact_] = self._permute(g[exact], x[exact_])
+        moved[other_] = self._interpolate(g[~exact], x[other_])
+        return moved
+
+    def _permute(self, g, x):
+        n = x.shape[-1]
+        odd = 2 * torch.arange(n, device=x.device) - (n - 1)  # centred coordinates, doubled to stay integers
+        r = torch.cartesian_prod(odd, odd, odd)  # (n^3, 3)
+        g = g.round().to(x.device, torch.long)
+        sources = (g[:, None, :, :] * r[None, :, :, None]).sum(-2)  # rows of r g = g^-1 r
+        i, j, k = ((sources + (n - 1)) // 2).unbind(-1)
+        index = ((i * n + j) * n + k).view(len(g), *[1] * (x.ndim - 4), n**3)
+        flat = x.flatten(-3)
+        return flat.gather(-1, index.expand(flat.shape)).view(x.shape)
+
+    def _interpolate(self, g, x):
+        n = x.shape[-1]
+        work = torch.promote_types(x.dtype, torch.float32)
+        line = torch.linspace(-1, 1, n, dtype=work, device=x.device) if n > 1 else x.new_zeros(1, dtype=work)
+        r = torch.cartesian_prod(line, line, line).view(1, n, n, n, 3)
+        sources = _apply(inverse(g), r.expand(len(g), -1, -1, -1, -1))
+        channels = x.reshape(len(g), -1, n, n, n).to(work)
+        moved = F.grid_sample(
+            channels, sources.flip(-1), mode="bilinear", padding_mode="zeros", align_corners=True
+        )
+        return moved.view(x.shape).to(x.dtype)
+
+
+class Permuted(Representation):
+    """Things permuted along the axis `dim` of x (counted without the axis of copies): (g x)[g[i]] = x[i]."""
+
+    def __init__(self, dim: int = 1):
+        self.dim = dim
+
+    def act(self, g, x):
+        dim = self.dim if self.dim < 0 else self.dim + 1
+        if not -x.ndim < dim < x.ndim or dim == 0 or x.shape[dim] != g.shape[-1]:
+            raise ValueError(
+                f"Permuted(dim={self.dim}) needs {g.shape[-1]} things there; the data have shape {_rows(x)}."
+            )
+        x = x.expand(len(g), *x.shape[1:]).movedim(dim, -1)
+        index = inverse(g).to(x.device).view(len(g), *[1] * (x.ndim - 2), -1)
+        return x.gather(-1, index.expand(x.shape)).movedim(-1, dim)
+
+
+class BatchIndex(Scalars):
+    """Indices into another field's rows (edge lists, neighbour lists, which graph a node belongs to).
+
+    Each copy points into its own rows: copy r is offset by r times the number of rows of the field `into` of
+    the same Tree (a name; a position in tuples). Without `into`: one more than the largest index, right
+    unless trailing rows are pointed at by nothing. Negative indices (padding) stay.
+    dim: the axis along which copies are concatenated (1 for an edge_index of shape (2, edges)).
+    """
+
+    def __init__(self, into: str | int | None = None, dim: int = 0):
+        self.into = into
+        self.fold_dim = dim
+
+    def copies(self, g, x, siblings=None):
+        _check_tensor(self, x)
+        R = len(g)
+        if self.into is None:
+            rows = int(x.max()) + 1 if x.numel() else 0
+        elif siblings is None:
+            raise ValueError(f"BatchIndex(into={self.into!r}) must be a leaf of a Tree that has that field.")
+        else:
+            rows = siblings(self.into)
+        offsets = (rows * torch.arange(R, device=x.device, dtype=x.dtype)).view(R, *[1] * x.ndim)
+        shifted = torch.where(x[None] < 0, x[None], x[None] + offsets)
+        return torch.cat(shifted.unbind(0), dim=self.fold_dim)
+
+    def separate(self, z, R):
+        raise ValueError("BatchIndex describes inputs; a model's output cannot be one.")
+
+
+class Tree(Representation):
+    """A representation for every field of a dict, tuple, list, named tuple or dataclass instance.
+
+    Tree({"pos": Vectors(), "z": Identity(), "cutoff": Constant()}) for dicts and dataclasses,
+    Tree((Vectors(), Identity())) for tuples. Plain dicts and tuples inside become Trees themselves.
+    Errors: ValueError naming the fields that have no representation or do not exist.
+    """
+
+    def __init__(self, fields: Mapping[str, Any] | tuple | list):
+        items = fields.items() if isinstance(fields, Mapping) else enumerate(fields)
+        self.fields = {name: as_representation(field) for name, field in items}
+
+    def act(self, g, x):
+        return self._map(x, lambda rep, leaf: rep.act(g, leaf))
+
+    def act_rows(self, g, x):
+        return self._map(x, lambda rep, leaf: rep.act_rows(g, leaf))
+
+    def copies(self, g, x, siblings=None):
+        leaves = _fields(x)
+
+        def rows(name) -> int:
+            if name not in leaves:
+                raise ValueError(
+                    f"BatchIndex(into={name!r}): there is no such field; fields are {_names(leaves)}."
+                )
+            return self.fields[name].size(leaves[name])
+
+        return self._map(x, lambda rep, leaf: rep.copies(g, leaf, rows))
+
+    def separate(self, z, R):
+        return self._map(z, lambda rep, leaf: rep.separate(leaf, R))
+
+    def _map(self, x, f):
+        leaves = _fields(x)
+        missing, unknown = leaves.keys() - self.fields.keys(), self.fields.keys() - leaves.keys()
+        if missing:
+            raise ValueError(
+                f"fields {_names(missing)} have no representation; use Identity() for data without "
+                "orientation, Constant() for what all copies share."
+            )
+        if unknown:
+            raise ValueError(f"the Tree describes fields {_names(unknown)}, which the data do not have.")
+        return _rebuild(x, {name: f(self.fields[name], leaf) for name, leaf in leaves.items()})
+
+
+def as_representation(spec: Any) -> Representation:
+    """A representation as it is; dicts, tuples and dataclass instances of representations as a Tree."""
+    if isinstance(spec, Representation):
+        return spec
+    if isinstance(spec, Mapping | tuple | list):
+        return Tree(spec)
+    if dataclasses.is_dataclass(spec) and not isinstance(spec, type):
+        return Tree(_fields(spec))
+    raise ValueError(f"expected a representation, such as Vectors() or Scalars(), not {spec!r}.")
+
+
+def wigner_D(l: int, p: int, g: Tensor) -> Tensor:  # noqa: E741
+    """Wigner matrices D(g): (R, 2l+1, 2l+1) float64 of orthogonal g (R, 3, 3), parity p, in e3nn's basis.
+
+    D(gh) = D(g) D(h) to 1e-13: the Euler angles come from atan2, never from acos, which loses half the digits
+    near the poles.
+    """
+    from e3nn import o3
+
+    g = g.to(torch.float64)
+    sign = torch.linalg.det(g).sign()
+    g = g * sign[:, None, None]
+    x, y, z = g[:, 0, 1], g[:, 1, 1], g[:, 2, 1]  # the image of the y axis, e3nn's pole
+    alpha, beta = torch.atan2(x, z), torch.atan2(torch.hypot(x, z), y)
+    rest = o3.angles_to_matrix(alpha, beta, torch.zeros_like(alpha)).mT @ g
+    gamma = torch.atan2(rest[:, 0, 2], rest[:, 0, 0])
+    D = o3.wigner_D(l, alpha, beta, gamma).to(torch.float64)
+    return D * torch.where(sign < 0, float(p), 1.0)[:, None, None]
+
+
+def _apply(matrices: Tensor, x: Tensor) -> Tensor:
+    """Rows v -> m v: matrices (R, d, d), x (R or 1, ..., d) -> (R, ..., d).
+
+    Products and sums, no matmul, which TF32 would round to three digits; half precision is computed in
+    float32.
+    """
+    work = torch.promote_types(x.dtype, torch.float32)
+    m = matrices.to(x.device, work)
+    m = m.view(len(m), *[1] * (x.ndim - 2), *m.shape[1:])
+    return (m * x.to(work)[..., None, :]).sum(-1).to(x.dtype)
+
+
+def _fields(x: Any) -> dict:
+    if isinstance(x, Mapping):
+        return dict(x)
+    if isinstance(x, tuple | list):
+        return dict(enumerate(x))
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return {field.name: getattr(x, field.name) for field in dataclasses.fields(x)}
+    raise ValueError(f"a Tree acts on dicts, tuples and dataclass instances, not on {type(x).__name__}.")
+
+
+def _rebuild(like: Any, leaves: dict) -> Any:
+    if isinstance(like, Mapping):
+        return type(like)(leaves)
+    if isinstance(like, tuple) and hasattr(like, "_fields"):
+        return type(like)(*leaves.values())
+    if isinstance(like, tuple | list):
+        return type(like)(leaves.values())
+    return dataclasses.replace(like, **leaves)
+
+
+def _names(names) -> str:
+    return ", ".join(repr(name) for name in sorted(names, key=str))
+
+
+def _rows(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape[1:])
+
+
+def _check_tensor(rep: Representation, x: Any) -> None:
+    if not isinstance(x, Tensor) or x.ndim == 0:
+        kind = "a tensor without axes" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise ValueError(
+            f"{type(rep).__name__} needs a tensor with a leading axis, not {kind}; use Constant() for that."
+        )

@@ -1,0 +1,117 @@
+"""What a caption must say about the runs behind a figure, taken from the runs themselves."""
+
+from __future__ import annotations
+
+from analysis.reference.paper_curves import PaperCurves
+from analysis.results import Results, Run
+from analysis.style import count
+
+LINES = (
+    "Thick lines: exponential average of the weights, closed form of the split; thin: the raw weights; circles: "
+    "estimates from sampled rotations. All estimates are unbiased, and the percent is a ratio of means. Step 0 is "
+    "not on logarithmic axes."
+)
+
+
+def provenance_line(results: Results) -> str:
+    """Tier, seeds, network size, data and labels, in sentences."""
+    return " ".join([f"Tier {results.tier}; {_seeds(results)}; {_sizes(results)}.", *data_sentences(results)])
+
+
+def data_sentences(results: Results) -> list[str]:
+    """Where the molecules and the labels come from; generated data and xTB labels are always named."""
+    sentences = []
+    for data in _distinct(run.data for run in results.runs):
+        labels, source = data.get("labels"), data.get("source")
+        origin = f" ({source})" if source else ""
+        if data.get("generated"):
+            sentences.append(f"Drawn from generated data: {labels} labels on generated molecules{origin}.")
+        elif labels and "xtb" in str(labels).lower():
+            sentences.append(f"Real geometries{origin} with {labels} labels in place of the published ones.")
+        elif labels:
+            sentences.append(f"Data{origin} with {labels} labels.")
+    return sentences or ["The runs do not say where their data come from."]
+
+
+def footer(results: Results) -> str:
+    """The same in a few words, printed inside the figure so that it travels with the image."""
+    words = [f"{results.tier} tier", _seeds(results), _sizes(results)]
+    for data in _distinct(run.data for run in results.runs):
+        molecules = "generated molecules" if data.get("generated") else "real geometries"
+        words.append(f"{data.get('labels', 'unknown')} labels on {molecules}")
+    return "  ·  ".join(words)
+
+
+def paper_sentence(paper: PaperCurves | None, about: str) -> str:
+    """How the paper's curves are shown, or that they are not."""
+    if paper is None:
+        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+    return (
+        f"Grey: the paper's curves (light: as logged; line: medians of 20 bins per decade), made unbiased, {about} "
+        "Their percent is a mean of ratios, 1.4 to 1.9 times the ratio of means after step 500."
+    )
+
+
+def absent_sentence(results: Results, names: list[str]) -> str:
+    """Runs that the tier leaves out."""
+    absent = results.absent(names)
+    return f"Not part of this tier: {', '.join(absent)}." if absent else ""
+
+
+def train_size(run: Run, default_batch: int | None = None) -> str:
+    """Number of training examples, with the batch size where it is not the default's."""
+    settings = run.config.get("data", {}).get("init_args", {})
+    size = settings.get("train_size") or run.data.get("train_conformations")
+    batch = settings.get("batch_size")
+    text = count(float(size)) if size else "all"
+    return f"{text}, batch {batch}" if batch is not None and batch != default_batch else text
+
+
+def batch_size(run: Run) -> int | None:
+    """Molecules per optimiser step."""
+    return run.config.get("data", {}).get("init_args", {}).get("batch_size")
+
+
+def network_size(run: Run) -> str:
+    """Number of parameters."""
+    return count(run.parameters) if run.parameters else run.label
+
+
+def optimiser(run: Run) -> str:
+    """Optimiser and learning rate."""
+    settings = run.config.get("model", {}).get("init_args", {}).get("optimizer") or {}
+    if "lr" not in settings:
+        return run.label
+    name = "SGD" if str(settings.get("name", "")).lower() == "sgd" else "AdamW"
+    return f"{name} {scientific(settings['lr'])}"
+
+
+def scientific(number: float) -> str:
+    """3e-4, as in the paper's legends."""
+    mantissa, exponent = f"{float(number):.6e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def _seeds(results: Results) -> str:
+    most = max((results.of(run.name) for run in results.runs), key=len)
+    if len(most) == 1:
+        return f"one seed ({most[0].seed})"
+    seeds = ", ".join(str(run.seed) for run in most)
+    single = any(len(results.of(run.name)) == 1 for run in results.runs)
+    return f"seeds {seeds} of {most[0].name}" + (", one of the others" if single else "")
+
+
+def _sizes(results: Results) -> str:
+    sizes = sorted({run.parameters for run in results.runs if run.parameters})
+    if not sizes:
+        return "network size not recorded"
+    text = count(sizes[0]) if len(sizes) == 1 else f"{count(sizes[0])} to {count(sizes[-1])}"
+    return f"network of {text} parameters"
+
+
+def _distinct(blocks) -> list[dict]:
+    """Different answers about the data, in order of first appearance, by labels, source and origin only."""
+    seen: dict[tuple, dict] = {}
+    for block in blocks:
+        seen.setdefault(tuple(str(block.get(key)) for key in ("labels", "source", "generated")), block)
+    return [block for block in seen.values() if block]

@@ -1,0 +1,1 @@
+"""One module per figure: `draw(results, paper)` returns what `analysis.render` writes."""

@@ -1,0 +1,59 @@
+"""Where an output came from: runs, tier, commit, command, versions and a digest of what was read."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shlex
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from analysis.reference.paper_curves import ROOT, PaperCurves
+from analysis.results import Results
+
+LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow")
+
+
+def provenance(output: str, script: str, results: Results, paper: PaperCurves | None, command: list[str]) -> dict:
+    """What the .json beside an output says. It holds no time, so that rendering again gives the same bytes."""
+    runs = {run.id: run.digest for run in results.runs}
+    return {
+        "output": output,
+        "tier": results.tier,
+        "script": script,
+        "commit": commit(),
+        "command": shlex.join(command),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "runs": runs,
+        "trained_at_commit": sorted({str(run.summary.get("commit")) for run in results.runs}),
+        "trained_on": sorted({str(run.summary["device"]) for run in results.runs if "device" in run.summary}),
+        "data": sorted({f"{run.data.get('labels')}; {run.data.get('source')}" for run in results.runs}),
+        "paper_curves": digest_of(paper),
+        "inputs_digest": hashlib.sha256("".join(f"{k} {v}\n" for k, v in sorted(runs.items())).encode()).hexdigest(),
+    }
+
+
+def file_metadata(about: dict, title: str) -> dict[str, str]:
+    """The same in the keys that both PDF and PNG know."""
+    return {
+        "Title": title,
+        "Author": "twirl",
+        "Subject": f"tier {about['tier']}, commit {about['commit']}, inputs {about['inputs_digest'][:16]}",
+        "Keywords": "; ".join([*about["runs"], about["command"]]),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the working tree, marked `+changes` if tracked files differ; None outside git."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def digest_of(paper: PaperCurves | None) -> str | None:
+    """Digest of the reference curves' bins, or None where there are none."""
+    return None if paper is None else hashlib.sha256(Path(paper.folder, "binned.csv").read_bytes()).hexdigest()

@@ -1,0 +1,147 @@
+"""Paper A's curves, read back from its published figures, in the units and estimators in which we draw.
+
+The folder (`$REFERENCE_DIR`, by default `../shared/reference` beside the repository) is optional: without it
+figures show ours alone and say so.
+
+What is done to the stored values, so that like is compared with like:
+- percent is stored as a fraction and already carries the factor N/(N-1) of N = 10 rotations: times 100.
+- L_equiv carries the same factor, so it is the unbiased estimate: unchanged.
+- L_mean was drawn without a correction and so holds 1/N of the variance too much: L_mean - L_equiv / N, with
+  L_equiv as drawn, is its unbiased estimate (paper A, app. D.6).
+- L_total needs none.
+One difference remains: the paper's percent is a mean of ratios over batches or samples, ours is a ratio of
+means.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.curves import Curve
+from analysis.results import ResultsError
+
+ROOT = Path(__file__).resolve().parents[2]
+ROTATIONS = 10
+
+PERCENT_CURVES: dict[str, tuple[tuple[str, str], ...]] = {
+    "escaip-default": (("fig2b", "replicate 1"), ("fig2b", "replicate 2"), ("fig2b", "replicate 3")),
+    "escaip-train-50k": (("fig2d", "50k, batch size 64"),),
+    "escaip-train-5k": (("fig2d", "5k, batch size 64"),),
+    "escaip-train-500": (("fig2d", "500, batch size 1"),),
+    "escaip-param-4M": (("fig2e", "4M"),),
+    "escaip-param-1M": (("fig2e", "1M"),),
+    "escaip-lr-1e-4": (("fig2f", "Adam 1e-4"),),
+    "escaip-lr-1e-3": (("fig2f", "Adam 1e-3"),),
+    "escaip-sgd": (("fig2f", "SGD 1e-5"),),
+}
+"""Run name -> (file, series) of the paper's percent curves, one per replicate."""
+
+LOSS_CURVES: dict[str, str] = {
+    "escaip-default": "fig2c",
+    "escaip-train-50k": "fig6_50k",
+    "escaip-train-5k": "fig6_5k",
+    "escaip-train-500": "fig6_500",
+}
+"""Run name -> file with the paper's L_mean, L_equiv and L_total; the default's are those of replicate 1."""
+
+
+@dataclass(frozen=True)
+class PaperCurve:
+    """One curve of the paper: evaluations as drawn there, and their medians in 20 bins per decade of step."""
+
+    logged: Curve
+    median: Curve
+
+    def scaled(self, factor: float) -> PaperCurve:
+        """The same in another unit."""
+        return PaperCurve(self.logged.scaled(factor), self.median.scaled(factor))
+
+
+@dataclass(frozen=True)
+class PaperCurves:
+    """The folder of recovered curves; files are read when first asked for."""
+
+    folder: Path
+
+    def percent_of(self, run: str) -> list[PaperCurve]:
+        """Percent of the validation loss in the run that `run` repeats, one curve per replicate."""
+        return [self.both(file, series).scaled(100.0) for file, series in PERCENT_CURVES.get(run, ())]
+
+    def losses_of(self, run: str) -> dict[str, PaperCurve]:
+        """`L_mean`, `L_equiv`, `L_total` of the run that `run` repeats; empty where the paper shows none."""
+        return self.losses(LOSS_CURVES[run]) if run in LOSS_CURVES else {}
+
+    def losses(self, file: str) -> dict[str, PaperCurve]:
+        """`L_mean`, `L_equiv`, `L_total` of one loss figure, all three as unbiased estimates."""
+        curves = {name: self.both(file, name) for name in ("L_total", "L_mean", "L_equiv")}
+        mean, equiv = curves["L_mean"], curves["L_equiv"]
+        curves["L_mean"] = PaperCurve(
+            unbiased_mean(mean.logged, equiv.logged), unbiased_mean(mean.median, equiv.median)
+        )
+        return curves
+
+    def both(self, file: str, series: str) -> PaperCurve:
+        """A curve as stored: fractions, L_mean uncorrected."""
+        return PaperCurve(self.logged(file, series), self.bins(file, series))
+
+    def bins(self, file: str, series: str, variant: str = "raw", t: str = "") -> Curve:
+        """Medians of 20 bins per decade on the full evaluation grid, as stored (fractions, not percent)."""
+        frame = _read(self.folder / "binned.csv")
+        part = frame[
+            (frame["file"] == file)
+            & (frame["series"] == series)
+            & (frame["variant"] == variant)
+            & (frame["t"] == t)
+        ]
+        if part.empty:
+            raise ResultsError(f"{self.folder / 'binned.csv'}: no bins of {file}, series {series!r}.")
+        return Curve(part["x"].to_numpy(float), part["y_median"].to_numpy(float))
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """file, figure, panel, series, variant, t of every curve that has bins, in file order."""
+        columns = ["file", "figure", "panel", "series", "variant", "t"]
+        return _read(self.folder / "binned.csv")[columns].drop_duplicates().reset_index(drop=True)
+
+    def logged(self, file: str, series: str, variant: str = "raw", t: str = "") -> Curve:
+        """The logged evaluations as stored, thinned there to 2,000."""
+        frame = _read(self.folder / f"{file}.csv")
+        part = frame[(frame["series"] == series) & (frame["variant"] == variant) & (frame["t"] == t)]
+        if part.empty:
+            raise ResultsError(
+                f"{self.folder / file}.csv: no series {series!r}; is this the reference folder?"
+            )
+        return Curve(part["x"].to_numpy(float), part["y"].to_numpy(float))
+
+
+def unbiased_mean(L_mean: Curve, L_equiv: Curve, rotations: int = ROTATIONS) -> Curve:
+    """The plain L_mean of `rotations` rotations without the share of L_equiv (unbiased) that it still holds."""
+    corrected = L_mean.value - L_equiv.at(L_mean.step) / rotations
+    return Curve(L_mean.step, np.maximum(corrected, np.finfo(float).tiny))
+
+
+def open_paper_curves() -> PaperCurves | None:
+    """The reference folder, or None where there is none; a folder asked for by name must exist."""
+    named = os.environ.get("REFERENCE_DIR")
+    folder = Path(named) if named else ROOT.parent / "shared" / "reference"
+    if (folder / "binned.csv").is_file():
+        return PaperCurves(folder)
+    if named:
+        raise ResultsError(
+            f"REFERENCE_DIR={named}: no binned.csv there; name the folder with the paper's curves."
+        )
+    return None
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ResultsError(f"{path}: missing; the reference folder is incomplete.")
+    text = dict.fromkeys(("file", "figure", "panel", "series", "variant", "t"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False)

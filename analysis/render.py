@@ -1,0 +1,99 @@
+"""Render one figure or table from run folders.
+
+    python -m analysis.render a_fig2 --tier mini --out figures/mini --runs results/mini/escaip-default/seed0 ...
+
+writes <out>/a_fig2.pdf .png .csv .json .rst for a figure, .csv .md .html .json .rst for a table. All appear by
+rename when complete; the same inputs, commit and command give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from analysis.reference.paper_curves import ROOT, open_paper_curves
+from analysis.results import ResultsError, load_runs
+from models.training.files import replacing
+
+PACKAGES = ("figures", "tables")
+
+
+def outputs() -> dict[str, str]:
+    """Every figure and table that exists: name -> module, in the papers' order."""
+    here = Path(__file__).parent
+    return {
+        path.stem: f"analysis.{package}.{path.stem}"
+        for package in PACKAGES
+        for path in sorted((here / package).glob("[ab]_*.py"))
+    }
+
+
+def render(
+    output: str, tier: str, out: Path, folders: Sequence[Path | str], command: Sequence[str]
+) -> list[Path]:
+    """Draw `output` and write all its files; returns their paths. Raises ResultsError."""
+    from analysis import style
+    from analysis.provenance import file_metadata, provenance
+
+    known = outputs()
+    if output not in known:
+        raise ResultsError(f"there is no figure or table {output!r}; there are {', '.join(known)}.")
+    module = importlib.import_module(known[output])
+    results = load_runs(folders, tier).only(module.RUNS)
+    results.require(module.REQUIRED, output)
+    paper = open_paper_curves()
+    script = Path(module.__file__).relative_to(ROOT).as_posix()
+    about = provenance(output, script, results, paper, list(command))
+    metadata = file_metadata(about, module.TITLE)
+
+    writers: dict[str, Callable[[Path], object]] = {}
+    with style.applied():
+        if known[output].startswith("analysis.figures."):
+            drawing = module.draw(results, paper)
+            caption = drawing.caption
+            # Matplotlib takes the format from the name, and temporary names have another ending.
+            writers[".pdf"] = lambda path: style.save(drawing.figure, path, "pdf", metadata)
+            writers[".png"] = lambda path: style.save(drawing.figure, path, "png", metadata)
+            writers[".csv"] = lambda path: drawing.points.to_csv(path, index=False, float_format="%.6g")
+        else:
+            table = module.build(results, paper)
+            caption = table.caption
+            writers[".csv"] = lambda path: table.frame.to_csv(path, index=False, float_format="%.6g")
+            writers[".md"] = lambda path: path.write_text(table.markdown)
+            writers[".html"] = lambda path: path.write_text(table.html)
+        facts = {"title": module.TITLE, "caption": caption, **about}
+        writers[".rst"] = lambda path: path.write_text("\n\n".join([f"**{module.TITLE}**", *caption]) + "\n")
+        writers[".json"] = lambda path: path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        written = []
+        for suffix, write in writers.items():
+            with replacing(out / f"{output}{suffix}") as temporary:
+                write(temporary)
+            written.append(out / f"{output}{suffix}")
+    return written
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; problems with the results are one sentence and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m analysis.render", description="Render one figure or table.")
+    parser.add_argument("output", help=f"one of: {', '.join(outputs())}")
+    parser.add_argument("--tier", required=True, help="tier of the runs, e.g. mini")
+    parser.add_argument("--out", required=True, type=Path, help="folder to write to, e.g. figures/mini")
+    parser.add_argument("--runs", required=True, nargs="+", type=Path, help="run folders, results/<tier>/<run>/seed<k>")
+    given = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = ["python", "-m", "analysis.render", *words]
+    try:
+        for path in render(given.output, given.tier, given.out, given.runs, command):
+            print(path)
+    except ResultsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""One module per table: `build(results, paper)` returns what `analysis.render` writes."""

@@ -1,0 +1,253 @@
+"""Fetch raw files by their DVC pointers: `python -m data.fetch data/spice/raw/water.hdf5.dvc --mirror site`.
+
+A file that is present with the pointer's checksum is left alone. Otherwise it is taken from the first place
+that has it: the DVC cache, the mirror, every configured DVC remote, the origin. It is written under another name,
+compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without a
+checksum is of a file that nobody here could download yet: its first download records the checksum in the pointer,
+to be committed.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import yaml
+from tqdm import tqdm
+
+CHUNK = 1 << 20
+TIMEOUT = (10, 60)  # to connect, between two packets [s]
+
+
+class FetchError(RuntimeError):
+    """A file that cannot be had from anywhere: what was tried, and what to do."""
+
+
+class UnavailableError(RuntimeError):
+    """One place does not have the file, or has other bytes under its name."""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A .dvc file of one output, imported from a URL. md5 and size are None before the first fetch."""
+
+    path: Path
+    target: Path
+    origin: str | None
+    md5: str | None
+    size: int | None
+
+    @property
+    def part(self) -> Path:
+        return self.target.with_name(f"{self.target.name}.part")
+
+    @property
+    def object(self) -> Path:
+        """Where a DVC cache or remote keeps the file."""
+        return Path("files", "md5", self.md5[:2], self.md5[2:])
+
+
+def read_pointer(path: Path) -> Pointer:
+    try:
+        content = yaml.safe_load(path.read_text())
+        (out,) = content["outs"]
+        origin = content["deps"][0]["path"] if content.get("deps") else None
+        return Pointer(path, path.parent / out["path"], origin, out.get("md5"), out.get("size"))
+    except OSError as error:
+        raise FetchError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise FetchError(f"{path}: not a DVC pointer of one file: {error!r}.") from error
+
+
+def fetch(path: Path, mirror: str | None = None, root: Path | None = None) -> str:
+    """Puts the pointer's file in place and returns where it came from.
+
+    mirror: the name of a DVC remote, or a folder laid out like one. root: the DVC repository, by default the
+    one around the pointer. Raises FetchError.
+    """
+    pointer = read_pointer(path)
+    root = root or _repository(path)
+    if pointer.target.exists():
+        if _is_right(pointer):
+            return "already present"
+        print(f"{pointer.target}: wrong checksum, removed; fetching it again", file=sys.stderr)
+        pointer.target.unlink()
+    tried = []
+    for place, take in _places(pointer, mirror, root):
+        try:
+            take()
+            return place
+        except UnavailableError as reason:
+            tried.append(f"  {place}: {reason}")
+    raise FetchError(_report(pointer, mirror, tried))
+
+
+def _places(pointer: Pointer, mirror: str | None, root: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Where to look, in this order, by name."""
+    remotes = _remotes(root)
+    if pointer.md5:
+        cache = root / ".dvc" / "cache"
+        if (cache / pointer.object).exists():
+            yield "DVC cache", lambda: _copy(pointer, cache)
+        if mirror and mirror in remotes:
+            yield f"mirror {mirror} (DVC remote {remotes.pop(mirror)})", lambda: _pull(pointer, mirror, root)
+        elif mirror:
+            yield f"mirror {mirror}", lambda: _copy(pointer, root / mirror)
+        for name, url in remotes.items():
+            yield f"DVC remote {name} ({url})", lambda name=name: _pull(pointer, name, root)
+    if pointer.origin:
+        yield f"origin {pointer.origin}", lambda: _download(pointer)
+
+
+def _copy(pointer: Pointer, folder: Path) -> None:
+    """From a folder in DVC's layout."""
+    source = folder / pointer.object
+    if not folder.is_dir():
+        raise UnavailableError("neither a DVC remote of this repository nor a folder")
+    if not source.is_file():
+        raise UnavailableError(f"has no {pointer.object}")
+    with source.open("rb") as file:
+        _write(pointer, iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
+    _finish(pointer)
+
+
+def _pull(pointer: Pointer, remote: str, root: Path) -> None:
+    """From a remote of any kind, by DVC itself, which checks what it receives if told to."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root), config={"remote": {remote: {"verify": True}}}) as repo:
+            repo.pull(targets=[str(pointer.path.resolve())], remote=remote)
+    except (DvcException, OSError) as error:
+        raise UnavailableError(" ".join(str(error).split())) from error
+    if not pointer.target.exists():
+        raise UnavailableError(f"has no {pointer.object}")
+    if not _is_right(pointer):
+        pointer.target.unlink()
+        raise UnavailableError("has other bytes under this checksum; removed")
+
+
+def _download(pointer: Pointer) -> None:
+    """From the origin. A broken download is carried on next time, if a checksum guards against patchwork."""
+    have = pointer.part.stat().st_size if pointer.md5 and pointer.part.exists() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    try:
+        with requests.get(pointer.origin, stream=True, timeout=TIMEOUT, headers=headers) as response:
+            if response.status_code == 416:  # the part is no beginning of this file
+                pointer.part.unlink()
+                raise UnavailableError("an earlier, partial download was unusable and is removed: try again")
+            if not response.ok:
+                raise UnavailableError(f"{response.status_code} {response.reason}")
+            have = have if response.status_code == 206 else 0
+            length = response.headers.get("Content-Length")
+            total = have + int(length) if length else pointer.size
+            _write(pointer, response.iter_content(CHUNK), total, have)
+    except requests.RequestException as error:
+        raise UnavailableError(_cause(error)) from error
+    _finish(pointer)
+
+
+def _write(pointer: Pointer, chunks: Iterable[bytes], total: int | None, have: int = 0) -> None:
+    pointer.target.parent.mkdir(parents=True, exist_ok=True)
+    with pointer.part.open("ab" if have else "wb") as file, _bar(total, pointer.target.name) as bar:
+        bar.update(have)
+        for chunk in chunks:
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _finish(pointer: Pointer) -> None:
+    """Checks what was written and gives it its name; records the checksum of a first download."""
+    size, md5 = pointer.part.stat().st_size, _md5(pointer.part)
+    if pointer.md5 and md5 != pointer.md5:
+        pointer.part.unlink()
+        cut = f", {size} of {pointer.size} bytes" if pointer.size and size != pointer.size else ""
+        raise UnavailableError(f"wrong checksum {md5}{cut}; refused and removed")
+    if not pointer.md5:
+        _record(pointer, md5, size)
+    pointer.part.replace(pointer.target)
+
+
+def _is_right(pointer: Pointer) -> bool:
+    md5 = _md5(pointer.target)
+    if not pointer.md5:
+        _record(pointer, md5, pointer.target.stat().st_size)
+    return pointer.md5 in (None, md5)
+
+
+def _record(pointer: Pointer, md5: str, size: int) -> None:
+    content = yaml.safe_load(pointer.path.read_text())
+    (out,) = content["outs"]
+    content["outs"] = [{"md5": md5, "size": size, "hash": "md5", "path": out["path"]}]
+    pointer.path.write_text(yaml.safe_dump(content, sort_keys=False))
+    print(f"{pointer.path}: recorded md5 {md5} of the first download: commit it", file=sys.stderr)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _remotes(root: Path) -> dict[str, str]:
+    """Configured DVC remotes and their addresses, the default one first."""
+    if not (root / ".dvc").is_dir():
+        return {}
+    from dvc.config import Config
+
+    config = Config(str(root / ".dvc"))
+    default = config["core"].get("remote")
+    names = sorted(config["remote"], key=lambda name: (name != default, name))
+    return {name: config["remote"][name]["url"] for name in names}
+
+
+def _repository(path: Path) -> Path:
+    parents = path.resolve().parents
+    return next((parent for parent in parents if (parent / ".dvc").is_dir()), path.resolve().parent)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a failed request, without the wrapping."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _report(pointer: Pointer, mirror: str | None, tried: list[str]) -> str:
+    expected = f"md5 {pointer.md5}, {pointer.size} bytes" if pointer.md5 else "no checksum yet"
+    places = "\n".join(tried) or "  nowhere to look: the pointer names no origin"
+    other = "another" if mirror else "a"
+    return (
+        f"{pointer.target} ({expected}) could not be had. Tried:\n{places}\n"
+        f"What to do: name {other} mirror that has it (--config mirror=NAME: a DVC remote, or a folder laid "
+        f"out like one), or bring the file by hand to {pointer.target}; its checksum is verified. Then run again."
+    )
+
+
+def _bar(total: int | None, name: str) -> tqdm:
+    """A progress bar: in a log file it speaks every ten seconds only."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    options = {"unit": "B", "unit_scale": True, "mininterval": interval, "maxinterval": interval}
+    return tqdm(total=total, desc=name, **options)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.fetch", description=__doc__.splitlines()[0])
+    parser.add_argument("pointer", type=Path, nargs="+", help="the .dvc file beside the raw file")
+    parser.add_argument("--mirror", default="", help="a DVC remote, or a folder laid out like one")
+    options = parser.parse_args(arguments)
+    for path in options.pointer:
+        try:
+            place = fetch(path, options.mirror or None)
+        except FetchError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        print(f"{path.with_suffix('')}: {place}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

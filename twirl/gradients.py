@@ -33,9 +33,7 @@ def loss_gradients(
 ) -> tuple[Gradients, Gradients]:
     """Gradients (of L_mean, of L_equiv), one tensor for each of `params` that requires a gradient.
 
-    The losses are those per component, pooled over samples.
-
-    They are explicit functions of the twisted predictions,
+    The losses, per component and pooled over samples, are explicit functions of the twisted predictions,
         d L_mean / d Z_k = 2 w_k (mu - y) / D,  d L_equiv / d Z_k = 2 w_k (Z_k - mu) / D,
     so that chunks of rotations are pulled back one after the other and their gradients add up exactly.
     estimator: "naive", or "unbiased" for i.i.d. rotations (R / (R - 1) L_equiv, and L_mean less the

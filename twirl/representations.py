@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from twirl.groups import inverse
+from twirl.wigner import parse_irreps, wigner_D
 
 __all__ = [
     "BatchIndex",
@@ -112,40 +113,36 @@ class Vectors(Representation):
         self.dim = dim
 
     def act(self, g, x):
-        dim = self.dim if self.dim < 0 else self.dim + 1
-        if not -x.ndim < dim < x.ndim or dim == 0 or x.shape[dim] != 3:
-            raise ValueError(
-                f"Vectors(dim={self.dim}) needs 3 components there; the data have shape {_rows(x)}."
-            )
+        dim = _axis(self.dim, x)
+        if dim is None or x.shape[dim] != 3:
+            raise ValueError(f"Vectors(dim={self.dim}) needs 3 components there; {_shaped(x)}.")
         return _apply(g, x.movedim(dim, -1)).movedim(-1, dim)
 
 
 class IrrepsRep(Representation):
     """Irreps of O(3) along the last axis, in e3nn's notation and basis ("8x0e + 4x1o"): x -> D(g) x.
 
-    Errors: ImportError naming the extra if e3nn is absent.
+    Takes a string or an e3nn `Irreps`. e3nn itself is not needed, and its Wigner matrices are not used: they
+    are built from single-precision generators, good to 1e-6 only.
     """
 
     def __init__(self, irreps: str):
-        try:
-            from e3nn import o3
-        except ImportError as error:
-            raise ImportError("IrrepsRep needs e3nn: pip install 'twirl[irreps]'.") from error
-        self.irreps = o3.Irreps(irreps)
+        self.name = str(irreps)
+        self.irreps = parse_irreps(irreps)
+        self.dim = sum(multiplicity * (2 * degree + 1) for multiplicity, degree, _ in self.irreps)
 
     def act(self, g, x):
-        if x.shape[-1] != self.irreps.dim:
-            raise ValueError(
-                f"IrrepsRep({str(self.irreps)!r}) needs a last axis of {self.irreps.dim}; "
-                f"the data have shape {_rows(x)}."
+        if x.shape[-1] != self.dim or x.ndim < 3:
+            raise ValueError(f"IrrepsRep({self.name!r}) needs a last axis of {self.dim}; {_shaped(x)}.")
+        widths = [multiplicity * (2 * degree + 1) for multiplicity, degree, _ in self.irreps]
+        turned, D = [], {}
+        for (multiplicity, degree, p), part in zip(self.irreps, x.split(widths, dim=-1), strict=True):
+            if (degree, p) not in D:
+                D[degree, p] = wigner_D(degree, p, g)
+            turned.append(
+                _apply(D[degree, p], part.unflatten(-1, (multiplicity, 2 * degree + 1))).flatten(-2)
             )
-        parts, D = [], {}
-        for (multiplicity, irrep), part in zip(self.irreps, self.irreps.slices(), strict=True):
-            if irrep not in D:
-                D[irrep] = wigner_D(irrep.l, irrep.p, g)
-            blocks = x[..., part].unflatten(-1, (multiplicity, irrep.dim))
-            parts.append(_apply(D[irrep], blocks).flatten(-2))
-        return torch.cat(parts, dim=-1)
+        return torch.cat(turned, dim=-1)
 
 
 class Voxels(Representation):
@@ -159,9 +156,7 @@ class Voxels(Representation):
     def act(self, g, x):
         n = x.shape[-1]
         if x.ndim < 4 or x.shape[-3:] != (n, n, n):
-            raise ValueError(
-                f"Voxels needs a cubic grid in the last three axes; the data have shape {_rows(x)}."
-            )
+            raise ValueError(f"Voxels needs a cubic grid in the last three axes; {_shaped(x)}.")
         x = x.expand(len(g), *x.shape[1:])
         exact = (g - g.round()).abs().flatten(1).amax(1) < 1e-6
         if exact.all():
@@ -205,11 +200,9 @@ class Permuted(Representation):
         self.dim = dim
 
     def act(self, g, x):
-        dim = self.dim if self.dim < 0 else self.dim + 1
-        if not -x.ndim < dim < x.ndim or dim == 0 or x.shape[dim] != g.shape[-1]:
-            raise ValueError(
-                f"Permuted(dim={self.dim}) needs {g.shape[-1]} things there; the data have shape {_rows(x)}."
-            )
+        dim = _axis(self.dim, x)
+        if dim is None or x.shape[dim] != g.shape[-1]:
+            raise ValueError(f"Permuted(dim={self.dim}) needs {g.shape[-1]} things there; {_shaped(x)}.")
         x = x.expand(len(g), *x.shape[1:]).movedim(dim, -1)
         index = inverse(g).to(x.device).view(len(g), *[1] * (x.ndim - 2), -1)
         return x.gather(-1, index.expand(x.shape)).movedim(-1, dim)
@@ -302,25 +295,6 @@ def as_representation(spec: Any) -> Representation:
     raise ValueError(f"expected a representation, such as Vectors() or Scalars(), not {spec!r}.")
 
 
-def wigner_D(l: int, p: int, g: Tensor) -> Tensor:  # noqa: E741
-    """Wigner matrices D(g): (R, 2l+1, 2l+1) float64 of orthogonal g (R, 3, 3), parity p, in e3nn's basis.
-
-    D(gh) = D(g) D(h) to 1e-13: the Euler angles come from atan2, never from acos, which loses half the digits
-    near the poles.
-    """
-    from e3nn import o3
-
-    g = g.to(torch.float64)
-    sign = torch.linalg.det(g).sign()
-    g = g * sign[:, None, None]
-    x, y, z = g[:, 0, 1], g[:, 1, 1], g[:, 2, 1]  # the image of the y axis, e3nn's pole
-    alpha, beta = torch.atan2(x, z), torch.atan2(torch.hypot(x, z), y)
-    rest = o3.angles_to_matrix(alpha, beta, torch.zeros_like(alpha)).mT @ g
-    gamma = torch.atan2(rest[:, 0, 2], rest[:, 0, 0])
-    D = o3.wigner_D(l, alpha, beta, gamma).to(torch.float64)
-    return D * torch.where(sign < 0, float(p), 1.0)[:, None, None]
-
-
 def _apply(matrices: Tensor, x: Tensor) -> Tensor:
     """Rows v -> m v: matrices (R, d, d), x (R or 1, ..., d) -> (R, ..., d).
 
@@ -357,8 +331,14 @@ def _names(names) -> str:
     return ", ".join(repr(name) for name in sorted(names, key=str))
 
 
-def _rows(x: Tensor) -> tuple[int, ...]:
-    return tuple(x.shape[1:])
+def _axis(dim: int, x: Tensor) -> int | None:
+    """Axis `dim` of data without copies as an axis of x with them; None if absent or the axis of rows."""
+    axis = x.ndim + dim if dim < 0 else dim + 1
+    return axis if 2 <= axis < x.ndim else None
+
+
+def _shaped(x: Tensor) -> str:
+    return f"the data have shape {tuple(x.shape[1:])}"
 
 
 def _check_tensor(rep: Representation, x: Any) -> None:

@@ -31,7 +31,7 @@ shell.prefix(f"export PATH='{Path(sys.executable).parent}':$PATH; ")
 
 wildcard_constraints:
     dataset=r"[a-z0-9_]+",
-    file=r"[^/]+",
+    file=r"[^/]+(?<!\.dvc)",
 
 
 include: "rules/fetch.smk"

@@ -1,10 +1,10 @@
 """Fetch raw files by their DVC pointers: `python -m data.fetch data/spice/raw/water.hdf5.dvc --mirror site`.
 
 A file that is present with the pointer's checksum is left alone. Otherwise it is taken from the first place
-that has it: the DVC cache, the mirror, every configured DVC remote, the origin. It is written under another name,
-compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without a
-checksum is of a file that nobody here could download yet: its first download records the checksum in the pointer,
-to be committed.
+that has it: the DVC cache, the mirror, every configured DVC remote, the origin. It is written under another
+name, compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without
+a checksum is of a file that nobody here could download yet: its first download records the checksum in the
+pointer, to be committed.
 """
 
 import argparse
@@ -223,7 +223,7 @@ def _report(pointer: Pointer, mirror: str | None, tried: list[str]) -> str:
     return (
         f"{pointer.target} ({expected}) could not be had. Tried:\n{places}\n"
         f"What to do: name {other} mirror that has it (--config mirror=NAME: a DVC remote, or a folder laid "
-        f"out like one), or bring the file by hand to {pointer.target}; its checksum is verified. Then run again."
+        f"out like one), or bring the file by hand to {pointer.target}; its checksum is verified. Then rerun."
     )
 
 

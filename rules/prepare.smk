@@ -24,5 +24,5 @@ rule prepare:
     message:
         "Preparing {output.store} (log: {log})"
     shell:
-        "OMP_NUM_THREADS=1 python -m data.{wildcards.dataset}.prepare"
-        " --config {input.settings} --out {output.store} 2>&1 | tee {log}"
+        "python -m data.{wildcards.dataset}.prepare --config {input.settings} --out {output.store}"
+        " --workers {threads} 2>&1 | tee {log}"

@@ -1,0 +1,167 @@
+"""The configuration: how it is merged, and what is said when it is wrong."""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from models import runs
+from tests.workflow.checkout import ROOT
+
+WRONG = {
+    "tier: huge": ("'huge'", "mini, paper, smoke"),
+    "mirrorr: site": ("mirrorr", "did you mean mirror?"),
+    "processes: two": ("processes", "integer or null"),
+    "processes: 0": ("processes", "minimum of 1"),
+    "data: {spice: {source: invent}}": ("data.spice.source", "generate"),
+    "runs: {escape: {}}": ("runs.escape", "did you mean escaip?"),
+    "runs: {escaip: {escaip-defalt: {}}}": ("escaip-defalt", "did you mean escaip-default?"),
+    "runs: {escaip: {base: {trainer: {max_step: 9}}}}": ("base.trainer.max_step", "did you mean max_steps?"),
+    "runs: {escaip: {base: {trainer: {max_steps: 9.5}}}}": ("base.trainer.max_steps", "integer"),
+    "runs: {escaip: {base: {model: {init_args: {optimizer: {lr: 1e-3}}}}}}": ("optimizer.lr", "as text"),
+    "runs: {escaip: {base: {monitor: {steps: [one]}}}}": ("monitor.steps.0", "'one'"),
+    "runs: 3": ("runs", "object"),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder with a configuration that a test may spoil."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path
+
+
+def rewrite(path, change):
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_layers_merge_key_by_key_and_anything_but_a_mapping_is_replaced_whole():
+    below = {"a": {"x": 1, "y": [1, 2, 3]}, "b": {"z": 1}}
+    above = {"a": {"y": [4]}, "b": None, "c": {"w": 2}}
+    assert runs.merge(below, above) == {"a": {"x": 1, "y": [4]}, "b": None, "c": {"w": 2}}
+    assert below["a"]["y"] == [1, 2, 3]
+
+
+def test_the_tier_wins_over_the_declaration_and_a_change_over_the_base():
+    declared = yaml.safe_load((ROOT / "config/runs/escaip.yaml").read_text())
+    plan = runs.load({"tier": "mini"})
+    rate = {run.name: run.settings["model"]["init_args"]["optimizer"]["lr"] for run in plan.runs}
+    assert declared["base"]["model"]["init_args"]["optimizer"]["lr"] == 1e-5
+    assert rate["escaip-default"] == 1e-3  # the tier's base
+    assert rate["escaip-lr-1e-3"] == 3e-3  # the tier's change, over the declared one of 1e-3
+    sgd = next(run for run in plan.runs if run.name == "escaip-sgd")
+    assert sgd.settings["model"]["init_args"]["optimizer"]["name"] == "sgd"  # the declared change
+
+
+def test_the_paper_tier_runs_what_is_declared():
+    default = next(run for run in runs.load({"tier": "paper"}).runs if run.name == "escaip-default")
+    assert default.settings["trainer"]["max_steps"] == 445_470
+    assert default.settings["monitor"] == {"steps": 20, "rotations": 10}
+
+
+def test_what_the_user_gives_wins_over_the_tier():
+    plan = runs.load({"tier": "smoke", "runs": {"escaip": {"base": {"trainer": {"log_every": 77}}}}})
+    assert {run.settings["trainer"]["log_every"] for run in plan.runs} == {77}
+    assert runs.load({"tier": "smoke", "mirror": "site"}).mirror == "site"
+
+
+def test_a_tier_leaves_a_run_out_with_null_and_adds_one_with_like(root):
+    def change(tier):
+        tier["runs"]["escaip"]["escaip-sgd"] = None
+        tier["runs"]["escaip"]["escaip-half"] = {
+            "like": "escaip-train-500",
+            "outputs": [],
+            "change": {"trainer": {"precision": "bf16-mixed"}},
+        }
+
+    rewrite(root / "config/smoke.yaml", change)
+    plan = runs.load({"tier": "smoke"}, root)
+    by_name = {run.name: run for run in plan.runs}
+    assert "escaip-sgd" not in by_name
+    assert by_name["escaip-half"].settings["trainer"]["precision"] == "bf16-mixed"
+    assert by_name["escaip-half"].settings["data"]["init_args"]["batch_size"] == 1
+    assert by_name["escaip-half"] not in plan.runs_for("a_fig2")
+
+
+def test_every_tier_is_valid_and_every_run_is_in_exactly_one_process():
+    for tier in runs.tiers():
+        plan = runs.load({"tier": tier})
+        members = [run.folder for group in plan.groups for run in group.runs]
+        assert sorted(members) == sorted(run.folder for run in plan.runs)
+        assert len(set(members)) == len(members)
+
+
+def test_processes_have_about_the_same_to_do():
+    costs = [sum(run.cost for run in group.runs) for group in runs.load({"tier": "mini"}).groups]
+    assert len(costs) == 2
+    assert max(costs) < 1.1 * min(costs)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
+    with pytest.raises(runs.ConfigError) as raised:
+        runs.load(yaml.safe_load(wrong))
+    message = str(raised.value)
+    assert all(part in message for part in WRONG[wrong]), message
+    assert "\n" not in message
+    assert message.endswith((".", "?"))
+
+
+def test_a_declaration_that_forgets_a_setting_is_refused(root):
+    rewrite(root / "config/runs/escaip.yaml", lambda declared: declared["base"]["trainer"].pop("precision"))
+    with pytest.raises(runs.ConfigError, match=r"escaip-default does not say trainer\.precision"):
+        runs.load({"tier": "smoke"}, root)
+
+
+def test_a_file_that_is_no_yaml_is_named(root):
+    (root / "config/smoke.yaml").write_text("tier: [smoke")
+    with pytest.raises(runs.ConfigError, match=r"smoke\.yaml: not readable as YAML"):
+        runs.load({"tier": "smoke"}, root)
+
+
+def test_every_key_of_the_schema_is_explained():
+    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    silent = []
+
+    def visit(node, where):
+        for key, part in node.get("properties", {}).items():
+            target = schema["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
+            if "description" not in part and "description" not in target and "properties" not in target:
+                silent.append(f"{where}.{key}")
+            visit(part, f"{where}.{key}")
+
+    for name, definition in schema["$defs"].items():
+        visit(definition, name)
+    assert silent == []
+
+
+def test_the_resolved_file_is_rewritten_only_when_it_says_something_else(tmp_path):
+    path = tmp_path / "run.yaml"
+    runs.write_if_changed(path, {"a": 1})
+    before = path.stat().st_mtime_ns
+    runs.write_if_changed(path, {"a": 1})
+    assert path.stat().st_mtime_ns == before
+    runs.write_if_changed(path, {"a": 2})
+    assert yaml.safe_load(path.read_text()) == {"a": 2}
+
+
+def test_snakemake_refuses_a_wrong_configuration_in_a_sentence_within_three_seconds(fresh):
+    began = time.monotonic()
+    result = fresh.snakemake("-n", "--config", "mirrorr=site")
+    assert time.monotonic() - began < 3
+    assert result.returncode != 0
+    assert "mirrorr is not a known key: did you mean mirror?" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not fresh.path("results").exists()
+
+
+def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
+    command = "import sys; from models import runs; runs.main([]); assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "tier mini: 11 runs in 2 processes" in result.stdout

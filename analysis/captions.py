@@ -7,9 +7,9 @@ from analysis.results import Results, Run
 from analysis.style import count
 
 LINES = (
-    "Thick lines: exponential average of the weights, closed form of the split; thin: the raw weights; circles: "
-    "estimates from sampled rotations. All estimates are unbiased, and the percent is a ratio of means. Step 0 is "
-    "not on logarithmic axes."
+    "Thick lines: exponential average of the weights, closed form of the split; thin: the raw weights; "
+    "circles: estimates from sampled rotations. All estimates are unbiased, and the percent is a ratio of "
+    "means. Step 0 is not on logarithmic axes."
 )
 
 
@@ -18,13 +18,27 @@ def provenance_line(results: Results) -> str:
     return " ".join([f"Tier {results.tier}; {_seeds(results)}; {_sizes(results)}.", *data_sentences(results)])
 
 
+SOURCES = {
+    "generate": "molecules of RDKit's NCI file, 500 K Langevin dynamics on MMFF94s",
+    "geometries": "SPICE's DES monomers and amino-acid-ligand pairs",
+    "spice": "SPICE",
+    "mace_off": "SPICE as in the MACE-OFF files",
+}
+"""What the prepared store's `source` stands for."""
+
+
+def is_generated(data: dict) -> bool:
+    """Whether the geometries were made up by us rather than taken from a published data set."""
+    return bool(data.get("generated", data.get("source") == "generate"))
+
+
 def data_sentences(results: Results) -> list[str]:
     """Where the molecules and the labels come from; generated data and xTB labels are always named."""
     sentences = []
     for data in _distinct(run.data for run in results.runs):
         labels, source = data.get("labels"), data.get("source")
-        origin = f" ({source})" if source else ""
-        if data.get("generated"):
+        origin = f" ({SOURCES.get(source, source)})" if source else ""
+        if is_generated(data):
             sentences.append(f"Drawn from generated data: {labels} labels on generated molecules{origin}.")
         elif labels and "xtb" in str(labels).lower():
             sentences.append(f"Real geometries{origin} with {labels} labels in place of the published ones.")
@@ -33,13 +47,13 @@ def data_sentences(results: Results) -> list[str]:
     return sentences or ["The runs do not say where their data come from."]
 
 
-def footer(results: Results) -> str:
+def footer(results: Results) -> list[str]:
     """The same in a few words, printed inside the figure so that it travels with the image."""
     words = [f"{results.tier} tier", _seeds(results), _sizes(results)]
     for data in _distinct(run.data for run in results.runs):
-        molecules = "generated molecules" if data.get("generated") else "real geometries"
+        molecules = "generated molecules" if is_generated(data) else "real geometries"
         words.append(f"{data.get('labels', 'unknown')} labels on {molecules}")
-    return "  ·  ".join(words)
+    return words
 
 
 def paper_sentence(paper: PaperCurves | None, about: str) -> str:
@@ -47,7 +61,7 @@ def paper_sentence(paper: PaperCurves | None, about: str) -> str:
     if paper is None:
         return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
     return (
-        f"Grey: the paper's curves (light: as logged; line: medians of 20 bins per decade), made unbiased, {about} "
+        f"Grey: the paper's curves (light: as logged; line: medians of 20 bins per decade), unbiased, {about} "
         "Their percent is a mean of ratios, 1.4 to 1.9 times the ratio of means after step 500."
     )
 
@@ -58,13 +72,16 @@ def absent_sentence(results: Results, names: list[str]) -> str:
     return f"Not part of this tier: {', '.join(absent)}." if absent else ""
 
 
-def train_size(run: Run, default_batch: int | None = None) -> str:
-    """Number of training examples, with the batch size where it is not the default's."""
+def train_size(run: Run) -> str:
+    """Number of training examples."""
     settings = run.config.get("data", {}).get("init_args", {})
     size = settings.get("train_size") or run.data.get("train_conformations")
-    batch = settings.get("batch_size")
-    text = count(float(size)) if size else "all"
-    return f"{text}, batch {batch}" if batch is not None and batch != default_batch else text
+    return count(float(size)) if size else "all"
+
+
+def other_batch(run: Run, default: Run) -> str:
+    """`, batch 1` where the batch size is not the default run's, else nothing."""
+    return "" if batch_size(run) == batch_size(default) else f", batch {batch_size(run)}"
 
 
 def batch_size(run: Run) -> int | None:

@@ -165,7 +165,7 @@ def draw_paper(
     until: float = np.inf,
     stretch: float = 1.0,
 ) -> None:
-    """The paper's curve as always: thin and grey, its logged evaluations as a lighter shadow behind it.
+    """The paper's curve as always: thin and grey (medians of bins), before a lighter shadow of what was logged.
 
     On an axis whose steps are not the paper's, steps up to `until` are drawn at `stretch` times themselves.
     """
@@ -180,11 +180,9 @@ def draw_paper(
             "label": theirs.label,
             "quantity": quantity,
         }
-        logged, median = (
-            drawn.add(part.until(until), series=series, estimator="rotations", **about)
-            for part, series in ((curve.logged, "paper"), (curve.median, "paper, median"))
-        )
+        median = drawn.add(curve.median.until(until), series="paper", estimator="rotations", **about)
         if quantity == "percent":
+            logged = curve.logged.until(until)
             axes.plot(stretch * logged.step, logged.value, color=style.SHADOW, lw=0.3, zorder=1)
         axes.plot(stretch * median.step, median.value, color=style.PAPER, lw=style.FAINT, ls=dashes, zorder=2)
 
@@ -223,7 +221,7 @@ def end_labels(axes: Axes, paper: Sequence[Paper], gap: float = 0.075) -> None:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Nearest positions to sorted `heights` that keep `gap` between neighbours: merge what touches, then centre."""
+    """Positions near sorted `heights`, `gap` apart or more: what would touch is centred together."""
     groups: list[list[float]] = []
     for height in heights:
         groups.append([height])
@@ -278,17 +276,24 @@ def key_handles(
     return handles
 
 
-def figure_key(figure: Figure, handles: list[Line2D], text: str, *, columns: int | None = None) -> None:
-    """The key in one row at the bottom, and below it in small print what the figure was drawn from."""
+def figure_key(
+    figure: Figure, handles: list[Line2D], words: list[str], *, columns: int | None = None
+) -> None:
+    """The key at the bottom, and below it in small print what the figure was drawn from.
+
+    `columns` sets the key in several rows; the small print then takes two lines.
+    """
     height = figure.get_figheight()
+    lines = [words] if columns is None else [words[:-1], words[-1:]]
+    text = "\n".join("  ·  ".join(line) for line in lines)
     figure.legend(
         handles=handles,
         loc="lower center",
         ncols=columns or len(handles),
-        bbox_to_anchor=(0.5, 0.17 / height),
+        bbox_to_anchor=(0.5, (0.08 + 0.09 * len(lines)) / height),
         handlelength=2.0,
     )
-    figure.text(0.5, 0.06 / height, text, ha="center", va="bottom", fontsize=5.0, color="#777777")
+    figure.text(0.5, 0.05 / height, text, ha="center", va="bottom", fontsize=5.0, color="#777777")
 
 
 def log_limits(curves: Iterable[Curve], pad: float = 1.25) -> tuple[float, float]:

@@ -15,8 +15,10 @@ from analysis.results import Results
 LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow")
 
 
-def provenance(output: str, script: str, results: Results, paper: PaperCurves | None, command: list[str]) -> dict:
-    """What the .json beside an output says. It holds no time, so that rendering again gives the same bytes."""
+def provenance(
+    output: str, script: str, results: Results, paper: PaperCurves | None, command: list[str]
+) -> dict:
+    """What the .json beside an output says; no time, so that rendering again gives the same bytes."""
     runs = {run.id: run.digest for run in results.runs}
     return {
         "output": output,
@@ -30,7 +32,9 @@ def provenance(output: str, script: str, results: Results, paper: PaperCurves | 
         "trained_on": sorted({str(run.summary["device"]) for run in results.runs if "device" in run.summary}),
         "data": sorted({f"{run.data.get('labels')}; {run.data.get('source')}" for run in results.runs}),
         "paper_curves": digest_of(paper),
-        "inputs_digest": hashlib.sha256("".join(f"{k} {v}\n" for k, v in sorted(runs.items())).encode()).hexdigest(),
+        "inputs_digest": hashlib.sha256(
+            "".join(f"{k} {v}\n" for k, v in sorted(runs.items())).encode()
+        ).hexdigest(),
     }
 
 
@@ -56,4 +60,6 @@ def commit() -> str | None:
 
 def digest_of(paper: PaperCurves | None) -> str | None:
     """Digest of the reference curves' bins, or None where there are none."""
-    return None if paper is None else hashlib.sha256(Path(paper.folder, "binned.csv").read_bytes()).hexdigest()
+    return (
+        None if paper is None else hashlib.sha256(Path(paper.folder, "binned.csv").read_bytes()).hexdigest()
+    )

@@ -1,9 +1,9 @@
 """Render one figure or table from run folders.
 
-    python -m analysis.render a_fig2 --tier mini --out figures/mini --runs results/mini/escaip-default/seed0 ...
+    python -m analysis.render a_fig2 --tier mini --out figures/mini --runs results/mini/escaip-default/seed0
 
-writes <out>/a_fig2.pdf .png .csv .json .rst for a figure, .csv .md .html .json .rst for a table. All appear by
-rename when complete; the same inputs, commit and command give the same bytes.
+writes <out>/a_fig2.pdf .png .csv .json .rst for a figure, .csv .md .html .json .rst for a table. All
+appear by rename when complete; the same inputs, commit and command give the same bytes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def render(
     with style.applied():
         if known[output].startswith("analysis.figures."):
             drawing = module.draw(results, paper)
-            caption = drawing.caption
+            caption, about["width"] = drawing.caption, float(drawing.figure.get_figwidth())
             # Matplotlib takes the format from the name, and temporary names have another ending.
             writers[".pdf"] = lambda path: style.save(drawing.figure, path, "pdf", metadata)
             writers[".png"] = lambda path: style.save(drawing.figure, path, "png", metadata)
@@ -67,7 +67,9 @@ def render(
             writers[".html"] = lambda path: path.write_text(table.html)
         facts = {"title": module.TITLE, "caption": caption, **about}
         writers[".rst"] = lambda path: path.write_text("\n\n".join([f"**{module.TITLE}**", *caption]) + "\n")
-        writers[".json"] = lambda path: path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        writers[".json"] = lambda path: path.write_text(
+            json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+        )
         written = []
         for suffix, write in writers.items():
             with replacing(out / f"{output}{suffix}") as temporary:
@@ -78,11 +80,15 @@ def render(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; problems with the results are one sentence and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.render", description="Render one figure or table.")
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.render", description="Render one figure or table."
+    )
     parser.add_argument("output", help=f"one of: {', '.join(outputs())}")
     parser.add_argument("--tier", required=True, help="tier of the runs, e.g. mini")
     parser.add_argument("--out", required=True, type=Path, help="folder to write to, e.g. figures/mini")
-    parser.add_argument("--runs", required=True, nargs="+", type=Path, help="run folders, results/<tier>/<run>/seed<k>")
+    parser.add_argument(
+        "--runs", required=True, nargs="+", type=Path, help="run folders, results/<tier>/<run>/seed<k>"
+    )
     given = parser.parse_args(arguments)
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = ["python", "-m", "analysis.render", *words]

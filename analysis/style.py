@@ -152,5 +152,7 @@ def count(number: float) -> str:
 
 def save(figure: Figure, path: Path, kind: str, about: dict[str, str]) -> None:
     """Write `figure` as "pdf" or "png" with `about` in its metadata and without the time of writing."""
-    silent = {"CreationDate": None, "ModDate": None, "Producer": None} if kind == "pdf" else {"Software": None}
+    silent = (
+        {"CreationDate": None, "ModDate": None, "Producer": None} if kind == "pdf" else {"Software": None}
+    )
     figure.savefig(path, format=kind, metadata={**about, **silent})

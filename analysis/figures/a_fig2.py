@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,9 @@ from analysis import style
 from analysis.captions import (
     LINES,
     absent_sentence,
-    batch_size,
     network_size,
     optimiser,
+    other_batch,
     paper_sentence,
     provenance_line,
     train_size,
@@ -40,7 +41,7 @@ from analysis.panels import (
     zero_level,
 )
 from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results
+from analysis.results import Results, Run
 
 TITLE = "EScAIP: share of the loss that is equivariance error, over training"
 DEFAULT = "escaip-default"
@@ -72,7 +73,9 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """Six panels: a early, b whole training, c losses, d training-set size, e network size, f optimiser."""
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 5.9)
-    grid = figure.add_gridspec(2, 3, left=0.09, right=0.985, top=0.91, bottom=0.125, wspace=0.34, hspace=0.28)
+    grid = figure.add_gridspec(
+        2, 3, left=0.09, right=0.985, top=0.935, bottom=0.125, wspace=0.34, hspace=0.28
+    )
     seeds = [
         Ours(run, f"seed {run.seed}", color)
         for run, color in zip(results.of(DEFAULT), style.CYCLE, strict=False)
@@ -166,7 +169,7 @@ def _early(top: Axes, low: Axes, seeds: list[Ours], replicates: list[Paper], dra
 
 def _losses(axes: Axes, results: Results, theirs: list[Paper], drawn: Drawn) -> None:
     run = results.first(DEFAULT)
-    colors = {"L_total": style.INK, "L_mean": style.BLUE, "L_equiv": style.VERMILION}
+    colors = {"L_total": style.GREEN, "L_mean": style.BLUE, "L_equiv": style.VERMILION}
     if theirs:
         draw_paper(axes, theirs[0], colors, drawn, "c")
     for quantity, color in colors.items():
@@ -178,9 +181,8 @@ def _losses(axes: Axes, results: Results, theirs: list[Paper], drawn: Drawn) -> 
     axes.set_ylabel("mean squared force error [normalised]")
 
 
-def _train_label(results: Results):
-    usual = batch_size(results.first(DEFAULT))
-    return lambda run: train_size(run, usual)
+def _train_label(results: Results) -> Callable[[Run], str]:
+    return lambda run: train_size(run) + other_batch(run, results.first(DEFAULT))
 
 
 def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) -> None:
@@ -207,16 +209,16 @@ def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) 
 def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     own = (
         "Equivariance error of EScAIP as percent of the validation loss. a: the start of training on linear "
-        "axes (inset: below 2 percent); b: all of it on logarithmic axes, every seed of the default run; c: the "
-        "losses behind it, first seed; d, e, f: first seed of the default run beside other training-set sizes, "
-        "network sizes, and optimisers with their learning rates. Under each percent panel are L_mean, L_equiv "
-        "and the loss of a predictor that always answers zero, which is perfectly equivariant: while L_mean "
-        "stays at that level a low percent is no achievement."
+        "axes (inset: below 2 percent); b: all of it on logarithmic axes, every seed of the default run; c: "
+        "the losses behind it, first seed; d, e, f: first seed of the default run beside other training-set "
+        "sizes, network sizes, and optimisers with their learning rates. Under each percent panel are "
+        "L_mean, L_equiv and the loss of a predictor that always answers zero, which is perfectly "
+        "equivariant: while L_mean stays at that level a low percent is no achievement."
     )
     theirs = paper_sentence(
         paper,
-        "on the same logarithmic step axis although their networks train far longer; in a, their steps are on "
-        "the axis above. Their losses are shown for those runs whose losses the paper shows.",
+        "on the same logarithmic step axis although their networks train far longer; in a, their steps are "
+        "on the axis above. Their losses are shown for those runs whose losses the paper shows.",
     )
     return [
         own,

@@ -121,7 +121,7 @@ class PaperCurves:
 
 
 def unbiased_mean(L_mean: Curve, L_equiv: Curve, rotations: int = ROTATIONS) -> Curve:
-    """The plain L_mean of `rotations` rotations without the share of L_equiv (unbiased) that it still holds."""
+    """L_mean as estimated from `rotations` rotations, less the share of L_equiv that it still holds."""
     corrected = L_mean.value - L_equiv.at(L_mean.step) / rotations
     return Curve(L_mean.step, np.maximum(corrected, np.finfo(float).tiny))
 

@@ -1,0 +1,97 @@
+"""Paper A, Figure 6: how EScAIP's losses depend on the number of training examples."""
+
+from __future__ import annotations
+
+from analysis import style
+from analysis.captions import (
+    LINES,
+    absent_sentence,
+    footer,
+    other_batch,
+    paper_sentence,
+    provenance_line,
+    train_size,
+)
+from analysis.curves import Curve
+from analysis.panels import (
+    LOSS_DASHES,
+    Drawing,
+    Drawn,
+    Ours,
+    draw_ours,
+    draw_paper,
+    figure_key,
+    key_handles,
+    log_limits,
+    loss_legend,
+    paper_runs,
+    zero_level,
+)
+from analysis.reference.paper_curves import PaperCurves
+from analysis.results import Results
+
+TITLE = "EScAIP: losses over training, by training-set size"
+PAPER_SIZES = {
+    "escaip-train-500": "500",
+    "escaip-train-5k": "5k",
+    "escaip-train-50k": "50k",
+    "escaip-default": "950k",
+}
+RUNS = tuple(PAPER_SIZES)
+REQUIRED = ("escaip-default",)
+COLORS = {"L_total": style.GREEN, "L_mean": style.BLUE, "L_equiv": style.VERMILION}
+
+
+def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+    """A panel per training set, smallest first, on common axes; first seed of each run."""
+    drawn = Drawn()
+    shown = [name for name in PAPER_SIZES if results.of(name)]
+    figure = style.new_figure(style.PAGE, 2.6)
+    grid = figure.add_gridspec(1, len(shown), left=0.075, right=0.99, top=0.915, bottom=0.265, wspace=0.1)
+    usual, first = results.first("escaip-default"), None
+    ours: list[Ours] = []
+    for place, letter, name in zip(grid, "abcd", shown, strict=False):
+        axes = first = figure.add_subplot(place, sharex=first, sharey=first)
+        run, theirs = results.first(name), paper_runs(paper, name)
+        for replicate in theirs[:1]:
+            draw_paper(axes, replicate, COLORS, drawn, letter)
+        ours = [Ours(run, train_size(run), color) for color in COLORS.values()]
+        for our, quantity in zip(ours, COLORS, strict=True):
+            draw_ours(axes, our, quantity, drawn, letter, dashes=LOSS_DASHES[quantity], width=1.1)
+        zero_level(axes, ours[:1], drawn, letter)
+        style.title(axes, letter, f"{train_size(run)} examples{other_batch(run, usual)}")
+        if theirs:
+            axes.set_title(f"paper: {PAPER_SIZES[name]}", loc="right", color="#777777", fontsize=5.5)
+        axes.set_xlabel("training step")
+        if name == shown[0]:
+            axes.set_ylabel("mean squared force error\n[normalised]")
+            loss_legend(axes, COLORS, loc="lower left")
+        else:
+            axes.tick_params(labelleft=False)
+    points = drawn.table()
+    points = points[(points["step"] > 0) & (points["value"] > 0)]
+    style.log_steps(first)
+    first.set_xlim(log_limits([Curve(points["step"].to_numpy(), points["value"].to_numpy())]))
+    style.log_loss(first)
+    first.set_ylim(points["value"].min() / 1.5, points["value"].max() * 1.5)
+    handles = key_handles(ours, paper is not None, losses=())
+    figure_key(figure, handles, footer(results))
+    return Drawing(figure, drawn.table(), _caption(results, paper))
+
+
+def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
+    own = (
+        "Validation losses of EScAIP (L, L_mean, L_equiv) for training sets of growing size, and the loss "
+        "of a predictor that always answers zero (dotted). The paper trains on 500 examples with batch size "
+        "1. In the paper L_equiv rises again for the smallest sets, long after its dip; a short training "
+        "does not reach that stage."
+    )
+    theirs = paper_sentence(
+        paper, "on the same logarithmic step axis although their networks train far longer."
+    )
+    return [
+        own,
+        LINES,
+        theirs,
+        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
+    ]

@@ -1,0 +1,177 @@
+"""The page that shows every figure and table of a tier, each with its caption and where it came from.
+
+    python -m analysis.gallery --figures figures/mini
+
+writes <figures>/index.html, which needs nothing but the files beside it, and <figures>/metrics.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.metrics import write_metrics
+from analysis.reference.paper_curves import ROOT
+from analysis.render import outputs
+from analysis.results import ResultsError
+from models.training.files import replacing
+
+CSS = """
+:root { --ink: #1d1d1f; --soft: #6b6b70; --line: #e3e3e6; --accent: #0072b2; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 64rem; padding: 3rem 1.5rem 5rem; color: var(--ink); background: #fff;
+       font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.9rem; font-weight: 600; letter-spacing: -0.01em; margin: 0 0 0.4rem; }
+h2 { font-size: 1.2rem; font-weight: 600; margin: 0 0 1rem; }
+h2 small { color: var(--soft); font: 0.8rem ui-monospace, Menlo, Consolas, monospace; margin-left: 0.5rem; }
+a { color: var(--accent); text-decoration: none; }
+a:hover { text-decoration: underline; }
+.lead, nav { color: var(--soft); margin: 0 0 1.2rem; }
+nav a { margin-right: 1.1rem; white-space: nowrap; }
+section { border-top: 1px solid var(--line); padding: 2.2rem 0 1rem; }
+img { display: block; max-width: 100%; height: auto; margin: 0 auto 1rem; }
+img.narrow { max-width: 34rem; }
+p { margin: 0 0 0.7rem; }
+.caption { font-size: 0.92rem; max-width: 50rem; }
+.links { font-size: 0.9rem; margin: 1rem 0 0.5rem; }
+.links a { margin-right: 1rem; }
+details { font-size: 0.82rem; color: var(--soft); margin-bottom: 1rem; }
+summary { cursor: pointer; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; margin: 0.6rem 0; }
+dt { font-weight: 600; }
+dd { margin: 0; overflow-wrap: anywhere; font: 0.76rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; }
+table { border-collapse: collapse; font-size: 0.74rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.22rem 0.55rem; text-align: right; white-space: nowrap; font-weight: 400; }
+thead th { white-space: normal; vertical-align: bottom; font-weight: 600; }
+thead { border-bottom: 1px solid var(--ink); }
+tbody th { text-align: left; }
+tr.first > * { border-top: 1px solid var(--line); }
+tr.first > th:first-child, tr[data-whose="ours"].first > * { font-weight: 600; }
+tr[data-whose="paper"], tr[data-whose="difference"] { color: var(--soft); }
+"""
+
+
+def gallery(figures: Path) -> str:
+    """The page for what was rendered into `figures`. Raises ResultsError if nothing was."""
+    shown = [(name, facts) for name in outputs() if (facts := _facts(figures / f"{name}.json")) is not None]
+    if not shown:
+        raise ResultsError(f"{figures}: nothing rendered there yet; run `snakemake --cores all figures`.")
+    tiers = sorted({facts["tier"] for _, facts in shown})
+    links = " ".join(f'<a href="#{name}">{_title(name)}</a>' for name, _ in shown)
+    sections = "\n".join(_section(figures, name, facts) for name, facts in shown)
+    tier = html.escape(", ".join(tiers))
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>twirl: figures of tier {tier}</title>
+<style>{CSS}</style>
+</head>
+<body>
+<h1>Figures and tables, tier {tier}</h1>
+<p class="lead">Ours in colour, the papers' own numbers in grey. Every entry names the runs, the commit and the
+command that made it.</p>
+<nav>{links}</nav>
+{sections}
+</body>
+</html>
+"""
+
+
+def write_gallery(figures: Path) -> Path:
+    """Write index.html, and metrics.json where the table of landmarks is there."""
+    page, path = gallery(figures), figures / "index.html"
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    if (figures / "a_landmarks.csv").is_file():
+        write_metrics(figures)
+    return path
+
+
+def _section(figures: Path, name: str, facts: dict) -> str:
+    captions = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts["caption"])
+    heading = f"{html.escape(facts['title'])}<small>{name}</small>"
+    return f"""<section id="{name}">
+<h2>{heading}</h2>
+{_body(figures, name, facts)}
+<div class="caption">{captions}</div>
+<p class="links">{_links(figures, name, facts)}</p>
+<details><summary>Provenance</summary>{_provenance(facts)}</details>
+</section>"""
+
+
+def _body(figures: Path, name: str, facts: dict) -> str:
+    fragment = figures / f"{name}.html"
+    if fragment.is_file():
+        return f'<div class="scroll">{fragment.read_text()}</div>'
+    narrow = ' class="narrow"' if facts.get("width", 7.0) < 5.0 else ""
+    return f'<a href="{name}.pdf"><img src="{name}.png"{narrow} alt="{html.escape(facts["title"])}"></a>'
+
+
+def _links(figures: Path, name: str, facts: dict) -> str:
+    files = [(f"{name}.{kind}", kind.upper()) for kind in ("pdf", "png", "csv", "md", "json")]
+    links = [(file, text) for file, text in files if (figures / file).is_file()]
+    links.append((Path(os.path.relpath(ROOT / facts["script"], figures.resolve())).as_posix(), "script"))
+    return " ".join(f'<a href="{html.escape(file)}">{text}</a>' for file, text in links)
+
+
+def _provenance(facts: dict) -> str:
+    rows = {
+        "runs": ", ".join(facts["runs"]),
+        "commit": facts["commit"],
+        "trained at": ", ".join(facts["trained_at_commit"]),
+        "trained on": ", ".join(facts["trained_on"]),
+        "data": " | ".join(facts["data"]),
+        "command": facts["command"],
+        "versions": ", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
+        "inputs": f"sha256 {facts['inputs_digest']}",
+        "paper's curves": f"sha256 {facts['paper_curves']}" if facts["paper_curves"] else "absent",
+    }
+    shown = "".join(
+        f"<dt>{key}</dt><dd>{html.escape(str(value))}</dd>" for key, value in rows.items() if value
+    )
+    return f"<dl>{shown}</dl>"
+
+
+def _title(name: str) -> str:
+    """a_fig2 -> Paper A, fig. 2; a_landmarks -> Paper A, landmarks."""
+    paper, what = name.split("_", 1)
+    what = f"fig. {what[3:]}" if what.startswith("fig") else what.replace("_", " ")
+    return f"Paper {paper.upper()}, {what}"
+
+
+def _facts(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ResultsError(f"{path}: not JSON; render it again.") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.gallery", description="Write the gallery of a tier."
+    )
+    parser.add_argument(
+        "--figures", required=True, type=Path, help="folder with rendered outputs, e.g. figures/mini"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        print(write_gallery(given.figures))
+    except ResultsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,212 @@
+"""Landmarks of EScAIP's percent curves, ours beside the paper's."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from statistics import median
+
+import pandas as pd
+
+from analysis.captions import absent_sentence, provenance_line
+from analysis.curves import binned
+from analysis.landmarks import LEVELS, first_below, landmarks
+from analysis.reference.paper_curves import PERCENT_CURVES, PaperCurves
+from analysis.reference.printed import paper_landmarks
+from analysis.results import Results, Run
+from analysis.style import count
+
+TITLE = "EScAIP: landmarks of the percent curves"
+RUNS = tuple(PERCENT_CURVES)
+REQUIRED = ("escaip-default",)
+
+COLUMNS = {
+    "start": ("start", "%"),
+    **{f"below_{level:g}_step": (f"below {level:g}%", "step") for level in LEVELS},
+    "dip": ("dip", "%"),
+    "dip_step": ("dip at", "step"),
+    "L_mean_at_dip": ("L_mean / zero at dip", "ratio"),
+    "L_mean_below_zero_step": ("L_mean below zero", "step"),
+    "peak": ("later peak", "%"),
+    "peak_step": ("peak at", "step"),
+    "end": ("end", "%"),
+    "end_step": ("end at", "step"),
+}
+"""Landmark -> (heading, unit), in reading order. `zero` is the constant-zero predictor's loss."""
+ESTIMATORS = {"ratio of means": "ours", "mean of ratios": "ours, mean of ratios"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a table module returns."""
+
+    frame: pd.DataFrame
+    markdown: str
+    html: str
+    caption: list[str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A landmark over seeds or replicates: median, lowest, highest; how many have it, of how many."""
+
+    middle: float | None
+    low: float | None
+    high: float | None
+    found: int
+    of: int
+
+
+def build(results: Results, paper: PaperCurves | None) -> Table:
+    """Long frame for machines, wide table for people."""
+    frame = landmarks_frame(results)
+    return Table(frame, _markdown(frame), _html(frame), _caption(results))
+
+
+def landmarks_frame(results: Results) -> pd.DataFrame:
+    """One row per run, estimator and landmark: ours, its spread, the paper's, and their difference."""
+    theirs = paper_landmarks()
+    rows = []
+    for name in RUNS:
+        if not (runs := results.of(name)):
+            continue
+        paper_rows = [theirs[key] for key in PERCENT_CURVES[name]]
+        for estimator in ESTIMATORS:
+            ours_rows = [row for run in runs if (row := run_landmarks(run, estimator))]
+            if not ours_rows:
+                continue
+            for landmark, (_, unit) in COLUMNS.items():
+                ours, paper = _cell(ours_rows, landmark), _cell(paper_rows, landmark)
+                both = ours.middle is not None and paper.middle is not None
+                rows.append(
+                    {
+                        "tier": results.tier,
+                        "run": name,
+                        "label": runs[0].label,
+                        "parameters": runs[0].parameters,
+                        "estimator": estimator,
+                        "landmark": landmark,
+                        "unit": unit,
+                        "seeds": ours.of,
+                        "seeds_with_it": ours.found,
+                        "ours": ours.middle,
+                        "ours_low": ours.low,
+                        "ours_high": ours.high,
+                        "replicates": paper.of,
+                        "paper": paper.middle,
+                        "paper_low": paper.low,
+                        "paper_high": paper.high,
+                        "difference": ours.middle - paper.middle if both else None,
+                        "ratio": ours.middle / paper.middle if both and paper.middle else None,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def run_landmarks(run: Run, estimator: str = "ratio of means") -> dict[str, float | None] | None:
+    """Landmarks of one run's plotted weights; None if it did not log this estimator."""
+    series = run.plotted_series
+    ratios = estimator == "mean of ratios"
+    curve = run.curve("percent_mean_of_ratios", series) if ratios else run.line("percent", series)
+    if curve is None:
+        return None
+    row = landmarks(curve).as_row()
+    mean, zero = run.line("L_mean", series), run.zero_loss
+    known = mean is not None and zero
+    row["L_mean_at_dip"] = float(mean.at(row["dip_step"])) / zero if known and row["dip_step"] else None
+    row["L_mean_below_zero_step"] = first_below(binned(mean), zero) if known else None
+    return row
+
+
+def _cell(rows: list[dict], landmark: str) -> Cell:
+    values = [float(row[landmark]) for row in rows if row.get(landmark) is not None]
+    if not values:
+        return Cell(None, None, None, 0, len(rows))
+    return Cell(median(values), min(values), max(values), len(values), len(rows))
+
+
+def _wide(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
+    """Lines (run, whose, cells) of the table for people."""
+    lines = []
+    for name, of_run in frame.groupby("run", sort=False):
+        label = of_run["label"].iloc[0]
+        for estimator, whose in ESTIMATORS.items():
+            part = of_run[of_run["estimator"] == estimator].set_index("landmark")
+            if len(part):
+                cells = [_number(part.loc[k], "ours") for k in COLUMNS]
+                lines.append((f"{name} ({label})" if estimator == "ratio of means" else "", whose, cells))
+        main = of_run[of_run["estimator"] == "ratio of means"].set_index("landmark")
+        lines.append(("", "paper", [_number(main.loc[k], "paper") for k in COLUMNS]))
+        lines.append(("", "difference", [_difference(main.loc[k]) for k in COLUMNS]))
+    return lines
+
+
+def _number(row: pd.Series, whose: str) -> str:
+    middle, low, high = (row[f"{whose}{part}"] for part in ("", "_low", "_high"))
+    if pd.isna(middle):
+        return "–"
+    write = steps if row["unit"] == "step" else digits
+    text = write(middle)
+    if write(low) != write(high):
+        text += f" [{write(low)}–{write(high)}]"
+    if whose == "ours" and row["seeds_with_it"] < row["seeds"]:
+        text += f" ({row['seeds_with_it']} of {row['seeds']})"
+    return text
+
+
+def _difference(row: pd.Series) -> str:
+    value = row["difference"]
+    if pd.isna(value):
+        return "–"
+    text = steps(abs(value)) if row["unit"] == "step" else digits(abs(value))
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def steps(value: float) -> str:
+    """A step in the short form of the axes: 860, 4.7k, 446k."""
+    return count(round(value)) if value >= 10 else f"{value:.2g}"
+
+
+def digits(value: float) -> str:
+    """Two digits below 10, whole numbers above."""
+    return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
+
+
+def _headings() -> list[str]:
+    return ["run", "", *(f"{name} [{unit}]" if unit == "%" else name for name, unit in COLUMNS.values())]
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    rows = [_headings(), ["---", "---", *["---:"] * len(COLUMNS)]]
+    rows += [[run, whose, *cells] for run, whose, cells in _wide(frame)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _html(frame: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in _headings())
+    body = []
+    for run, whose, cells in _wide(frame):
+        kind = whose.split(",")[0].replace(" ", "-")
+        tds = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        first = ' class="first"' if run else ""
+        row = f'<tr{first} data-whose="{kind}">'
+        body.append(f"{row}<th>{html.escape(run)}</th><th>{html.escape(whose)}</th>{tds}</tr>")
+    rows = "\n".join(body)
+    return f'<table class="landmarks">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n'
+
+
+def _caption(results: Results) -> list[str]:
+    return [
+        "Where the percent of EScAIP's validation loss that is equivariance error starts, when it first "
+        "falls below 10, 5, 2 and 1 percent, its dip, the later peak and its end. Ours: median over seeds, "
+        "with the lowest and highest in brackets; paper: the same over its replicates; difference: ours "
+        "minus the paper's. All are read off medians in 20 bins per decade of step; dip and peak are the "
+        "pair of steps with the largest later rise.",
+        "Ours is the percent of the averaged weights as a ratio of means, in closed form where the model "
+        "has one. The paper's percent is a mean of ratios, so that estimate of ours (from sampled "
+        "rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
+        "answering zero (for the paper over 1, the variance of its targets): near 1 means that the dip is "
+        "the plateau of a model that answers almost nothing. Steps are optimiser steps of very different "
+        "trainings, so compare their order before their size.",
+        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
+    ]

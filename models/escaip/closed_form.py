@@ -25,10 +25,20 @@ def force_variance(terms: ForceTerms) -> Tensor:
     return T.square().sum((1, 2)) / 3
 
 
-def exact_losses(terms: ForceTerms, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-atom L_mean and L_equiv, each a mean over the three components: (N,), (N,). target: (N, 3)."""
-    L_mean = (twirled_forces(terms) - target).square().mean(-1)
-    return L_mean, force_variance(terms) / 3
+def exact_losses(
+    terms: ForceTerms, target: Tensor, graph_index: Tensor, num_graphs: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """L_mean and L_equiv of every molecule, per force component, and its number of components: three of (B,).
+
+    target: (N, 3), graph_index: (N,).
+    """
+    sizes = 3 * torch.bincount(graph_index, minlength=num_graphs)
+
+    def per_molecule(squares: Tensor) -> Tensor:
+        return squares.new_zeros(num_graphs).index_add(0, graph_index, squares) / sizes
+
+    error = (twirled_forces(terms) - target).square().sum(1)
+    return per_molecule(error), per_molecule(force_variance(terms)), sizes
 
 
 def head_variance(network: EScAIP) -> Tensor:

@@ -1,7 +1,5 @@
 """Rotation-invariant inputs of EScAIP: smeared distances and bond-orientational order (spec escaip.md 2.5)."""
 
-import math
-
 import torch
 from e3nn import o3
 from torch import Tensor
@@ -23,29 +21,11 @@ def bond_order(graph: NeighborGraph, orders: int) -> Tensor:
     return torch.stack([part.norm(dim=1) for part in mean.split([2 * l + 1 for l in degrees], dim=1)], dim=1)
 
 
-class GaussianSmearing:
-    """K Gaussians on a regular grid over [0, cutoff], as wide as two grid steps.
+def gaussian_smearing(graph: NeighborGraph, cutoff: float, size: int) -> Tensor:
+    """Distances on K Gaussians at a regular grid over [0, cutoff], as wide as two grid steps. (N, M, K).
 
-    value_k(d) = exp(-(d - c_k)^2 / (2 sigma^2)). Neither parameters nor buffers: the grid follows from K and
-    the cutoff.
+    value_k(d) = exp(-(d - c_k)^2 / (2 sigma^2)), sigma = 2 (c_1 - c_0); zero where a slot holds no other atom.
     """
-
-    def __init__(self, cutoff: float, size: int):
-        self.size = size
-        self.spacing = cutoff / (size - 1)
-
-    def __call__(self, graph: NeighborGraph) -> Tensor:
-        """(N, M, K); zero where a slot holds no other atom."""
-        steps = graph.distance[..., None] / self.spacing
-        centres = torch.arange(self.size, dtype=steps.dtype, device=steps.device)
-        return torch.exp((steps - centres).square() / -8.0) * graph.real[..., None]
-
-    def window(self, graph: NeighborGraph) -> tuple[Tensor, Tensor]:
-        """The Gaussians that differ from zero at working precision: their numbers and values, (N, M, w) each."""
-        half = math.ceil(math.sqrt(-8 * math.log(torch.finfo(graph.distance.dtype).eps / 4)))
-        steps = graph.distance / self.spacing
-        offsets = torch.arange(-half, half + 1, device=steps.device)
-        numbers = steps.round().long()[..., None] + offsets
-        values = torch.exp((steps[..., None] - numbers).square() / -8.0)
-        inside = (numbers >= 0) & (numbers < self.size) & graph.real[..., None]
-        return numbers.clamp(0, self.size - 1), values * inside
+    spacing = cutoff / (size - 1)
+    centres = torch.arange(size, dtype=graph.distance.dtype, device=graph.distance.device)
+    return torch.exp((graph.distance[..., None] / spacing - centres).square() / -8) * graph.real[..., None]

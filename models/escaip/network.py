@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.escaip.features import GaussianSmearing, bond_order
+from models.escaip.features import bond_order, gaussian_smearing
 from models.escaip.graph import NeighborGraph, build_graph
+from models.training.dropout import dropout
 
 
 @dataclass
@@ -60,11 +61,12 @@ class EScAIPConfig:
 class Geometry:
     """What every layer reads of a batch: the graph and its invariant features.
 
-    atomic_numbers: (N,), bond_order: (N, orders).
+    atomic_numbers: (N,). smeared_distance: (N, M, K). bond_order: (N, orders).
     """
 
     graph: NeighborGraph
     atomic_numbers: Tensor
+    smeared_distance: Tensor
     bond_order: Tensor
 
     def from_senders(self, node: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ class LinearGELU(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(F.gelu(self.linear(x)), self.dropout, self.training)
+        return dropout(F.gelu(self.linear(x)), self.dropout, self.training)
 
 
 class MLP(nn.Module):
@@ -99,7 +101,7 @@ class MLP(nn.Module):
         self.down = nn.Linear(multiplier * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(self.down(self.up(x)), self.up.dropout, self.training)
+        return dropout(self.down(self.up(x)), self.up.dropout, self.training)
 
 
 class EdgeFeatures(nn.Module):
@@ -117,7 +119,6 @@ class EdgeFeatures(nn.Module):
             config.edge_distance_embedding_size,
         )
         drop = config.mlp_dropout
-        self.smearing = GaussianSmearing(config.max_radius, config.edge_distance_expansion_size)
         self.distance_embedding = LinearGELU(config.edge_distance_expansion_size, E, drop)
         self.sender_direction_embedding = LinearGELU(config.node_direction_expansion_size, D)
         self.sender_atom_embedding = nn.Embedding(config.max_num_elements, A)
@@ -126,19 +127,6 @@ class EdgeFeatures(nn.Module):
         self.combine = LinearGELU(E + 2 * D + 2 * A, config.hidden_size, drop)
         self.widths = [E, D, A, D, A]
 
-    def embed_distance(self, graph: NeighborGraph) -> Tensor:
-        """LinearGELU of the smeared distances (N, M, E), touching only the Gaussians that are not zero."""
-        layer = self.distance_embedding
-        numbers, values = self.smearing.window(graph)
-        if 4 * numbers.shape[-1] > self.smearing.size:
-            return layer(self.smearing(graph))
-        N, M, w = numbers.shape
-        summed = F.embedding_bag(
-            numbers.view(N * M, w), layer.linear.weight.t(), per_sample_weights=values.view(N * M, w), mode="sum"
-        )
-        hidden = F.gelu(summed.view(N, M, -1) + layer.linear.bias)
-        return F.dropout(hidden, layer.dropout, layer.training)
-
     def forward(self, geometry: Geometry) -> Tensor:
         Z, slots = geometry.atomic_numbers, geometry.graph.mask.shape[1]
         drop = self.combine.dropout
@@ -146,9 +134,9 @@ class EdgeFeatures(nn.Module):
         receiver_order = self.receiver_direction_embedding(geometry.bond_order)[:, None].expand(-1, slots, -1)
         per_edge = torch.cat(
             [
-                self.embed_distance(geometry.graph),
-                F.dropout(sender_order, drop, self.training),
-                F.dropout(receiver_order, drop, self.training),
+                self.distance_embedding(geometry.smeared_distance),
+                dropout(sender_order, drop, self.training),
+                dropout(receiver_order, drop, self.training),
             ],
             dim=-1,
         )
@@ -159,7 +147,7 @@ class EdgeFeatures(nn.Module):
         receiver = F.linear(self.receiver_atom_embedding(Z), W_receiver_atom, self.combine.linear.bias)
         hidden = F.linear(per_edge, torch.cat([W_distance, W_sender, W_receiver], dim=1))
         hidden = hidden + geometry.from_senders(sender) + receiver[:, None]
-        return F.dropout(F.gelu(hidden), drop, self.training)
+        return dropout(F.gelu(hidden), drop, self.training)
 
 
 class InputBlock(nn.Module):
@@ -201,7 +189,7 @@ class GraphAttention(nn.Module):
         sender = F.linear(node, linear.weight[:, :H])
         receiver = F.linear(node, linear.weight[:, H:], linear.bias)
         pair = F.gelu(geometry.from_senders(sender) + receiver[:, None])
-        pair = F.dropout(pair, self.node_linear.dropout, self.training)
+        pair = dropout(pair, self.node_linear.dropout, self.training)
         return self.message_linear(torch.cat([self.edge_features(geometry), pair], dim=-1))
 
     def logit_bias(self, graph: NeighborGraph) -> Tensor:
@@ -221,9 +209,9 @@ class GraphAttention(nn.Module):
     def forward(self, node: Tensor, geometry: Geometry) -> Tensor:
         message = self.message(node, geometry)
         query, key, value = self.query_key_value(message)
-        dropout = self.dropout if self.training else 0.0
+        bias = self.logit_bias(geometry.graph).to(query.dtype)
         attended = F.scaled_dot_product_attention(
-            query, key, value, self.logit_bias(geometry.graph).to(query.dtype), dropout
+            query, key, value, bias, dropout_p=self.dropout if self.training else 0.0
         )
         return self.out(attended.transpose(1, 2).flatten(2))
 
@@ -336,7 +324,12 @@ class EScAIP(nn.Module):
         graph = build_graph(
             positions, graph_index, num_graphs, config.max_radius, config.max_neighbors, config.box
         )
-        return Geometry(graph, atomic_numbers, bond_order(graph, config.node_direction_expansion_size))
+        return Geometry(
+            graph,
+            atomic_numbers,
+            gaussian_smearing(graph, config.max_radius, config.edge_distance_expansion_size),
+            bond_order(graph, config.node_direction_expansion_size),
+        )
 
     def latents(self, geometry: Geometry) -> Latents:
         """The invariant backbone (spec 3.1-3.5)."""

@@ -1,0 +1,150 @@
+"""Batches of molecules for EScAIP, with targets in normalised units (spec escaip.md 2.3, 4, 5.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data.spice.store import Conformations, ConformationStore
+from models.training.sampling import StepBatches, nested_subset
+
+
+@dataclass(frozen=True)
+class MoleculeBatch:
+    """B molecules of N atoms in all.
+
+    positions: (N, 3) [Angstrom]. atomic_numbers, graph_index: (N,). energy: (B,), forces: (N, 3), both
+    normalised. conformations: (B,) their numbers in the store.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    graph_index: Tensor
+    energy: Tensor
+    forces: Tensor
+    conformations: Tensor
+
+    @property
+    def num_graphs(self) -> int:
+        return len(self.energy)
+
+    def to(self, *args, **kwargs) -> "MoleculeBatch":
+        return MoleculeBatch(*(getattr(self, f.name).to(*args, **kwargs) for f in fields(self)))
+
+    def pin_memory(self) -> "MoleculeBatch":
+        return MoleculeBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """E' = (E - energy_mean) / energy_std [eV], F' = F / force_std [eV/Angstrom]."""
+
+    energy_mean: float
+    energy_std: float
+    force_std: float
+
+    def __call__(self, raw: Conformations, conformations: Sequence[int]) -> MoleculeBatch:
+        counts = torch.from_numpy(raw.counts)
+        return MoleculeBatch(
+            positions=torch.from_numpy(raw.positions),
+            atomic_numbers=torch.from_numpy(raw.atomic_numbers).long(),
+            graph_index=torch.arange(len(counts)).repeat_interleave(counts),
+            energy=torch.from_numpy((raw.energy - self.energy_mean) / self.energy_std).float(),
+            forces=torch.from_numpy(raw.forces) / self.force_std,
+            conformations=torch.as_tensor(conformations),
+        )
+
+
+class _StoreBatches(Dataset):
+    """A data set that is asked for whole batches, so that a batch is one read of the store."""
+
+    def __init__(self, store: ConformationStore, conformations: np.ndarray, normaliser: Normaliser):
+        self.store, self.conformations, self.normaliser = store, conformations, normaliser
+
+    def __len__(self) -> int:
+        return len(self.conformations)
+
+    def __getitems__(self, rows: list[int]) -> MoleculeBatch:
+        chosen = self.conformations[rows]
+        return self.normaliser(self.store.read(chosen), chosen)
+
+
+class SpiceData(LightningDataModule):
+    """Training batches by step, and the fixed validation molecules that are twirled.
+
+    store: file made by data.spice.prepare. batch_size: molecules per step over all processes.
+    train_size: conformations to train on, a nested random subset; None takes all. train_size_seed: draws it.
+    monitor_molecules: the first so many conformations of the test split are the monitor's, in four batches.
+    energy_mean, energy_std [eV], force_std [eV/Angstrom]: normalisation; None takes the store's training split.
+    workers: processes that read batches ahead; 0 reads in the training process. seed, steps: the run's.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        train_size: int | None = None,
+        train_size_seed: int = 0,
+        monitor_molecules: int = 64,
+        energy_mean: float | None = None,
+        energy_std: float | None = None,
+        force_std: float | None = None,
+        workers: int = 0,
+    ):
+        super().__init__()
+        self.store = ConformationStore(Path(store))
+        self.normaliser = Normaliser(
+            self.store.energy_mean if energy_mean is None else energy_mean,
+            self.store.energy_std if energy_std is None else energy_std,
+            self.store.force_std if force_std is None else force_std,
+        )
+        self.train_conformations = nested_subset(self.store.split_indices("train"), train_size, train_size_seed)
+        self.monitor_conformations = self.store.split_indices("test")[:monitor_molecules]
+        if not len(self.monitor_conformations):
+            raise ValueError(f"store {store}: the test split is empty; prepare it with a larger test_fraction")
+        self.batch_size, self.seed, self.steps, self.workers = batch_size, seed, steps, workers
+
+    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
+        return StepBatches(
+            len(self.train_conformations), self.batch_size, self.steps, self.seed, rank, world_size, start
+        )
+
+    def samples_seen(self, step: int) -> int:
+        return self._batches().samples_seen(step)
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        sampler = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
+        return DataLoader(
+            _StoreBatches(self.store, self.train_conformations, self.normaliser),
+            batch_sampler=sampler,
+            collate_fn=lambda batch: batch,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def monitor_dataloader(self) -> list[MoleculeBatch]:
+        """The paper's four validation batches of 16 molecules (fewer where the test split is smaller)."""
+        parts = np.array_split(self.monitor_conformations, min(4, len(self.monitor_conformations)))
+        return [self.normaliser(self.store.read(part), part) for part in parts]
+
+    def describe(self, batch: MoleculeBatch) -> str:
+        """Names the records of a batch, for error messages."""
+        return f"conformations {batch.conformations.tolist()} of {self.store.path}"
+
+    def provenance(self) -> dict[str, object]:
+        """What the numbers of a run rest on, for its summary."""
+        return {
+            "labels": self.store.labels,
+            "source": self.store.source,
+            "train_conformations": len(self.train_conformations),
+            "monitor_conformations": len(self.monitor_conformations),
+        }

@@ -1,0 +1,45 @@
+"""Trains one run: `python -m models.train --config run.yaml [--config overlay.yaml] [--trainer.max_steps 10]`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch import LightningDataModule, LightningModule
+
+from models.training.run import Budget, RunIdentity, train
+from twirl.monitor import EquivarianceMonitor
+
+
+def build_parser() -> ArgumentParser:
+    """Every key of a run's configuration, typed by the classes that take it."""
+    parser = ArgumentParser(prog="python -m models.train", description="Train one run.")
+    parser.add_argument("--config", action="config", help="run.yaml, and overlays after it")
+    parser.add_class_arguments(RunIdentity, "run")
+    parser.add_subclass_arguments(LightningModule, "model", required=True)
+    parser.add_subclass_arguments(LightningDataModule, "data", required=True)
+    parser.add_class_arguments(Budget, "trainer")
+    parser.add_class_arguments(EquivarianceMonitor, "monitor", skip={"group", "seed"})
+    parser.link_arguments("run.seed", "data.init_args.seed")
+    parser.link_arguments("trainer.max_steps", "data.init_args.steps")
+    return parser
+
+
+def train_configured(parser: ArgumentParser, config: Namespace) -> Path:
+    """Builds a parsed run under its own seed and trains it. Returns its folder."""
+    torch.manual_seed(config.run.seed)
+    built = parser.instantiate(config)
+    monitor = EquivarianceMonitor(**vars(config.monitor), seed=config.run.seed)
+    text = parser.dump(config, skip_link_targets=True)
+    return train(built.run, built.model, built.data, built.trainer, monitor, text)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = build_parser()
+    folder = train_configured(parser, parser.parse_args(arguments))
+    print(f"finished: {folder}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

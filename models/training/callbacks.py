@@ -1,0 +1,103 @@
+"""What every run does beside its training step: exact randomness, finite losses, resumable rows, progress."""
+
+import math
+import sys
+import time
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import Timer
+
+from models.training.sampling import seed_step
+from models.training.table import MetricsTable
+
+
+class NonFiniteLoss(FloatingPointError):
+    """The training loss is NaN or infinite."""
+
+
+class SeedEachStep(Callback):
+    """Makes dropout and noise functions of (seed, step, rank), so that a resumed run repeats them."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        seed_step(self.seed, trainer.global_step, trainer.global_rank)
+
+
+class FiniteLoss(Callback):
+    """Stops before the backward pass of a loss that is not finite: weights and checkpoint stay as they were."""
+
+    def __init__(self, run: str):
+        self.run = run
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.batch = batch
+
+    def on_before_backward(self, trainer, pl_module, loss):
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(
+                f"{self.run}: the training loss is {loss.item()} at step {trainer.global_step} on "
+                f"{trainer.datamodule.describe(self.batch)}; look at these records or lower the learning rate "
+                "(the last checkpoint is kept)"
+            )
+
+
+class TrainingRows(Callback):
+    """Logs what training_step returns, every so many steps, under the step whose weights it was computed with.
+
+    Lightning's own logging adds a row whenever a run is stopped, which an uninterrupted run does not have.
+    """
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        step = trainer.global_step - 1
+        if step % self.every == 0:
+            trainer.logger.log_metrics({f"train/{name}": value for name, value in outputs.items()}, step=step)
+
+
+class RememberRows(Callback):
+    """Keeps in the checkpoint how many rows were logged, and drops later ones when training resumes."""
+
+    def __init__(self, table: MetricsTable):
+        self.table = table
+
+    def state_dict(self):
+        return {"rows": self.table.rows}
+
+    def load_state_dict(self, state):
+        self.table.rewind(state["rows"])
+
+
+class TimeLimit(Timer):
+    """Stops after `duration` of this process; Lightning's own timer counts earlier processes of the run too."""
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        """Nothing to restore: a resumed run has its whole time again."""
+
+
+class ProgressLines(Callback):
+    """A line every tenth of a run on stderr: for log files, where a bar would be noise."""
+
+    def __init__(self, run: str):
+        self.run = run
+
+    def on_train_start(self, trainer, pl_module):
+        self.began, self.first = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        step, steps = trainer.global_step, trainer.max_steps
+        if trainer.is_global_zero and (step % max(1, math.ceil(steps / 10)) == 0 or step == steps):
+            rate = (step - self.first) / (time.monotonic() - self.began)
+            left = (steps - step) / rate
+            print(
+                f"{self.run}: step {step}/{steps}, {rate:.1f} steps/s, {int(left // 60)}:{int(left % 60):02d} left",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,106 @@
+"""The metrics of a run as one tidy table: a Lightning logger that survives interruption.
+
+While a run lasts, rows are appended to `metrics.jsonl`; a resumed run first drops those its checkpoint does
+not know. At the end they become metrics.parquet, which holds no wall clock and is therefore identical for
+identical runs, and timing.parquet.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from models.training.files import replacing
+
+KEYS = ["step", "samples_seen", "split", "series", "t", "metric", "value"]
+TYPES = {"step": "int64", "samples_seen": "int64", "t": "float64", "value": "float64"}
+
+
+def parse_key(key: str) -> dict[str, str | float]:
+    """'val/ema/percent' or 'val/ema/t=0.4/percent' -> split, series, t, metric; 'train/loss' is series raw."""
+    parts = key.split("/")
+    t = math.nan
+    if len(parts) == 4 and parts[2].startswith("t="):
+        t = float(parts.pop(2).removeprefix("t="))
+    if len(parts) == 2:
+        parts.insert(1, "raw")
+    if len(parts) != 3:
+        raise ValueError(f"metric '{key}': name it split/metric, split/series/metric or split/series/t=.../metric")
+    return {"split": parts[0], "series": parts[1], "t": t, "metric": parts[2]}
+
+
+class MetricsTable(Logger):
+    """Writes rows step, samples_seen, split, series, t, metric, value into a run's folder.
+
+    samples_seen: maps a step to the number of examples seen by then.
+    """
+
+    def __init__(self, folder: Path, samples_seen: Callable[[int], int]):
+        super().__init__()
+        self.folder = folder
+        self.samples_seen = samples_seen
+        self.file = folder / "metrics.jsonl"
+        self.rows = 0
+        self.wall_before = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params, *args, **kwargs) -> None:
+        """Nothing to do: the configuration is in config.yaml."""
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent on this run so far, over all of its processes."""
+        return self.wall_before + time.monotonic() - self.started
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = {key: float(value) for key, value in metrics.items() if key != "epoch"}
+        if values:
+            with self.file.open("a") as file:
+                file.write(json.dumps({"step": step, "wall_s": self.wall_s, "values": values}) + "\n")
+            self.rows += 1
+
+    @rank_zero_only
+    def rewind(self, rows: int) -> None:
+        """Keeps the first `rows` entries and forgets the rest; wall time goes on from the last one kept."""
+        lines = self.file.read_text().splitlines()[:rows] if self.file.exists() else []
+        if len(lines) < rows:
+            raise ValueError(
+                f"{self.file}: holds {len(lines)} entries but the checkpoint beside it was written after {rows}; "
+                "delete the run's checkpoints folder to train it anew"
+            )
+        with replacing(self.file) as temporary:
+            temporary.write_text("".join(line + "\n" for line in lines))
+        self.rows = rows
+        self.wall_before = json.loads(lines[-1])["wall_s"] if lines else 0.0
+        self.started = time.monotonic()
+
+    def write_tables(self) -> pd.DataFrame:
+        """Writes metrics.parquet and timing.parquet, each complete or not at all. Returns the metrics."""
+        logged = [json.loads(line) for line in self.file.read_text().splitlines()]
+        rows = [
+            {"step": row["step"], "samples_seen": self.samples_seen(row["step"]), **parse_key(key), "value": value}
+            for row in logged
+            for key, value in row["values"].items()
+        ]
+        metrics = pd.DataFrame(rows, columns=KEYS).astype(TYPES)
+        metrics = metrics.sort_values(["step", "split", "series", "t", "metric"], kind="stable", ignore_index=True)
+        timing = pd.DataFrame(logged, columns=["step", "wall_s"]).groupby("step", as_index=False).max()
+        for name, frame in {"metrics": metrics, "timing": timing}.items():
+            with replacing(self.folder / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary, index=False)
+        return metrics

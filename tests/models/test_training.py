@@ -1,0 +1,166 @@
+"""A run is exact: it repeats, resumes, refuses and reports as promised."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.train import build_parser, main, train_configured
+from models.train_group import main as train_group
+from models.training.callbacks import NonFiniteLoss
+from models.training.files import FolderLocked, locked
+from models.training.run import Unfinished
+from tests.models.configuration import configuration, write_run
+from tests.models.molecules import write_molecules
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A small store in an empty folder, which becomes the working directory."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return write_molecules(Path("molecules.h5"))
+
+
+def metrics_bytes(folder: Path) -> bytes:
+    return (folder / "metrics.parquet").read_bytes()
+
+
+def run(config: dict, *overrides: str) -> Path:
+    path = write_run(Path(), config)
+    main(["--config", str(path), *overrides])
+    return path.parent
+
+
+def test_two_runs_of_one_configuration_have_identical_metrics(store, tmp_path, monkeypatch):
+    first = (run(configuration(store)) / "metrics.parquet").read_bytes()
+    elsewhere = tmp_path / "again"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    write_molecules(elsewhere / "molecules.h5")
+    assert metrics_bytes(run(configuration(store))) == first
+
+
+def test_another_seed_gives_other_metrics(store):
+    assert metrics_bytes(run(configuration(store))) != metrics_bytes(run(configuration(store, seed=1)))
+
+
+def test_a_killed_run_resumes_to_the_same_metrics_bit_for_bit(store):
+    config = configuration(store, name="killed", steps=60)
+    config["trainer"]["checkpoint_every"] = 7
+    path = write_run(Path(), config)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "models.train", "--config", str(path)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    rows = path.parent / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (rows.exists() and '"step": 21,' in rows.read_text()):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (path.parent / "metrics.parquet").exists(), "outputs appeared before the run was complete"
+    assert (path.parent / "checkpoints" / "last.ckpt").exists()
+
+    main(["--config", str(path)])
+    whole = json.loads(json.dumps(config))
+    whole["run"]["name"] = "whole"
+    assert metrics_bytes(path.parent) == metrics_bytes(run(whole))
+
+
+def test_a_finished_run_only_writes_its_outputs_again(store):
+    folder = run(configuration(store))
+    before = metrics_bytes(folder)
+    (folder / "metrics.parquet").unlink()
+    main(["--config", str(folder / "run.yaml")])
+    assert metrics_bytes(folder) == before
+
+
+def test_a_checkpoint_of_another_configuration_is_moved_aside(store):
+    run(configuration(store))
+    changed = configuration(store)
+    changed["model"]["init_args"]["optimizer"]["lr"] = 0.002
+    folder = run(changed)
+    assert len(list(folder.glob("checkpoints.*"))) == 1
+    fresh = configuration(store, name="fresh")
+    fresh["model"]["init_args"]["optimizer"]["lr"] = 0.002
+    assert metrics_bytes(folder) == metrics_bytes(run(fresh))
+
+
+def test_a_run_out_of_time_fails_and_resumes(store):
+    config = configuration(store, name="stopped", steps=100)
+    config["trainer"]["checkpoint_every"] = 1000
+    path = write_run(Path(), config)
+    parser = build_parser()
+    parsed = parser.parse_args(["--config", str(path)])
+    parsed.trainer.max_time = "00:00:00:01"
+    with pytest.raises(Unfinished, match=r"stopped at step \d+ of 100; run it again to resume"):
+        train_configured(parser, parsed)
+    parsed.trainer.max_time = None  # part of the configuration, but not of what decides the numbers
+    train_configured(parser, parsed)
+    whole = configuration(store, name="whole", steps=100)
+    whole["trainer"]["checkpoint_every"] = 1000
+    assert metrics_bytes(path.parent) == metrics_bytes(run(whole))
+
+
+def test_a_run_that_is_being_trained_is_refused(store):
+    path = write_run(Path(), configuration(store))
+    with locked(path.parent), pytest.raises(FolderLocked, match=f"process {os.getpid()} is training this run"):
+        main(["--config", str(path)])
+
+
+def test_a_loss_that_is_not_finite_names_step_and_records(store):
+    config = configuration(store)
+    config["data"]["init_args"]["energy_std"] = 0.0
+    with pytest.raises(NonFiniteLoss, match=r"test/tiny seed 0: .* inf at step 0 on conformations \[.*molecules.h5"):
+        run(config)
+    assert not list(Path("results").rglob("metrics.parquet"))
+
+
+def test_a_group_trains_its_other_runs_when_one_fails(store, capsys):
+    broken = configuration(store, name="broken")
+    broken["data"]["init_args"]["energy_std"] = 0.0
+    folders = [write_run(Path(), broken).parent, write_run(Path(), configuration(store, name="good")).parent]
+    assert train_group([str(folder) for folder in folders]) == 1
+    assert "error: test/broken seed 0" in capsys.readouterr().err
+    assert (folders[1] / "metrics.parquet").exists()
+
+
+def test_a_run_does_not_notice_the_group_it_is_trained_in(store):
+    names = ["one", "two"]
+    folders = [write_run(Path(), configuration(store, name=name)).parent for name in names]
+    assert train_group([str(folder) for folder in folders]) == 0
+    assert metrics_bytes(folders[0]) == metrics_bytes(folders[1])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("--trainer.max_steps", "many", "max_steps"),
+        ("--model.init_args.network.hidden_sise", "8", "hidden_sise"),
+        ("--model.class_path", "models.escaip.task.Missing", "Missing"),
+    ],
+)
+def test_a_wrong_key_or_type_is_refused_by_name(store, capsys, key, value, words):
+    path = write_run(Path(), configuration(store))
+    with pytest.raises(SystemExit):
+        main(["--config", str(path), key, value])
+    assert words in capsys.readouterr().err
+
+
+def test_more_training_examples_than_there_are_is_refused(store):
+    config = configuration(store)
+    config["data"]["init_args"]["train_size"] = 1000
+    with pytest.raises(ValueError, match="train_size 1000 is not within the 24 training examples"):
+        run(config)

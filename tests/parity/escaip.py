@@ -140,7 +140,7 @@ def _whole_network(network: EScAIP, batch: MoleculeBatch) -> Problem:
 
 
 def _iid(rotations: Tensor) -> RotationSet:
-    return RotationSet(rotations, torch.full((len(rotations),), 1 / len(rotations)), "iid")
+    return RotationSet(rotations, torch.full((len(rotations),), 1 / len(rotations), dtype=torch.float64), "iid")
 
 
 def _decomposition(network: EScAIP, batch: MoleculeBatch, rotations: Tensor) -> dict[str, Tensor]:
@@ -152,11 +152,12 @@ def _decomposition(network: EScAIP, batch: MoleculeBatch, rotations: Tensor) -> 
     )
     terms = network.force_terms(network.latents(geometry))
     L_mean, L_equiv, sizes = exact_losses(terms, batch.forces, batch.graph_index, batch.num_graphs)
-    shares = sizes / sizes.sum()
+    shares = sizes.to(L_mean.dtype) / sizes.sum()
     outputs = {
         "twisted_forces": problem.twist(_iid(rotations)),
         "metrics": torch.tensor(
-            [naive.L_total, naive.L_mean, naive.L_equiv, naive.percent / 100, result.percent / 100]
+            [naive.L_total, naive.L_mean, naive.L_equiv, naive.percent / 100, result.percent / 100],
+            dtype=torch.float64,
         ),
         "closed_form": torch.stack([(shares * L_mean).sum(), (shares * L_equiv).sum()]),
         "closed_form_mu": twirled_forces(terms),

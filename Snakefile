@@ -23,6 +23,7 @@ except runs.ConfigError as error:
 
 TIER = PLAN.tier
 GALLERY = f"figures/{TIER}/index.html"
+METRICS = f"figures/{TIER}/metrics.json"
 
 runs.write_inputs(PLAN)
 # Jobs use the interpreter that runs Snakemake, whether or not its environment is activated.
@@ -52,7 +53,7 @@ rule all:
     default_target: True
     input:
         [f"{run.folder}/summary.json" for run in PLAN.runs],
-        f"figures/{TIER}/metrics.json",
+        METRICS,
         GALLERY,
 
 

@@ -18,7 +18,7 @@ import requests
 import yaml
 from tqdm import tqdm
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16  # [bytes]
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
 
 

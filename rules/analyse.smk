@@ -1,11 +1,11 @@
-"""Numbers drawn from the trained runs."""
+"""Numbers drawn from the finished runs."""
 
 
 rule metrics:
     input:
-        [f"{run.folder}/{file}" for run in PLAN.runs for file in ("metrics.parquet", "summary.json")],
+        f"figures/{TIER}/a_landmarks.csv",
     output:
-        f"figures/{TIER}/metrics.json",
+        METRICS,
     log:
         f"logs/{TIER}/metrics.log",
     benchmark:
@@ -16,9 +16,9 @@ rule metrics:
     resources:
         **PLAN.limits("render"),
     params:
-        folders=[run.folder for run in PLAN.runs],
-        sources=runs.source_digest("analysis/**/*.py"),
+        tier=TIER,
+        sources=runs.source_digest("analysis/**/*"),
     message:
         "Collecting the headline numbers (log: {log})"
     shell:
-        "python -m analysis.metrics --out {output} --runs {params.folders} > {log} 2>&1"
+        "python -m analysis.metrics --figures figures/{params.tier} > {log} 2>&1"

@@ -28,12 +28,12 @@ for folder in map(pathlib.Path, sys.argv[1:]):
 RENDER = """
 import pathlib, sys
 output, folder = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
-for suffix in ("png", "pdf", "csv", "json", "rst", "md"):
+for suffix in ("png", "pdf", "html", "md", "csv", "json", "rst"):
     (folder / f"{output}.{suffix}").write_text("a,b\\n1,2\\n")
 """
 METRICS = """
 import pathlib, sys
-pathlib.Path(sys.argv[sys.argv.index("--out") + 1]).write_text("{}")
+pathlib.Path(sys.argv[sys.argv.index("--figures") + 1], "metrics.json").write_text("{}")
 """
 GALLERY = """
 import pathlib, sys

@@ -61,7 +61,7 @@ def paper_sentence(paper: PaperCurves | None, about: str) -> str:
     if paper is None:
         return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
     return (
-        f"Grey: the paper's curves (light: as logged; line: medians of 20 bins per decade), unbiased, {about} "
+        f"Grey: the paper's curves (light: as logged; lines: medians of 20 bins a decade), unbiased, {about} "
         "Their percent is a mean of ratios, 1.4 to 1.9 times the ratio of means after step 500."
     )
 

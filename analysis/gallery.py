@@ -76,8 +76,8 @@ def gallery(figures: Path) -> str:
 </head>
 <body>
 <h1>Figures and tables, tier {tier}</h1>
-<p class="lead">Ours in colour, the papers' own numbers in grey. Every entry names the runs, the commit and the
-command that made it.</p>
+<p class="lead">Ours in colour, the papers' own numbers in grey. Every entry names the runs, the commit and
+the command that made it.</p>
 <nav>{links}</nav>
 {sections}
 </body>

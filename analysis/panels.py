@@ -165,7 +165,7 @@ def draw_paper(
     until: float = np.inf,
     stretch: float = 1.0,
 ) -> None:
-    """The paper's curve as always: thin and grey (medians of bins), before a lighter shadow of what was logged.
+    """The paper's curve as always: thin and grey (medians of bins), over a shadow of what was logged.
 
     On an axis whose steps are not the paper's, steps up to `until` are drawn at `stretch` times themselves.
     """

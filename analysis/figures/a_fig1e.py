@@ -79,8 +79,8 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     own = (
         "Equivariance error in percent of the validation loss over training (linear over logarithmic axis), "
         "and below it L_mean (solid), L_equiv (dashed) and the loss of a predictor that always answers zero "
-        "(dotted). The paper's point is the fall within the first thousands of steps; the lower panel shows "
-        "that it happens while L_mean comes down to what answering zero would give."
+        "(dotted). The paper's point is the fall within the first thousands of steps; the lower panel tells "
+        "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
     )
     theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
     return [own, LINES, theirs, provenance_line(results)]

@@ -81,10 +81,9 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 
 def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     own = (
-        "Validation losses of EScAIP (L, L_mean, L_equiv) for training sets of growing size, and the loss "
-        "of a predictor that always answers zero (dotted). The paper trains on 500 examples with batch size "
-        "1. In the paper L_equiv rises again for the smallest sets, long after its dip; a short training "
-        "does not reach that stage."
+        "Validation losses of EScAIP (L, L_mean, L_equiv) for training sets of growing size, first seed of "
+        "each, and the loss of a predictor that always answers zero (dotted). In the paper, whose run on "
+        "500 examples has batch size 1, L_equiv of the two smallest sets rises again late in training."
     )
     theirs = paper_sentence(
         paper, "on the same logarithmic step axis although their networks train far longer."

@@ -104,3 +104,9 @@ def without_paper(monkeypatch, tmp_path) -> None:
     """A machine without the reference folder."""
     monkeypatch.delenv("REFERENCE_DIR", raising=False)
     monkeypatch.setattr("analysis.reference.paper_curves.ROOT", tmp_path / "nowhere" / "repository")
+
+
+@pytest.fixture(name="write_run", scope="session")
+def _write_run():
+    """The builder of one run folder, for tests that need their own."""
+    return write_run

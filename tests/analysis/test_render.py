@@ -1,0 +1,184 @@
+"""Rendering: complete, honest, repeatable, and without heavy imports."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+
+from analysis import gallery, metrics, render
+from analysis.panels import spread
+from analysis.style import count
+
+FIGURES = ["a_fig1e", "a_fig2", "a_fig6"]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory, run_folders):
+    """Everything rendered from synthetic runs of the mini tier, with the paper's curves where present."""
+    out = tmp_path_factory.mktemp("figures")
+    for output in render.outputs():
+        render.render(output, "mini", out, run_folders, ["python", "-m", "analysis.render", output])
+    gallery.write_gallery(out)
+    return out
+
+
+def test_every_output_of_this_paper_is_known():
+    assert [*render.outputs()] == [*FIGURES, "a_landmarks"]
+
+
+@pytest.mark.parametrize("output", FIGURES)
+def test_a_figure_has_all_its_files_and_leaves_no_temporary_one(rendered, output):
+    for suffix in (".pdf", ".png", ".csv", ".json", ".rst"):
+        assert (rendered / f"{output}{suffix}").stat().st_size > 0
+    assert not list(rendered.glob(".*"))
+
+
+@pytest.mark.parametrize("output", [*FIGURES, "a_landmarks"])
+def test_captions_say_generated_data_labels_tier_seeds_and_size(rendered, output):
+    caption = (rendered / f"{output}.rst").read_text()
+    for words in ("generated data", "GFN2-xTB labels", "Tier mini", "seeds 0, 1, 2", "104k parameters"):
+        assert words in caption
+
+
+@pytest.mark.parametrize("output", FIGURES)
+def test_every_percent_panel_also_draws_both_losses_and_the_zero_predictor(rendered, output):
+    points = pd.read_csv(rendered / f"{output}.csv")
+    ours = points[points["source"] == "ours"]
+    for _, panel in ours.groupby("panel"):
+        assert {"L_mean", "L_equiv"} <= set(panel["quantity"])
+        assert "zero" in set(panel["series"])
+
+
+def test_figure_two_has_every_run_and_the_default_in_all_panels(rendered):
+    ours = pd.read_csv(rendered / "a_fig2.csv").query("source == 'ours'")
+    assert set(ours["panel"]) == set("abcdef")
+    assert ours["run"].nunique() == 9
+    assert set(ours.query("panel == 'b'")["seed"]) == {0, 1, 2}
+    assert all("escaip-default" in set(panel["run"]) for _, panel in ours.groupby("panel"))
+
+
+def test_provenance_names_runs_commit_command_and_digest_in_json_and_image(rendered):
+    facts = json.loads((rendered / "a_fig1e.json").read_text())
+    assert [*facts["runs"]] == [f"mini/escaip-default/seed{seed}" for seed in (0, 1, 2)]
+    assert facts["command"] == "python -m analysis.render a_fig1e"
+    assert facts["script"] == "analysis/figures/a_fig1e.py"
+    assert len(facts["inputs_digest"]) == 64
+    for kind in ("pdf", "png"):
+        assert facts["inputs_digest"][:16].encode() in (rendered / f"a_fig1e.{kind}").read_bytes()
+
+
+def test_fonts_are_embedded_and_no_time_is_written(rendered):
+    pdf = (rendered / "a_fig1e.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"CreationDate" not in pdf
+
+
+@pytest.mark.parametrize("output", ["a_fig1e", "a_landmarks"])
+def test_rendering_twice_gives_the_same_bytes(tmp_path, run_folders, output):
+    for name in "ab":
+        render.render(output, "mini", tmp_path / name, run_folders, ["again"])
+    for path in sorted((tmp_path / "a").iterdir()):
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+def test_without_the_reference_ours_are_drawn_and_the_caption_says_so(tmp_path, run_folders, without_paper):
+    render.render("a_fig1e", "mini", tmp_path, run_folders, ["x"])
+    assert "The paper's curves are absent" in (tmp_path / "a_fig1e.rst").read_text()
+    assert set(pd.read_csv(tmp_path / "a_fig1e.csv")["source"]) == {"ours"}
+    render.render("a_landmarks", "mini", tmp_path, run_folders, ["x"])
+    assert pd.read_csv(tmp_path / "a_landmarks.csv")["paper"].notna().any()
+
+
+def test_runs_that_a_tier_leaves_out_are_named_and_the_rest_is_drawn(tmp_path, run_folders):
+    some = [folder for folder in run_folders if "train-5k" not in str(folder)]
+    render.render("a_fig6", "mini", tmp_path, some, ["x"])
+    assert "Not part of this tier: escaip-train-5k." in (tmp_path / "a_fig6.rst").read_text()
+    assert pd.read_csv(tmp_path / "a_fig6.csv").query("source == 'ours'")["run"].nunique() == 3
+
+
+def test_a_figure_without_its_runs_is_one_sentence_and_leaves_nothing(tmp_path, run_folders, capsys):
+    sgd = [str(folder) for folder in run_folders if "sgd" in str(folder)]
+    assert render.main(["a_fig2", "--tier", "mini", "--out", str(tmp_path), "--runs", *sgd]) == 1
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("a_fig2 needs escaip-default, not given for tier mini")
+    assert "\n" not in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_output_is_one_sentence(tmp_path, run_folders, capsys):
+    assert (
+        render.main(["a_fig99", "--tier", "mini", "--out", str(tmp_path), "--runs", str(run_folders[0])]) == 1
+    )
+    assert "there is no figure or table 'a_fig99'" in capsys.readouterr().err
+
+
+def test_real_geometries_with_xtb_labels_are_named_so(tmp_path, write_run):
+    data = {"labels": "GFN2-xTB", "source": "geometries", "train_conformations": 17_000}
+    folder = write_run(tmp_path, "escaip-default", 0, tier="subset", data=data)
+    render.render("a_fig1e", "subset", tmp_path / "out", [folder], ["x"])
+    caption = (tmp_path / "out" / "a_fig1e.rst").read_text()
+    assert "Real geometries (SPICE's DES monomers" in caption
+    assert "generated" not in caption
+    assert "one seed (0)" in caption
+
+
+def test_the_table_has_ours_the_papers_and_their_difference_with_spread(rendered):
+    frame = pd.read_csv(rendered / "a_landmarks.csv").query("estimator == 'ratio of means'")
+    dip = frame.query("run == 'escaip-default' and landmark == 'dip'").iloc[0]
+    assert dip["difference"] == pytest.approx(dip["ours"] - dip["paper"], rel=1e-4)
+    assert dip["ours_low"] <= dip["ours"] <= dip["ours_high"]
+    assert (dip["seeds"], dip["replicates"], dip["tier"]) == (3, 3, "mini")
+    text = (rendered / "a_landmarks.md").read_text()
+    widths = {line.count("|") for line in text.splitlines()}
+    assert len(widths) == 1
+    for whose in ("ours", "ours, mean of ratios", "paper", "difference"):
+        assert f"| {whose} |" in text
+
+
+def test_metrics_are_few_numbers_per_run(rendered):
+    found = json.loads((rendered / "metrics.json").read_text())
+    assert found == metrics.headlines(rendered)
+    assert found["escaip-default"]["dip_percent"] == pytest.approx(0.25, abs=0.1)
+
+
+def test_the_gallery_shows_every_output_and_links_only_to_files_that_exist(rendered):
+    page = (rendered / "index.html").read_text()
+    for output in render.outputs():
+        assert f'<section id="{output}">' in page
+    links = {part.split('"')[0] for part in page.split('href="')[1:]} | {
+        part.split('"')[0] for part in page.split('src="')[1:]
+    }
+    for link in links:
+        assert link.startswith("#") or (rendered / link).resolve().is_file(), link
+    assert "http" not in page
+
+
+def test_a_gallery_of_nothing_is_one_sentence(tmp_path, capsys):
+    assert gallery.main(["--figures", str(tmp_path)]) == 1
+    assert "nothing rendered there yet" in capsys.readouterr().err
+
+
+def test_rendering_imports_neither_torch_nor_seaborn():
+    code = (
+        "import sys, importlib, analysis.render, analysis.gallery\n"
+        "for name in analysis.render.outputs().values(): importlib.import_module(name)\n"
+        "print(sorted({'torch', 'lightning', 'seaborn', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_labels_are_moved_apart_and_no_further():
+    assert spread([0.1, 0.5, 0.9], 0.1) == [0.1, 0.5, 0.9]
+    apart = spread([0.5, 0.5, 0.52, 0.9], 0.1)
+    assert all(b - a >= 0.1 - 1e-9 for a, b in pairwise(apart))
+    assert sum(apart[:3]) / 3 == pytest.approx((0.5 + 0.5 + 0.52) / 3)
+
+
+def test_counts_are_written_short():
+    assert [count(n) for n in (0, 32, 950, 5000, 104_346, 445_800, 1_165_190, 6_137_222)] == [
+        "0", "32", "950", "5k", "104k", "446k", "1.2M", "6.1M",
+    ]  # fmt: skip

@@ -26,8 +26,9 @@ GALLERY = f"figures/{TIER}/index.html"
 METRICS = f"figures/{TIER}/metrics.json"
 
 runs.write_inputs(PLAN)
-# Jobs use the interpreter that runs Snakemake, whether or not its environment is activated.
-shell.prefix(f"export PATH='{Path(sys.executable).parent}':$PATH; ")
+# Bash's strict mode, which a prefix of one's own replaces; then the interpreter that runs Snakemake, whether or not
+# its environment is activated.
+shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")
 
 
 wildcard_constraints:

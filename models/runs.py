@@ -334,9 +334,21 @@ def training_sources(system: str, dataset: str) -> list[str]:
     ]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that another reader of YAML takes for a number, such as 3e-3."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="'" if _is_number(text) else None
+    ),
+)
+
+
 def write_if_changed(path: Path, content: Mapping) -> None:
     """Writes YAML, unless the file already says the same: its date is what a rerun is decided by."""
-    text = yaml.safe_dump(dict(content), sort_keys=False)
+    text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
     if path.exists() and path.read_text() == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

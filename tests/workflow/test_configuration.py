@@ -61,7 +61,7 @@ def test_the_tier_wins_over_the_declaration_and_a_change_over_the_base():
 def test_the_paper_tier_runs_what_is_declared():
     default = next(run for run in runs.load({"tier": "paper"}).runs if run.name == "escaip-default")
     assert default.settings["trainer"]["max_steps"] == 445_470
-    assert default.settings["monitor"] == {"steps": 20, "rotations": 10}
+    assert default.settings["monitor"] == {"steps": 20, "rotations": 10, "batches": None, "chunk": None}
 
 
 def test_what_the_user_gives_wins_over_the_tier():
@@ -148,6 +148,11 @@ def test_the_resolved_file_is_rewritten_only_when_it_says_something_else(tmp_pat
     assert path.stat().st_mtime_ns == before
     runs.write_if_changed(path, {"a": 2})
     assert yaml.safe_load(path.read_text()) == {"a": 2}
+
+
+def test_a_label_that_looks_like_a_number_stays_text_for_every_reader(tmp_path):
+    runs.write_if_changed(tmp_path / "run.yaml", {"label": "3e-3", "rate": 3e-3})
+    assert (tmp_path / "run.yaml").read_text() == "label: '3e-3'\nrate: 0.003\n"
 
 
 def test_snakemake_refuses_a_wrong_configuration_in_a_sentence_within_three_seconds(fresh):

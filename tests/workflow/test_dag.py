@@ -70,6 +70,7 @@ def test_a_failed_job_names_its_log_and_leaves_checkpoints_alone(fresh):
     assert result.returncode != 0
     assert "logs/smoke/train/escaip_0.log" in result.stderr
     assert "was told to fail" in result.stdout + result.stderr
+    assert "MissingOutputException" not in result.stderr  # its exit status is seen behind the log's pipe
     (folder / "fail").unlink()
     assert "Gallery: figures/smoke/index.html" in fresh.run()
     assert (folder / "checkpoints/last.ckpt").read_text() == "weights"

@@ -66,7 +66,7 @@ class Decomposition:
     @property
     def naive(self) -> Estimate:
         """Pooled sums as they are; exact for an enumerated group."""
-        return _estimate(self._pool(self.L_mean), self._pool(self.L_equiv))
+        return losses(self._pool(self.L_mean), self._pool(self.L_equiv))
 
     @property
     def unbiased(self) -> Estimate:
@@ -76,7 +76,7 @@ class Decomposition:
         Errors: ValueError for fewer than 2 i.i.d. rotations, and for convex losses, which have no known
         correction.
         """
-        return _unbiased(self._pool(self.L_mean), self._pool(self.L_equiv), self._bessel())
+        return unbiased_losses(self._pool(self.L_mean), self._pool(self.L_equiv), self._bessel())
 
     @property
     def percent(self) -> float:
@@ -91,12 +91,12 @@ class Decomposition:
     @property
     def per_sample(self) -> Estimate:
         """The unbiased estimates of every sample, tensors (S,)."""
-        return _unbiased(self.L_mean, self.L_equiv, self._bessel())
+        return unbiased_losses(self.L_mean, self.L_equiv, self._bessel())
 
     @property
     def per_sample_naive(self) -> Estimate:
         """The naive estimates of every sample, tensors (S,)."""
-        return _estimate(self.L_mean, self.L_equiv)
+        return losses(self.L_mean, self.L_equiv)
 
     def bootstrap(
         self,
@@ -104,48 +104,47 @@ class Decomposition:
         generator: torch.Generator | None = None,
         over: Literal["samples", "rotations", "both"] = "rotations",
     ) -> StandardErrors:
-        """Standard errors by resampling samples, rotations, or both with replacement, n times.
+        """Standard errors of the unbiased estimates by resampling samples, rotations, or both, n times.
 
-        A resample of R rotations holds only (R - 1) / R of the spread of the original, for L_equiv and for
-        the variance of any mean; both factors are put back (and (S - 1) / S for samples). "both" counts the
-        interaction of samples and rotations twice and is therefore conservative.
-        Errors: ValueError for rotations that are not i.i.d., a Gram matrix that was not kept, or one of a
-        kind.
+        A resample that holds rotation k with weight w_k has naive L_equiv corrected by 1 / (1 - sum w_k^2): a
+        rotation drawn twice is no pair, and equal weights give R / (R - 1). The variance of a mean over R
+        resampled draws is low by (R - 1) / R, which is put back ((S - 1) / S for samples).
+        Errs on the large side: the part of the variance that stems from pairs of rotations is counted up to
+        three times (all of it where |Z - mu| is the same for every rotation: errors up to sqrt(3) too large),
+        and "both" counts the interaction of samples and rotations twice.
+        Errors: ValueError for rotations that are not i.i.d. or fewer than 3, a Gram matrix that was not kept,
+        a single sample.
         """
         if over not in ("samples", "rotations", "both"):
             raise ValueError(f"over must be 'samples', 'rotations' or 'both', not {over!r}.")
-        device, bessel = self.sizes.device, self._bessel()
-        S, R = len(self.sizes), len(self.weights)
-        v = torch.ones(n, S, dtype=torch.float64, device=device)
-        inflate = 1.0
+        S, R, inflate = len(self.sizes), len(self.weights), 1.0
+        v = torch.ones(n, S, dtype=torch.float64)
         if over != "rotations":
             if S < 2:
                 raise ValueError("a standard error over samples needs at least 2 samples.")
-            v = _multinomial(n, S, generator).to(device)
+            v = multinomial(n, S, generator)
             inflate *= S / (S - 1)
+        v = v.to(self.sizes.device)
         if over == "samples":
-            L_mean, L_equiv = self.L_mean.expand(n, S), self.L_equiv.expand(n, S)
+            estimate = self.per_sample
+            L_mean, L_equiv = estimate.L_mean.expand(n, S), estimate.L_equiv.expand(n, S)
         else:
             if self.sampling != "iid":
-                raise ValueError(
-                    f"rotations of sampling {self.sampling!r} are not a random sample to draw from again."
-                )
+                raise ValueError(f"{self.sampling} rotations are not a random sample to draw from again.")
             if self.gram is None:
                 raise ValueError(
-                    "resampling rotations needs the Gram matrix: an MSE decomposition with keep_gram=True."
+                    "resampling rotations needs the Gram matrix of an MSE split, keep_gram=True."
                 )
-            w = _multinomial(n, R, generator).to(device) / R
-            L_mean, L_equiv = resampled_losses(self.gram, w)
-            L_equiv = L_equiv * R / (R - 1)
+            L_mean, L_equiv = resampled_losses(self.gram, multinomial(n, R, generator))
             inflate *= R / (R - 1)
         shares = v * self.sizes
         shares = shares / shares.sum(1, keepdim=True)
-        pooled = _unbiased((shares * L_mean).sum(1), (shares * L_equiv).sum(1), bessel)
-        ratios = _unbiased(L_mean, L_equiv, bessel).percent
+        pooled = losses((shares * L_mean).sum(1), (shares * L_equiv).sum(1))
+        ratios = losses(L_mean, L_equiv).percent
         counted = v * ratios.isfinite()
         mean_of_ratios = (counted * ratios.nan_to_num()).sum(1) / counted.sum(1)
-        spread = {f.name: _spread(getattr(pooled, f.name), inflate) for f in fields(Estimate)}
-        return StandardErrors(**spread, percent_mean_of_ratios=_spread(mean_of_ratios, inflate))
+        spread = {f.name: standard_deviation(getattr(pooled, f.name), inflate) for f in fields(Estimate)}
+        return StandardErrors(**spread, percent_mean_of_ratios=standard_deviation(mean_of_ratios, inflate))
 
     def as_dict(self) -> dict[str, float]:
         """The pooled estimates under the names used in logs: unbiased plain, others with their suffix."""
@@ -273,16 +272,38 @@ def bessel_factor(sampling: Sampling, R: int, convex: bool = False) -> float:
     return R / (R - 1)
 
 
-def resampled_losses(gram: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Naive (L_mean, L_equiv), each (B, S), from Gram matrices (S, R, R) and rows of weights w (B, R)."""
-    B, S = len(w), len(gram)
-    L_mean = torch.empty(B, S, dtype=gram.dtype, device=gram.device)
+def multinomial(n: int, k: int, generator: torch.Generator | None) -> Tensor:
+    """(n, k) float64: how often each of k things occurs in n resamples of k draws."""
+    device = generator.device if generator is not None else None
+    draws = torch.randint(k, (n, k), generator=generator, device=device)
+    ones = torch.ones(n, k, dtype=torch.float64, device=device)
+    return torch.zeros_like(ones).scatter_add_(1, draws, ones)
+
+
+def resampled_losses(gram: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Unbiased (L_mean, L_equiv), each (B, S), of B resamples of rotations.
+
+    gram: (S, R, R); counts: (B, R), how often each resample holds each rotation. nan where it holds only one.
+    Errors: ValueError for fewer than 3 rotations, of which most resamples hold one or all.
+    """
+    R = counts.shape[1]
+    if R < 3:
+        raise ValueError(f"a standard error over rotations needs at least 3 of them, not {R}.")
+    w = counts.to(gram.device) / R
+    L_total = w @ gram.diagonal(dim1=1, dim2=2).T
+    L_mean = torch.empty_like(L_total)
     step = max(1, _BLOCK // gram[0].numel())
-    for start in range(0, S, step):
+    for start in range(0, len(gram), step):
         samples = slice(start, start + step)
         L_mean[:, samples] = torch.einsum("bk,skl,bl->bs", w, gram[samples], w)
-    L_total = w @ gram.diagonal(dim1=1, dim2=2).T
-    return L_mean, (L_total - L_mean).clamp_min(0)
+    distinct = 1 - w.square().sum(1, keepdim=True)
+    L_equiv = (L_total - L_mean) / torch.where(distinct > 1e-9, distinct, torch.nan)
+    return L_total - L_equiv, L_equiv
+
+
+def standard_deviation(values: Tensor, inflate: float) -> float:
+    """Of the finite values, with the variance multiplied by `inflate`."""
+    return float(values[values.isfinite()].std() * inflate**0.5)
 
 
 def summary(unbiased: Estimate, naive: Estimate, percent_mean_of_ratios: float) -> dict[str, float]:
@@ -299,20 +320,17 @@ def summary(unbiased: Estimate, naive: Estimate, percent_mean_of_ratios: float) 
     }
 
 
-def _estimate(L_mean, L_equiv) -> Estimate:
-    return Estimate(L_mean + L_equiv, L_mean, L_equiv, _percent(L_equiv, L_mean + L_equiv))
-
-
-def _unbiased(L_mean, L_equiv, bessel: float) -> Estimate:
-    corrected = bessel * L_equiv
+def losses(L_mean, L_equiv) -> Estimate:
+    """The two terms, floats or tensors, with their sum and percentage (nan for 0 / 0)."""
     L_total = L_mean + L_equiv
-    return Estimate(L_total, L_mean - (bessel - 1) * L_equiv, corrected, _percent(corrected, L_total))
+    if isinstance(L_total, Tensor):
+        return Estimate(L_total, L_mean, L_equiv, 100 * L_equiv / L_total)
+    return Estimate(L_total, L_mean, L_equiv, 100 * L_equiv / L_total if L_total else float("nan"))
 
 
-def _percent(part, total):
-    if isinstance(total, Tensor):
-        return 100 * part / total  # nan for 0 / 0
-    return 100 * part / total if total else float("nan")
+def unbiased_losses(L_mean, L_equiv, bessel: float) -> Estimate:
+    """The unbiased estimates and Prop. 8 from naive terms: what L_equiv gains by `bessel`, L_mean gives."""
+    return losses(L_mean - (bessel - 1) * L_equiv, bessel * L_equiv)
 
 
 def _decompose_convex(Z, y, weights, sampling, loss, index, S) -> Decomposition:
@@ -400,15 +418,3 @@ def _count(index: Tensor, S: int) -> Tensor:
 
 def _zeros(*shape: int, like: Tensor) -> Tensor:
     return torch.zeros(*shape, dtype=torch.float64, device=like.device)
-
-
-def _multinomial(n: int, k: int, generator: torch.Generator | None) -> Tensor:
-    """(n, k) float64: how often each of k things occurs in n resamples of size k."""
-    device = generator.device if generator is not None else None
-    draws = torch.randint(k, (n, k), generator=generator, device=device)
-    ones = torch.ones(n, k, dtype=torch.float64, device=device)
-    return torch.zeros_like(ones).scatter_add_(1, draws, ones)
-
-
-def _spread(values: Tensor, inflate: float) -> float:
-    return float(values.std() * inflate**0.5)

@@ -5,21 +5,26 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from twirl.decomposition import (
-    Estimate,
     bessel_factor,
     decompose_predictions,
+    losses,
+    multinomial,
+    resampled_losses,
+    standard_deviation,
     summary,
+    unbiased_losses,
 )
 from twirl.rotations import RotationSet
 
+_RESAMPLES = 1000
+
 
 class EquivarianceError(Metric):
-    """Accumulates twisted predictions; `compute()` gives the same numbers as `decompose` on all of them at
-    once.
+    """Accumulates twisted predictions; `compute()` gives the numbers of `decompose` on all of them at once.
 
     rotations: the number R of i.i.d. rotations, or the RotationSet in use; every update brings that many.
-    percent_se: the standard error of `percent` due to the rotations drawn, samples held fixed, by the delta
-    method (no random numbers); nan where rotations are not i.i.d.
+    percent_se: the standard error of `percent` due to the rotations drawn, samples held fixed: the bootstrap
+    of `Decomposition` with a generator of its own; nan for rotations that are not i.i.d. or fewer than 3.
     Every state is a sum, so that batches and ranks add up exactly.
     """
 
@@ -74,48 +79,30 @@ class EquivarianceError(Metric):
             self.sum_exact += torch.stack([(sizes * L_mean).sum(), (sizes * L_equiv).sum(), sizes.sum()])
 
     def compute(self) -> dict[str, float]:
-        """L_total, L_mean, L_equiv, percent (unbiased, Prop. 8), *_naive, percent_mean_of_ratios, percent_se,
-        L_zero.
+        """What `Decomposition.as_dict` holds, percent_se, and L_zero, the loss of the zero predictor.
 
-        L_zero is the loss of the constant-zero predictor. With closed forms also L_total_exact,
-        L_mean_exact, L_equiv_exact, percent_exact.
+        With closed forms also L_total_exact, L_mean_exact, L_equiv_exact, percent_exact.
         """
         size = float(self.sum_size)
         if not size:
             raise ValueError("EquivarianceError was asked for a result before any update.")
-        naive = _losses(float(self.sum_L_mean) / size, float(self.sum_L_equiv) / size)
-        corrected = self.bessel * naive.L_equiv
-        unbiased = _losses(naive.L_total - corrected, corrected)
+        terms = float(self.sum_L_mean) / size, float(self.sum_L_equiv) / size
         count = float(self.sum_ratio_count)
         ratios = float(self.sum_ratios) / count if count else float("nan")
-        values = summary(unbiased, naive, ratios)
+        values = summary(unbiased_losses(*terms, self.bessel), losses(*terms), ratios)
         values["percent_se"] = self._percent_se()
         values["L_zero"] = float(self.sum_zero) / size
         exact = self.sum_exact.tolist()
         if exact[2]:
-            closed = _losses(exact[0] / exact[2], exact[1] / exact[2])
+            closed = losses(exact[0] / exact[2], exact[1] / exact[2])
             names = ("L_total", "L_mean", "L_equiv", "percent")
             values |= {f"{name}_exact": getattr(closed, name) for name in names}
         return values
 
     def _percent_se(self) -> float:
-        """Delta method for the ratio p = c L_equiv / L_total as a function of the R weights of the rotations.
-
-        d p / d w_k is proportional to e_k - p t_k, with e_k = |Z_k - mu|^2 and t_k = |Z_k - y|^2; its
-        standard deviation over k, divided by sqrt(R), is the standard error to first order.
-        """
         R = len(self.sum_gram)
-        if self.sampling != "iid":
+        if self.sampling != "iid" or R < 3:
             return float("nan")
-        gram = self.sum_gram
-        t = gram.diagonal()
-        e = t - 2 * gram.mean(1) + gram.mean()
-        if not float(t.sum()):
-            return float("nan")
-        influence = self.bessel * (e - e.sum() / t.sum() * t) / t.mean()
-        return 100 * float(influence.std()) / R**0.5
-
-
-def _losses(L_mean: float, L_equiv: float) -> Estimate:
-    L_total = L_mean + L_equiv
-    return Estimate(L_total, L_mean, L_equiv, 100 * L_equiv / L_total if L_total else float("nan"))
+        counts = multinomial(_RESAMPLES, R, torch.Generator().manual_seed(0))
+        percent = losses(*resampled_losses(self.sum_gram.cpu()[None], counts)).percent
+        return standard_deviation(percent, R / (R - 1))

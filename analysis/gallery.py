@@ -2,7 +2,7 @@
 
     python -m analysis.gallery --figures figures/mini
 
-writes <figures>/index.html, which needs nothing but the files beside it, and <figures>/metrics.json.
+writes <figures>/index.html, which needs nothing but the files beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.metrics import write_metrics
 from analysis.reference.paper_curves import ROOT
 from analysis.render import outputs
 from analysis.results import ResultsError
@@ -86,12 +85,10 @@ the command that made it.</p>
 
 
 def write_gallery(figures: Path) -> Path:
-    """Write index.html, and metrics.json where the table of landmarks is there."""
+    """Write index.html."""
     page, path = gallery(figures), figures / "index.html"
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    if (figures / "a_landmarks.csv").is_file():
-        write_metrics(figures)
     return path
 
 

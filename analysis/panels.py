@@ -144,7 +144,8 @@ def draw_ours(
         thick = drawn.add(line, series=series, quantity=quantity, estimator=estimator, **about)
     if raw and (thin := run.line(quantity, "raw")) is not None:
         thin = drawn.add(thin, series="raw", quantity=quantity, estimator=estimator, **about)
-        axes.plot(thin.step, thin.value, color=color, lw=style.THIN, alpha=0.55, zorder=3)
+        opacity = 0.55 if len(thin) <= 100 else 0.25
+        axes.plot(thin.step, thin.value, color=color, lw=style.THIN, alpha=opacity, zorder=3)
     axes.plot(thick.step, thick.value, color=color, lw=width, ls=dashes, zorder=5)
     if raw and run.has_closed_form() and (points := run.curve(quantity, series)) is not None:
         points = drawn.add(

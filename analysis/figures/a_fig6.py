@@ -59,7 +59,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         for our, quantity in zip(ours, COLORS, strict=True):
             draw_ours(axes, our, quantity, drawn, letter, dashes=LOSS_DASHES[quantity], width=1.1)
         zero_level(axes, ours[:1], drawn, letter)
-        style.title(axes, letter, f"{train_size(run)} examples{other_batch(run, usual)}")
+        style.title(axes, letter, f"n = {train_size(run)}{other_batch(run, usual)}")
         if theirs:
             axes.set_title(f"paper: {PAPER_SIZES[name]}", loc="right", color="#777777", fontsize=5.5)
         axes.set_xlabel("training step")
@@ -81,8 +81,8 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 
 def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     own = (
-        "Validation losses of EScAIP (L, L_mean, L_equiv) for training sets of growing size, first seed of "
-        "each, and the loss of a predictor that always answers zero (dotted). In the paper, whose run on "
+        "Validation losses of EScAIP (L, L_mean, L_equiv) for training sets of n conformations, first seed "
+        "of each, and the loss of a predictor that always answers zero (dotted). In the paper, whose run on "
         "500 examples has batch size 1, L_equiv of the two smallest sets rises again late in training."
     )
     theirs = paper_sentence(

@@ -48,7 +48,7 @@ def test_runs_and_paper_curves_are_named_as_declared():
 
 def test_a_reference_folder_asked_for_by_name_must_hold_curves(monkeypatch, tmp_path):
     monkeypatch.setenv("REFERENCE_DIR", str(tmp_path))
-    with pytest.raises(ResultsError, match="no .*csv there"):
+    with pytest.raises(ResultsError, match=r"no binned\.csv there"):
         open_paper_curves()
 
 

@@ -22,6 +22,7 @@ def rendered(tmp_path_factory, run_folders):
     for output in render.outputs():
         render.render(output, "mini", out, run_folders, ["python", "-m", "analysis.render", output])
     gallery.write_gallery(out)
+    metrics.write_metrics(out)
     return out
 
 

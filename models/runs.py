@@ -7,7 +7,6 @@ PyYAML and jsonschema only: the Snakefile imports this module on every call.
 """
 
 import difflib
-import hashlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-ROOT = Path(__file__).resolve().parent.parent
+from models.sources import ROOT, source_digest  # noqa: F401 training imports the digest from here
+
 DEFAULT_TIER = "mini"
 RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
@@ -311,27 +311,6 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def source_digest(*patterns: str, root: Path = ROOT) -> str:
-    """A digest of the source files that match, so that a job whose code changed runs again."""
-    digest = hashlib.sha256()
-    found = {path for pattern in patterns for path in root.glob(pattern)}
-    for path in sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def training_sources(system: str, dataset: str) -> list[str]:
-    """Patterns of the sources that training a system imports."""
-    return [
-        f"models/{system}/**/*.py",
-        "models/training/**/*.py",
-        "models/train*.py",
-        "twirl/**/*.py",
-        f"data/{dataset}/store.py",
-        "data/errors.py",
-    ]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.train import build_parser, train_configured
-from models.training.callbacks import NonFiniteLoss
-from models.training.files import FolderLocked
-from models.training.run import Unfinished
+from models.training.callbacks import NonFiniteLossError
+from models.training.files import FolderLockedError
+from models.training.run import UnfinishedError
 
 
 def main(folders: Sequence[str]) -> int:
@@ -22,7 +22,7 @@ def main(folders: Sequence[str]) -> int:
         parser = build_parser()
         try:
             train_configured(parser, parser.parse_args(["--config", str(Path(folder, "run.yaml"))]))
-        except (NonFiniteLoss, FolderLocked, Unfinished, ValueError, OSError) as error:
+        except (NonFiniteLossError, FolderLockedError, UnfinishedError, ValueError, OSError) as error:
             failures.append(str(error))
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)

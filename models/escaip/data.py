@@ -105,10 +105,14 @@ class SpiceData(LightningDataModule):
             self.store.energy_std if energy_std is None else energy_std,
             self.store.force_std if force_std is None else force_std,
         )
-        self.train_conformations = nested_subset(self.store.split_indices("train"), train_size, train_size_seed)
+        self.train_conformations = nested_subset(
+            self.store.split_indices("train"), train_size, train_size_seed
+        )
         self.monitor_conformations = self.store.split_indices("test")[:monitor_molecules]
         if not len(self.monitor_conformations):
-            raise ValueError(f"store {store}: the test split is empty; prepare it with a larger test_fraction")
+            raise ValueError(
+                f"store {store}: the test split is empty; prepare it with a larger test_fraction"
+            )
         self.batch_size, self.seed, self.steps, self.workers = batch_size, seed, steps, workers
 
     def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:

@@ -18,7 +18,8 @@ def bond_order(graph: NeighborGraph, orders: int) -> Tensor:
     harmonics = o3.spherical_harmonics(degrees, graph.direction, normalize=False, normalization="component")
     real = graph.real
     mean = (harmonics * real[..., None]).sum(1) / real.sum(1).clamp(min=1)[:, None]
-    return torch.stack([part.norm(dim=1) for part in mean.split([2 * l + 1 for l in degrees], dim=1)], dim=1)
+    by_degree = mean.split([2 * degree + 1 for degree in degrees], dim=1)
+    return torch.stack([part.norm(dim=1) for part in by_degree], dim=1)
 
 
 def gaussian_smearing(graph: NeighborGraph, cutoff: float, size: int) -> Tensor:

@@ -43,7 +43,9 @@ def build_graph(
     that edge, as upstream does with 30 Angstrom; by minimum image, so it must be at least twice the cutoff.
     """
     if box is not None and box < 2 * cutoff:
-        raise ValueError(f"a periodic box of {box} Angstrom is less than twice the cutoff of {cutoff} Angstrom")
+        raise ValueError(
+            f"a periodic box of {box} Angstrom is less than twice the cutoff of {cutoff} Angstrom"
+        )
     device, M = positions.device, max_neighbors
     counts = torch.bincount(graph_index, minlength=num_graphs)
     first = counts.cumsum(0) - counts

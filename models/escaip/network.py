@@ -318,7 +318,9 @@ class EScAIP(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, gain=0.01)
 
-    def geometry(self, positions: Tensor, atomic_numbers: Tensor, graph_index: Tensor, num_graphs: int) -> Geometry:
+    def geometry(
+        self, positions: Tensor, atomic_numbers: Tensor, graph_index: Tensor, num_graphs: int
+    ) -> Geometry:
         """The neighbour graph and its invariant features, at the precision of `positions`."""
         config = self.config
         graph = build_graph(

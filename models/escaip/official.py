@@ -41,7 +41,9 @@ RULES = (
 )
 
 
-def load_state(network: EScAIP, state: Mapping[str, Tensor], source: str = "official EScAIP state dict") -> None:
+def load_state(
+    network: EScAIP, state: Mapping[str, Tensor], source: str = "official EScAIP state dict"
+) -> None:
     """Copies an official state dict into `network`; missing, extra or misshapen keys raise CheckpointError."""
     load_official(network, state, RULES, source)
 
@@ -52,7 +54,9 @@ def load_checkpoint(network: EScAIP, path: str | Path) -> None:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: not a checkpoint of plain tensors ({reason}); fetch it again") from error
+        raise CheckpointError(
+            f"{path}: not a checkpoint of plain tensors ({reason}); fetch it again"
+        ) from error
     if not isinstance(content, Mapping) or "state_dict" not in content:
         raise CheckpointError(f"{path}: no 'state_dict' in the file; give a fairchem-1 training checkpoint")
     load_state(network, content["state_dict"], str(path))

@@ -96,7 +96,9 @@ class EScAIPTask(LightningModule):
     def configure_optimizers(self) -> dict:
         # Upstream's rule goes by name: the embeddings' linear layers are exempt too, RMSNorm weights are not.
         exempt = [p for name, p in self.network.named_parameters() if "embedding" in name or "bias" in name]
-        decayed = [p for name, p in self.network.named_parameters() if "embedding" not in name and "bias" not in name]
+        decayed = [
+            p for name, p in self.network.named_parameters() if "embedding" not in name and "bias" not in name
+        ]
         groups = [
             {"params": decayed, "weight_decay": self.optimizer.weight_decay},
             {"params": exempt, "weight_decay": 0.0},
@@ -106,7 +108,9 @@ class EScAIPTask(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+    def configure_gradient_clipping(
+        self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
+    ) -> None:
         if gradient_clip_val is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val, foreach=True)
 

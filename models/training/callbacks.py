@@ -12,7 +12,7 @@ from models.training.sampling import seed_step
 from models.training.table import MetricsTable
 
 
-class NonFiniteLoss(FloatingPointError):
+class NonFiniteLossError(FloatingPointError):
     """The training loss is NaN or infinite."""
 
 
@@ -37,7 +37,7 @@ class FiniteLoss(Callback):
 
     def on_before_backward(self, trainer, pl_module, loss):
         if not torch.isfinite(loss):
-            raise NonFiniteLoss(
+            raise NonFiniteLossError(
                 f"{self.run}: the training loss is {loss.item()} at step {trainer.global_step} on "
                 f"{trainer.datamodule.describe(self.batch)}; look at these records or lower the learning rate "
                 "(the last checkpoint is kept)"

@@ -20,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-class FolderLocked(RuntimeError):
+class FolderLockedError(RuntimeError):
     """Another process trains this run."""
 
 
@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise FolderLocked(
+            raise FolderLockedError(
                 f"{folder}: process {file.read().strip() or '(unknown)'} is training this run already; "
                 "wait for it or stop it, then run again"
             ) from None

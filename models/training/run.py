@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -19,7 +20,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from models.runs import source_digest
-from models.training.callbacks import FiniteLoss, ProgressLines, RememberRows, SeedEachStep, TimeLimit, TrainingRows
+from models.training.callbacks import (
+    FiniteLoss,
+    ProgressLines,
+    RememberRows,
+    SeedEachStep,
+    TimeLimit,
+    TrainingRows,
+)
 from models.training.files import locked, replacing
 from models.training.table import MetricsTable
 from twirl.monitor import EquivarianceMonitor
@@ -54,7 +62,8 @@ class Budget:
     max_steps: optimiser steps. checkpoint_every, log_every: steps between checkpoints, rows of training loss.
     gradient_clip_val: largest global gradient norm; None never clips. precision, accelerator, devices,
     num_nodes, strategy: as in lightning.Trainer. max_time: of one process, "dd:hh:mm:ss"; a run that it stops
-    saves, exits with an error and resumes when run again. float32_matmul: torch's precision of float32 products ("high" is TF32).
+    saves, exits with an error and resumes when run again. float32_matmul: torch's precision of float32
+    products ("high" is TF32).
     """
 
     max_steps: int
@@ -70,7 +79,7 @@ class Budget:
     float32_matmul: str = "highest"
 
 
-class Unfinished(RuntimeError):
+class UnfinishedError(RuntimeError):
     """A run stopped before its last step; running it again resumes it."""
 
 
@@ -92,7 +101,9 @@ def usable_checkpoint(folder: Path, mark: str) -> Path | None:
     mark_file = checkpoints / "fingerprint"
     if mark_file.exists() and mark_file.read_text() != mark:
         aside = folder / f"checkpoints.{mark_file.read_text()}"
-        print(f"{folder}: configuration or code changed since its checkpoint, moved to {aside}", file=sys.stderr)
+        print(
+            f"{folder}: configuration or code changed since its checkpoint, moved to {aside}", file=sys.stderr
+        )
         checkpoints.rename(aside)
     checkpoints.mkdir(parents=True, exist_ok=True)
     mark_file.write_text(mark)
@@ -111,10 +122,12 @@ def train(
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
     config: the run's complete configuration as YAML, saved beside the results. Outputs appear only when the
-    run is complete. Raises FolderLocked, NonFiniteLoss or Unfinished.
+    run is complete. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """
     folder = run.folder
-    # Both are answered by StepBatches, which goes on at the checkpoint's step.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no devices, tips and adverts in logs
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated")  # Lightning's own
+    # The next two are answered by StepBatches, which goes on at the checkpoint's step.
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     torch.set_float32_matmul_precision(budget.float32_matmul)
@@ -159,7 +172,7 @@ def train(
         trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
         if trainer.global_step < budget.max_steps:
-            raise Unfinished(
+            raise UnfinishedError(
                 f"{run}: stopped at step {trainer.global_step} of {budget.max_steps}; run it again to resume"
             )
         if trainer.is_global_zero:
@@ -199,7 +212,11 @@ def _write_outputs(
 
 def _device_name(trainer: Trainer) -> str:
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
     return f"{trainer.world_size} x {device.type} ({name}), {os.cpu_count()} cores"
 
 

@@ -30,7 +30,9 @@ def parse_key(key: str) -> dict[str, str | float]:
     if len(parts) == 2:
         parts.insert(1, "raw")
     if len(parts) != 3:
-        raise ValueError(f"metric '{key}': name it split/metric, split/series/metric or split/series/t=.../metric")
+        raise ValueError(
+            f"metric '{key}': name it split/metric, split/series/metric or split/series/t=.../metric"
+        )
     return {"split": parts[0], "series": parts[1], "t": t, "metric": parts[2]}
 
 
@@ -93,12 +95,19 @@ class MetricsTable(Logger):
         """Writes metrics.parquet and timing.parquet, each complete or not at all. Returns the metrics."""
         logged = [json.loads(line) for line in self.file.read_text().splitlines()]
         rows = [
-            {"step": row["step"], "samples_seen": self.samples_seen(row["step"]), **parse_key(key), "value": value}
+            {
+                "step": row["step"],
+                "samples_seen": self.samples_seen(row["step"]),
+                **parse_key(key),
+                "value": value,
+            }
             for row in logged
             for key, value in row["values"].items()
         ]
         metrics = pd.DataFrame(rows, columns=KEYS).astype(TYPES)
-        metrics = metrics.sort_values(["step", "split", "series", "t", "metric"], kind="stable", ignore_index=True)
+        metrics = metrics.sort_values(
+            ["step", "split", "series", "t", "metric"], kind="stable", ignore_index=True
+        )
         timing = pd.DataFrame(logged, columns=["step", "wall_s"]).groupby("step", as_index=False).max()
         for name, frame in {"metrics": metrics, "timing": timing}.items():
             with replacing(self.folder / f"{name}.parquet") as temporary:

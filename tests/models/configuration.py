@@ -22,7 +22,14 @@ NETWORK = {
 
 def configuration(store: Path, name: str = "tiny", steps: int = 12, seed: int = 0) -> dict:
     return {
-        "run": {"tier": "test", "name": name, "system": "escaip", "dataset": "spice", "label": "x", "seed": seed},
+        "run": {
+            "tier": "test",
+            "name": name,
+            "system": "escaip",
+            "dataset": "spice",
+            "label": "x",
+            "seed": seed,
+        },
         "model": {
             "class_path": "models.escaip.task.EScAIPTask",
             "init_args": {

@@ -13,9 +13,9 @@ import torch
 
 from models.train import build_parser, main, train_configured
 from models.train_group import main as train_group
-from models.training.callbacks import NonFiniteLoss
-from models.training.files import FolderLocked, locked
-from models.training.run import Unfinished
+from models.training.callbacks import NonFiniteLossError
+from models.training.files import FolderLockedError, locked
+from models.training.run import UnfinishedError
 from tests.models.configuration import configuration, write_run
 from tests.models.molecules import write_molecules
 
@@ -105,7 +105,7 @@ def test_a_run_out_of_time_fails_and_resumes(store):
     parser = build_parser()
     parsed = parser.parse_args(["--config", str(path)])
     parsed.trainer.max_time = "00:00:00:01"
-    with pytest.raises(Unfinished, match=r"stopped at step \d+ of 100; run it again to resume"):
+    with pytest.raises(UnfinishedError, match=r"stopped at step \d+ of 100; run it again to resume"):
         train_configured(parser, parsed)
     parsed.trainer.max_time = None  # part of the configuration, but not of what decides the numbers
     train_configured(parser, parsed)
@@ -116,14 +116,19 @@ def test_a_run_out_of_time_fails_and_resumes(store):
 
 def test_a_run_that_is_being_trained_is_refused(store):
     path = write_run(Path(), configuration(store))
-    with locked(path.parent), pytest.raises(FolderLocked, match=f"process {os.getpid()} is training this run"):
+    with (
+        locked(path.parent),
+        pytest.raises(FolderLockedError, match=f"process {os.getpid()} is training this run"),
+    ):
         main(["--config", str(path)])
 
 
 def test_a_loss_that_is_not_finite_names_step_and_records(store):
     config = configuration(store)
     config["data"]["init_args"]["energy_std"] = 0.0
-    with pytest.raises(NonFiniteLoss, match=r"test/tiny seed 0: .* inf at step 0 on conformations \[.*molecules.h5"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"test/tiny seed 0: .* inf at step 0 on conformations \[.*molecules.h5"
+    ):
         run(config)
     assert not list(Path("results").rglob("metrics.parquet"))
 

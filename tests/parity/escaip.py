@@ -86,9 +86,7 @@ def _forward(task: EScAIPTask, batch: MoleculeBatch) -> dict[str, Tensor]:
             "readout": network.readouts[0],
         }.items()
     ]
-    geometry = network.geometry(
-        batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs
-    )
+    geometry = network.geometry(batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs)
     latents = network.latents(geometry)
     for handle in handles:
         handle.remove()
@@ -140,16 +138,16 @@ def _whole_network(network: EScAIP, batch: MoleculeBatch) -> Problem:
 
 
 def _iid(rotations: Tensor) -> RotationSet:
-    return RotationSet(rotations, torch.full((len(rotations),), 1 / len(rotations), dtype=torch.float64), "iid")
+    return RotationSet(
+        rotations, torch.full((len(rotations),), 1 / len(rotations), dtype=torch.float64), "iid"
+    )
 
 
 def _decomposition(network: EScAIP, batch: MoleculeBatch, rotations: Tensor) -> dict[str, Tensor]:
     problem = _whole_network(network, batch)
     result = problem.decompose(_iid(rotations))
     naive = result.naive
-    geometry = network.geometry(
-        batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs
-    )
+    geometry = network.geometry(batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs)
     terms = network.force_terms(network.latents(geometry))
     L_mean, L_equiv, sizes = exact_losses(terms, batch.forces, batch.graph_index, batch.num_graphs)
     shares = sizes.to(L_mean.dtype) / sizes.sum()
@@ -173,6 +171,8 @@ def _gradients(task: EScAIPTask, batch: MoleculeBatch, rotations: Tensor) -> dic
     outputs = {f"grad_train_loss.{names[name]}": p.grad for name, p in network.named_parameters()}
     of_mean, of_equiv = loss_gradients(_whole_network(network, batch), network.parameters(), _iid(rotations))
     for kind, gradients in {"L_mean": of_mean, "L_equiv": of_equiv}.items():
-        outputs |= {f"grad_{kind}.{name}": gradient for name, gradient in zip(names.values(), gradients, strict=True)}
+        outputs |= {
+            f"grad_{kind}.{name}": gradient for name, gradient in zip(names.values(), gradients, strict=True)
+        }
         outputs[f"gradnorm.{kind}"] = torch.stack([g.norm() for g in gradients]).norm().reshape(1)
     return outputs

@@ -27,7 +27,9 @@ def pytest_generate_tests(metafunc):
         elif (ROOT / "models" / case.system).exists() or (ROOT / "data" / case.system).exists():
             pairs.append((case, "no handler"))
         else:
-            skip = pytest.mark.skip(reason=f"{case}: the system {case.system} is not part of this repository yet")
+            skip = pytest.mark.skip(
+                reason=f"{case}: the system {case.system} is not part of this repository yet"
+            )
             pairs.append(pytest.param(case, "all", marks=skip))
     ids = [str(p.values[0]) if hasattr(p, "values") else f"{p[0]}-{p[1]}" for p in pairs]
     metafunc.parametrize("case,group", pairs, ids=ids)

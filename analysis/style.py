@@ -95,7 +95,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def title(axes: Axes, letter: str, text: str, pad: float | None = None) -> None:
     """Panel letter in bold, then what the panel shows; `pad` is the distance from the panel [pt]."""
-    axes.set_title(rf"$\mathbf{{{letter}}}$  {text}" if letter else text, pad=pad)
+    axes.set_title(rf"$\mathbf{{{letter}}}$  {text}" if letter else text, y=1.0, pad=pad)
 
 
 def grey(axes: Axes, side: str) -> None:

@@ -61,7 +61,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         zero_level(axes, ours[:1], drawn, letter)
         style.title(axes, letter, f"n = {train_size(run)}{other_batch(run, usual)}")
         if theirs:
-            axes.set_title(f"paper: {PAPER_SIZES[name]}", loc="right", color="#777777", fontsize=5.5)
+            axes.set_title(f"paper: {PAPER_SIZES[name]}", loc="right", y=1.0, color="#777777", fontsize=5.5)
         axes.set_xlabel("training step")
         if name == shown[0]:
             axes.set_ylabel("mean squared force error\n[normalised]")

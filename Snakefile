@@ -12,7 +12,7 @@ from snakemake.utils import min_version
 
 sys.path.insert(0, workflow.basedir)
 
-from models import runs
+from models import runs, sources
 
 min_version("9.0")
 

@@ -17,7 +17,7 @@ rule metrics:
         **PLAN.limits("render"),
     params:
         tier=TIER,
-        sources=runs.source_digest("analysis/**/*"),
+        sources=sources.digest("analysis/**/*"),
     message:
         "Collecting the headline numbers (log: {log})"
     shell:

@@ -20,7 +20,7 @@ rule prepare:
     resources:
         **PLAN.limits("prepare"),
     params:
-        sources=lambda wildcards: runs.source_digest(f"data/{wildcards.dataset}/*.py", "data/*.py"),
+        sources=lambda wildcards: sources.digest(f"data/{wildcards.dataset}/*.py", "data/*.py"),
     message:
         "Preparing {output.store} (log: {log})"
     shell:

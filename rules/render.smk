@@ -29,7 +29,7 @@ for output in PLAN.outputs:
             output=output,
             tier=TIER,
             folders=[run.folder for run in PLAN.runs_for(output)],
-            sources=runs.source_digest("analysis/**/*"),
+            sources=sources.digest("analysis/**/*"),
         message:
             f"Rendering {output} (log: {{log}})"
         shell:
@@ -53,7 +53,7 @@ rule gallery:
         **PLAN.limits("render"),
     params:
         tier=TIER,
-        sources=runs.source_digest("analysis/**/*"),
+        sources=sources.digest("analysis/**/*"),
     message:
         "Assembling {output} (log: {log})"
     shell:

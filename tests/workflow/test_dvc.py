@@ -1,0 +1,31 @@
+"""DVC sees the same work as Snakemake, in stages."""
+
+import subprocess
+import sys
+
+from models import runs
+from tests.workflow.checkout import ROOT
+
+
+def dvc(*arguments: str, cwd) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_stages_are_declared_and_their_numbers_shown(fresh):
+    fresh.path(".dvc").mkdir()
+    fresh.path(".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = true\n")
+    stages = dvc("stage", "list", cwd=fresh.folder)
+    assert [line.split()[0] for line in stages.splitlines()] == ["prepare", "train", "render"]
+    fresh.path("figures/mini").mkdir(parents=True)
+    fresh.path("figures/mini/metrics.json").write_text('{"escaip-default": {"dip": 0.25}}')
+    assert "0.25" in dvc("metrics", "show", cwd=fresh.folder)
+
+
+def test_every_raw_file_of_a_tier_has_a_pointer():
+    for tier in runs.tiers():
+        plan = runs.load({"tier": tier})
+        for dataset in plan.datasets:
+            assert all((ROOT / f"{file}.dvc").is_file() for file in plan.raw_files(dataset))

@@ -12,9 +12,14 @@ from models.training.run import Budget, RunIdentity, train
 from twirl.monitor import EquivarianceMonitor
 
 
-def build_parser() -> ArgumentParser:
-    """Every key of a run's configuration, typed by the classes that take it."""
-    parser = ArgumentParser(prog="python -m models.train", description="Train one run.")
+def build_parser(exit_on_error: bool = True) -> ArgumentParser:
+    """Every key of a run's configuration, typed by the classes that take it.
+
+    exit_on_error: print what is wrong and exit, rather than raise jsonargparse.ArgumentError.
+    """
+    parser = ArgumentParser(
+        prog="python -m models.train", description="Train one run.", exit_on_error=exit_on_error
+    )
     parser.add_argument("--config", action="config", help="run.yaml, and overlays after it")
     parser.add_class_arguments(RunIdentity, "run")
     parser.add_subclass_arguments(LightningModule, "model", required=True)

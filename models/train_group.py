@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import ArgumentError
+
 from models.train import build_parser, train_configured
 from models.training.callbacks import NonFiniteLossError
 from models.training.files import FolderLockedError
@@ -19,9 +21,11 @@ def main(folders: Sequence[str]) -> int:
     failures = []
     for number, folder in enumerate(folders, 1):
         print(f"[{number}/{len(folders)}] {folder}", file=sys.stderr, flush=True)
-        parser = build_parser()
+        parser = build_parser(exit_on_error=False)
         try:
             train_configured(parser, parser.parse_args(["--config", str(Path(folder, "run.yaml"))]))
+        except ArgumentError as error:
+            failures.append(f"{folder}/run.yaml: {error}")
         except (NonFiniteLossError, FolderLockedError, UnfinishedError, ValueError, OSError) as error:
             failures.append(str(error))
     for failure in failures:

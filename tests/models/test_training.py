@@ -136,10 +136,15 @@ def test_a_loss_that_is_not_finite_names_step_and_records(store):
 def test_a_group_trains_its_other_runs_when_one_fails(store, capsys):
     broken = configuration(store, name="broken")
     broken["data"]["init_args"]["energy_std"] = 0.0
-    folders = [write_run(Path(), broken).parent, write_run(Path(), configuration(store, name="good")).parent]
-    assert train_group([str(folder) for folder in folders]) == 1
-    assert "error: test/broken seed 0" in capsys.readouterr().err
-    assert (folders[1] / "metrics.parquet").exists()
+    misspelt = configuration(store, name="misspelt")
+    misspelt["trainer"]["max_step"] = 3
+    good = configuration(store, name="good")
+    folders = [str(write_run(Path(), config).parent) for config in (broken, misspelt, good)]
+    assert train_group(folders) == 2
+    error = capsys.readouterr().err
+    assert "error: test/broken seed 0" in error
+    assert "misspelt/seed0/run.yaml" in error
+    assert Path(folders[2], "metrics.parquet").exists()
 
 
 def test_a_run_does_not_notice_the_group_it_is_trained_in(store):

@@ -1,0 +1,86 @@
+"""Cases of `python -m models.bench escaip`: eight molecules of twenty atoms at the mini and published sizes."""
+
+import torch
+from torch import nn
+
+from models.bench import Case
+from models.escaip.data import MoleculeBatch
+from models.escaip.network import EScAIPConfig
+from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
+from twirl.metric import EquivarianceError
+from twirl.rotations import rotation_set
+
+MOLECULES, ATOMS, ROTATIONS = 8, 20, 10
+# Spec escaip.md section 4: forward 0.95 s and backward 1.75 s for 8 molecules on one core, without optimiser.
+OFFICIAL = (
+    8 / 2.70,
+    "the official network's, as measured for the specification on one core of another machine",
+)
+
+
+def random_batch() -> MoleculeBatch:
+    """Clusters on a jittered cubic lattice, about as dense as molecules."""
+    generator = torch.Generator().manual_seed(0)
+    sites = torch.cartesian_prod(*[torch.arange(3.0)] * 3)[:ATOMS]
+    jitter = 0.2 * torch.randn(MOLECULES, ATOMS, 3, generator=generator)
+    n = MOLECULES * ATOMS
+    return MoleculeBatch(
+        positions=(1.4 * sites + jitter).reshape(n, 3),
+        atomic_numbers=torch.randint(1, 9, (n,), generator=generator),
+        graph_index=torch.arange(MOLECULES).repeat_interleave(ATOMS),
+        energy=torch.randn(MOLECULES, generator=generator),
+        forces=torch.randn(n, 3, generator=generator),
+        conformations=torch.arange(MOLECULES),
+    )
+
+
+def case(config: EScAIPConfig, reference: tuple[float, str] | None = None) -> Case:
+    """Training as in models.training, and the monitor's work on as many molecules as a step has."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    task = EScAIPTask(config, OptimizerConfig(), ScheduleConfig()).to(device)
+    optimizer = task.configure_optimizers()["optimizer"]
+    batch = random_batch().to(device)
+    rotations = rotation_set("iid", ROTATIONS).to(device)
+
+    def step() -> None:
+        task.train()
+        task.training_step(batch)["loss"].backward()
+        nn.utils.clip_grad_norm_(task.network.parameters(), 10.0, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad()
+        task.ema.update_parameters(task.network)
+
+    @torch.no_grad()
+    def measure() -> None:
+        task.eval()
+        for problem in task.twirl_problems(batch).values():
+            metric = EquivarianceError(ROTATIONS).to(device)
+            metric.update(problem.twist(rotations), problem.y, problem.sample_index, problem.exact())
+            metric.compute()
+
+    return Case(step, MOLECULES, measure, cadence=20, reference=reference)
+
+
+def mini() -> Case:
+    config = EScAIPConfig(
+        hidden_size=32,
+        num_heads=4,
+        num_layers=2,
+        atom_embedding_size=16,
+        edge_distance_embedding_size=32,
+        edge_distance_expansion_size=48,
+        node_direction_embedding_size=8,
+        node_direction_expansion_size=5,
+        max_neighbors=8,
+        max_radius=6.0,
+        attention_dropout=0.0,
+        mlp_dropout=0.0,
+    )
+    return case(config)
+
+
+def published() -> Case:
+    return case(EScAIPConfig(), OFFICIAL)
+
+
+CASES = {"mini (104k)": mini, "published (6.1M)": published}

@@ -53,6 +53,15 @@ def test_ragged_samples_are_pooled_by_components():
     assert {name: values[name] for name in expected} == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_sample_without_any_loss_is_left_out_of_the_mean_of_ratios():
+    predictions, target = Z.clone(), Y.clone()
+    predictions[:, 3], target[3] = 0, 0
+    metric = EquivarianceError(6)
+    metric.update(predictions, target)
+    expected = decompose_predictions(predictions, target).percent_mean_of_ratios
+    assert metric.compute()["percent_mean_of_ratios"] == pytest.approx(expected)
+
+
 def test_reset_forgets_and_a_result_before_any_update_is_refused():
     metric = updated(slice(None))
     metric.reset()

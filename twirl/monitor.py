@@ -72,8 +72,10 @@ class EquivarianceMonitor(lightning.Callback):
         generator = torch.Generator().manual_seed(_seed(self.seed, step))
         return rotation_set("iid", self.n_rotations, generator, group=self.group)
 
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self._batches, self._last_step = None, -1
+
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._batches = None
         if not callable(getattr(pl_module, "twirl_problems", None)):
             raise ValueError(
                 f"{type(pl_module).__name__} needs a method twirl_problems(batch) -> Mapping[str, Problem] "

@@ -193,6 +193,11 @@ def test_the_same_step_measures_the_same_in_a_second_run_and_after_a_resume(tmp_
     assert list(resumed) == [6]
 
 
+def test_a_monitor_can_be_used_for_one_training_after_another():
+    monitor = EquivarianceMonitor(2)
+    assert fit(monitor, max_steps=4)[2] == fit(monitor, max_steps=4)[2]
+
+
 def test_a_prediction_that_is_not_finite_names_series_and_step():
     module = Module()
     module.poison = float("nan")

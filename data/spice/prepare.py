@@ -26,7 +26,7 @@ from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
 from data.spice.generate import Recipe, candidates, generate
 from data.spice.label import LEVEL, Geometries, label
-from data.spice.processes import map_in_processes
+from data.spice.processes import WorkerKilledError, map_in_processes
 from data.spice.raw import (
     SPICE_LEVEL,
     RawMolecule,
@@ -36,7 +36,7 @@ from data.spice.raw import (
     spice_failures,
     spice_level,
 )
-from data.spice.reference_energies import LEVELS, sum_of_atoms
+from data.spice.reference_energies import gfn2_atoms, spice_atoms, sum_of_atoms
 from data.spice.splits import held_out
 from data.spice.store import ConformationStore, LabelledMolecule, write_store
 
@@ -64,7 +64,7 @@ def prepare(config: SpiceConfig, out: Path, raw: Path = RAW_FOLDER, workers: int
     else:
         parts = [Part([raw / f.name], f.split, f.conformations_per_molecule) for f in config.files]
     level, failed = _level(parts, config), _failed(parts, config)
-    atoms = next(map_in_processes(LEVELS[level], [config.elements], 1))
+    atoms = _isolated_atoms(level, config.elements)
     counts = write_store(
         out,
         _packed(parts, config, atoms, dropped),
@@ -187,9 +187,16 @@ def _level(parts: list[Part], config: SpiceConfig) -> str:
             + ": prepare a store of each"
         )
     level = next(iter(levels), LEVEL)
-    if level not in LEVELS:
-        raise DataError(f"SPICE file {levels[level]} has labels by {level}, not by {' or '.join(LEVELS)}")
+    if level not in (LEVEL, SPICE_LEVEL):
+        raise DataError(f"SPICE file {levels[level]} has labels by {level}, not by {LEVEL} or {SPICE_LEVEL}")
     return level
+
+
+def _isolated_atoms(level: str, elements: tuple[str, ...]) -> dict[str, float]:
+    """Reference energies [eV]; quantum chemistry is left to a worker, which has one thread."""
+    if level == LEVEL:
+        return next(map_in_processes(gfn2_atoms, [elements], 1))
+    return spice_atoms(elements)
 
 
 def _failed(parts: list[Part], config: SpiceConfig) -> dict[str, int]:
@@ -254,7 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = parse_config(yaml.safe_load(options.config.read_text()))
         report = prepare(config, options.out, options.raw, options.workers)
-    except (DataError, OSError) as error:
+    except (DataError, WorkerKilledError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     counts = report["counts"]

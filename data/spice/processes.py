@@ -12,6 +12,11 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+
+class WorkerKilledError(RuntimeError):
+    """A worker process ended without an answer, as when the system runs out of memory."""
+
+
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -54,7 +59,7 @@ def map_in_processes(
             while pending:
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            raise WorkerKilledError(
                 "a worker process was killed (out of memory?): run the same command again, finished work is "
                 "kept, with fewer workers if it recurs"
             ) from error

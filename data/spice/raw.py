@@ -77,9 +77,14 @@ def read_spice(path: str | os.PathLike) -> Iterator[RawMolecule]:
     """
     path = Path(path)
     with _opened(path) as file:
-        yield from with_bonds_checked(
-            (_read_group(path, group) for group in file.values()), f"SPICE file {path}"
-        )
+        # Not file.values(): between two values that iterator holds h5py's lock, so that other threads wait forever.
+        groups = (_read_group(path, file[name]) for name in list(file))
+        try:
+            yield from with_bonds_checked(groups, f"SPICE file {path}")
+        except (OSError, RuntimeError, KeyError) as error:
+            raise DataError(
+                f"SPICE file {path} is damaged ({error}): delete it and fetch it again"
+            ) from error
 
 
 def count_spice(path: str | os.PathLike) -> int:
@@ -121,12 +126,7 @@ def _dataset(group: h5py.Group, name: str, record: str) -> h5py.Dataset:
 def _quantity(group: h5py.Group, name: str, known: dict[str, float], record: str) -> np.ndarray:
     dataset = _dataset(group, name, record)
     scale = factor(dataset.attrs.get("units"), known, f"{record} dataset '{name}'")
-    try:
-        return converted(dataset[()], scale)
-    except OSError as error:
-        raise DataError(
-            f"{record} dataset '{name}' cannot be read ({error}): fetch the file again"
-        ) from error
+    return converted(dataset[()], scale)
 
 
 def _text(dataset: h5py.Dataset) -> str:
@@ -222,7 +222,7 @@ def _text_lines(path: Path, file: BinaryIO) -> Iterator[TextIO]:
         yield io.TextIOWrapper(file, encoding="utf-8")
         return
     try:
-        with tarfile.open(fileobj=file, mode="r|gz") as archive:
+        with tarfile.open(fileobj=file, mode="r:gz") as archive:
             for member in archive:
                 if member.isfile() and member.name.endswith(".xyz"):
                     yield io.TextIOWrapper(archive.extractfile(member), encoding="utf-8")
@@ -299,8 +299,8 @@ def with_bonds_checked(molecules: Iterable[RawMolecule], file: str) -> Iterator[
         median = float(np.median(np.concatenate(lengths)))
         if not low <= median <= high:
             raise DataError(
-                f"{file} has a median {SYMBOLS[element]}-H distance of {median:.3g} Angstrom, not {low}-{high}, "
-                "so its unit is not the declared one: correct the attribute 'units' or convert the positions"
+                f"{file} has a median {SYMBOLS[element]}-H distance of {median:.3g} Angstrom, which should be "
+                f"{low}-{high}: its unit is not the declared one, so correct 'units' or convert the positions"
             )
         break
     yield from itertools.chain(first, molecules)

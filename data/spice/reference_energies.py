@@ -7,8 +7,7 @@ from ase.data import atomic_numbers as NUMBER_OF
 from ase.data import chemical_symbols as SYMBOLS
 
 from data.errors import DataError
-from data.spice.label import LEVEL, gfn2
-from data.spice.raw import SPICE_LEVEL
+from data.spice.label import gfn2
 
 # [eV], as the EScAIP group's conversion of MACE-OFF has them (escaip.md 2.3). Iodine has an effective core.
 SPICE_ATOMS = {
@@ -41,9 +40,6 @@ def gfn2_atoms(elements: Iterable[str]) -> dict[str, float]:
 def spice_atoms(elements: Iterable[str]) -> dict[str, float]:
     """SPICE's energy of each isolated atom [eV], where the table has it."""
     return {element: SPICE_ATOMS[element] for element in elements if element in SPICE_ATOMS}
-
-
-LEVELS = {SPICE_LEVEL: spice_atoms, LEVEL: gfn2_atoms}
 
 
 def sum_of_atoms(atomic_numbers: np.ndarray, table: dict[str, float], record: str) -> float:

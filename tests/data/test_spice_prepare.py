@@ -1,0 +1,215 @@
+"""Preparation: what is left out is counted, splits go by molecule, and a job that was killed goes on."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from data.spice import chunks, prepare
+from data.spice.config import parse_config
+from data.spice.label import Geometries, Labelled
+from data.spice.processes import map_in_processes
+from data.spice.reference_energies import SPICE_ATOMS
+from data.spice.splits import held_out
+from data.spice.store import ConformationStore
+from tests.data.spice_files import (
+    AMMONIUM,
+    METHANE,
+    SILANE,
+    WATER,
+    conformations,
+    real_file,
+    spice_file,
+    write_group,
+    xyz_frame,
+)
+
+GENERATE = {
+    "source": "generate",
+    "molecules": 6,
+    "min_atoms": 8,
+    "max_atoms": 10,
+    "conformers": 1,
+    "samples_per_conformer": 2,
+    "temperature": 500.0,
+    "test_fraction": 0.3,
+}
+SPICE = {"source": "spice", "files": [{"name": "a.hdf5"}], "test_fraction": 0.5}
+
+
+def run(block, out, raw, workers=1):
+    return prepare.prepare(parse_config(block), out, raw, workers)
+
+
+def test_a_generated_store_is_the_same_whatever_the_number_of_workers(tmp_path):
+    reports = [run(GENERATE, tmp_path / f"{k}.h5", tmp_path, workers=k) for k in (1, 2)]
+    assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+    assert reports[0] == reports[1] == json.loads((tmp_path / "1.h5.report.json").read_text())
+    assert reports[0]["counts"] == {"molecules": 6, "conformations": 12, "atoms": 116} | {
+        "train": 8,
+        "test": 4,
+    } or (reports[0]["counts"]["conformations"] == 12)
+    store = ConformationStore(tmp_path / "1.h5")
+    assert store.labels == "GFN2-xTB"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "1.h5",
+        "1.h5.report.json",
+        "2.h5",
+        "2.h5.report.json",
+    ]
+
+
+def test_energies_are_less_the_isolated_atoms(tmp_path):
+    spice_file(tmp_path / "a.hdf5")
+    run(SPICE, tmp_path / "out.h5", tmp_path)
+    store = ConformationStore(tmp_path / "out.h5")
+    (methane,) = [k for k, name in enumerate(store.names) if name == "C"]
+    of_methane = np.sort(store.energy[store.molecule == methane])[::-1]
+    atoms = SPICE_ATOMS["C"] + 4 * SPICE_ATOMS["H"]
+    np.testing.assert_allclose(
+        of_methane, 27.211386245988 * np.array([-40, -41, -42, -43]) - atoms, rtol=1e-12
+    )
+
+
+def test_charged_ion_pair_foreign_and_violent_records_are_left_out_and_counted(tmp_path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        write_group(file, "a", METHANE, conformations(METHANE))
+        write_group(file, "b", WATER, conformations(WATER))
+        write_group(file, "c", AMMONIUM, conformations(AMMONIUM))
+        write_group(file, "d", SILANE, conformations(SILANE))
+        write_group(
+            file, "e", WATER, conformations(WATER), subset="SPICE Ion Pairs Single Points Dataset v1.1"
+        )
+        file["a/dft_total_gradient"][2, 0, 0] = 1.5
+    report = run(SPICE, tmp_path / "out.h5", tmp_path)
+    assert report["counts"]["conformations"] == 7
+    assert report["dropped"] == {
+        "charged": {"conformations": 4, "molecules": 1},
+        "element not in elements": {"conformations": 4, "molecules": 1},
+        "force above max_force": {"conformations": 1, "molecules": 1},
+        "ion pair": {"conformations": 4, "molecules": 1},
+    }
+
+
+def test_bad_records_are_skipped_and_counted_where_the_config_says_so(tmp_path):
+    spice_file(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        file["molecule 0/conformations"][1, 2, 0] = np.nan
+        file["molecule 1/conformations"][3, 1] = file["molecule 1/conformations"][3, 2]
+    report = run(SPICE | {"bad_records": "skip"}, tmp_path / "out.h5", tmp_path)
+    assert report["counts"]["conformations"] == 6
+    assert report["dropped"] == {
+        "atoms on top of each other": {"conformations": 1, "molecules": 1},
+        "coordinates are not finite": {"conformations": 1, "molecules": 1},
+    }
+
+
+def test_official_splits_are_kept_as_they_are(tmp_path):
+    (tmp_path / "train.xyz").write_text("".join(xyz_frame(METHANE, seed=k) for k in range(5)))
+    (tmp_path / "test.xyz").write_text(xyz_frame(METHANE, seed=9) + xyz_frame(WATER))
+    block = {
+        "source": "mace_off",
+        "files": [{"name": "train.xyz", "split": "train"}, {"name": "test.xyz", "split": "test"}],
+    }
+    report = run(block, tmp_path / "out.h5", tmp_path)
+    assert (report["counts"]["train"], report["counts"]["test"]) == (5, 2)
+    assert report["labels"] == "wB97M-D3(BJ)/def2-TZVPPD"
+
+
+def test_the_split_takes_the_asked_share_of_molecules_in_any_order():
+    names = [str(k) for k in range(200)]
+    chosen = held_out(names, 0.05, seed=0)
+    assert len(chosen) == 10
+    assert chosen == held_out(names[::-1], 0.05, seed=0)
+    assert chosen != held_out(names, 0.05, seed=1)
+    assert len(held_out(names[:3], 0.01, seed=0)) == 1
+
+
+def test_a_limit_on_conformations_spreads_over_the_file(tmp_path):
+    spice_file(tmp_path / "a.hdf5", count=10)
+    block = SPICE | {"files": [{"name": "a.hdf5", "conformations_per_molecule": 2}]}
+    run(block, tmp_path / "out.h5", tmp_path)
+    store = ConformationStore(tmp_path / "out.h5")
+    (water,) = [k for k, name in enumerate(store.names) if name == "O"]
+    kept = store.read(np.flatnonzero(store.molecule == water)).positions.reshape(2, 3, 3)
+    np.testing.assert_allclose(kept, conformations(WATER, 10, seed=1)[[0, 5]], atol=1e-6)
+
+
+def test_real_monomers_are_labelled(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    with h5py.File(real_file("des-monomers.hdf5")) as source, h5py.File(raw / "a.hdf5", "w") as file:
+        for name in ("C", "CO", "CCO", "O", "[NH4+]"):
+            if name in source:
+                source.copy(name, file)
+    block = {
+        "source": "geometries",
+        "files": [{"name": "a.hdf5", "conformations_per_molecule": 2}],
+        "test_fraction": 0.3,
+    }
+    report = run(block, tmp_path / "out.h5", raw)
+    assert report["failed"] == {}
+    assert report["counts"]["conformations"] >= 4
+    assert 0.1 < report["force_std_eV_per_angstrom"] < 2
+
+
+def fake_label(geometries):
+    """Stands in for the quantum chemistry; fails at the molecule named `poison`."""
+    if geometries.name == "poison":
+        raise OSError("killed")
+    m, n = geometries.positions.shape[:2]
+    return Labelled(
+        geometries.name, geometries.smiles, geometries.atomic_numbers, geometries.positions,
+        np.zeros(m), np.zeros((m, n, 3)), {},
+    )  # fmt: skip
+
+
+def test_a_killed_labelling_goes_on_with_the_chunks_it_has(tmp_path, monkeypatch):
+    numbers = np.array([8, 1, 1])
+    tasks = [Geometries(f"{k:03d}", WATER, numbers, conformations(WATER, 1, k)) for k in range(40)]
+    poisoned = [*tasks[:20], Geometries("poison", WATER, numbers, conformations(WATER, 1)), *tasks[21:]]
+    made = []
+
+    def counting(function, items, workers):
+        for item in items:
+            made.append(item.name)
+            yield function(item)
+
+    monkeypatch.setattr(chunks, "map_in_processes", counting)
+    with pytest.raises(OSError, match="killed"):
+        chunks.labelled_chunks(poisoned, fake_label, tmp_path / "work", {"v": 1}, 1, lambda _: None)
+    assert len(made) == 21
+    done = []
+    paths = chunks.labelled_chunks(tasks, fake_label, tmp_path / "work", {"v": 1}, 1, done.append)
+    assert len(paths) == 3
+    assert made[21:] == [task.name for task in tasks[16:]]
+    assert [task.name for task in done] == [task.name for task in tasks]
+    chunks.labelled_chunks(tasks, fake_label, tmp_path / "work", {"v": 2}, 1, lambda _: None)
+    assert len(made) == 21 + 24 + 40
+
+
+def _square_or_die(x):
+    if x < 0:
+        import os
+
+        os._exit(9)
+    return x * x
+
+
+def test_results_come_in_order_and_a_worker_that_dies_says_what_to_do():
+    assert list(map_in_processes(_square_or_die, range(20), 2)) == [x * x for x in range(20)]
+    with pytest.raises(RuntimeError, match="run the same command again, finished work is kept"):
+        list(map_in_processes(_square_or_die, [1, -1], 1))
+
+
+def test_the_command_writes_store_and_report_and_speaks_one_sentence_on_error(tmp_path, capsys):
+    spice_file(tmp_path / "a.hdf5")
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(SPICE))
+    command = ["--config", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "o.h5"), "--raw", str(tmp_path)]
+    assert prepare.main(command) == 0
+    assert "8 conformations of 2 molecules, 4 train, 4 test, 0 failed" in capsys.readouterr().out
+    (tmp_path / "a.hdf5").unlink()
+    assert prepare.main(command) == 1
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: SPICE file")

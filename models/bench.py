@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import torch
 
+from models.training.process import tune_process
+
 
 @dataclass(frozen=True)
 class Case:
@@ -49,7 +51,7 @@ def median_seconds(function: Callable[[], None], repeats: int) -> float:
 def run_case(system: str, name: str, threads: int, steps: int) -> dict:
     """Times one case in this process."""
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
+    tune_process()
     case = importlib.import_module(f"models.{system}.bench").CASES[name]()
     seconds = median_seconds(case.step, steps)
     result = {"case": f"{system} {name}", "step_s": seconds, "samples_per_s": case.samples / seconds}

@@ -29,6 +29,7 @@ from models.training.callbacks import (
     TrainingRows,
 )
 from models.training.files import locked, replacing
+from models.training.process import tune_process
 from models.training.table import MetricsTable
 from twirl.monitor import EquivarianceMonitor
 
@@ -131,7 +132,7 @@ def train(
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     torch.set_float32_matmul_precision(budget.float32_matmul)
-    torch.set_flush_denormal(True)
+    tune_process()
     # The processes that DDP starts beside rank 0 share its lock.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
         checkpoint = usable_checkpoint(folder, fingerprint(config, run.system))

@@ -33,7 +33,7 @@ shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$P
 
 wildcard_constraints:
     dataset=r"[a-z0-9_]+",
-    file=r"[^/]+(?<!\.dvc)",
+    file=r"[^/]+(?<!\.dvc)(?<!\.checked)",
 
 
 include: "rules/fetch.smk"
@@ -45,6 +45,7 @@ include: "rules/render.smk"
 
 localrules:
     all,
+    fetched,
     trained,
     figures,
     tables,
@@ -56,6 +57,11 @@ rule all:
         [f"{run.folder}/summary.json" for run in PLAN.runs],
         METRICS,
         GALLERY,
+
+
+rule fetched:
+    input:
+        [f"{file}.checked" for dataset in PLAN.datasets for file in PLAN.raw_files(dataset)],
 
 
 rule trained:

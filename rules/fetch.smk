@@ -1,11 +1,15 @@
-"""Raw bytes: each file has a DVC pointer beside it with its checksum and its origin."""
+"""Raw bytes: each file has a DVC pointer beside it with its checksum and its origin.
+
+The output is not the file but a copy of the pointer that it was checked against: Snakemake deletes outputs before it
+runs a job, and would delete what somebody brought by hand or by `dvc pull`.
+"""
 
 
 rule fetch:
     input:
         "data/{dataset}/raw/{file}.dvc",
     output:
-        "data/{dataset}/raw/{file}",
+        "data/{dataset}/raw/{file}.checked",
     log:
         "logs/fetch/{dataset}/{file}.log",
     benchmark:
@@ -21,6 +25,6 @@ rule fetch:
         mem_mb=500,
         runtime=720,
     message:
-        "Fetching {output} (log: {log})"
+        "Fetching data/{wildcards.dataset}/raw/{wildcards.file} (log: {log})"
     shell:
-        "python -m data.fetch {input} --mirror '{resources.mirror}' 2>&1 | tee {log}"
+        "python -m data.fetch {input} --mirror '{resources.mirror}' 2>&1 | tee {log} && cp {input} {output}"

@@ -4,9 +4,8 @@
 rule prepare:
     input:
         settings=f"data/{{dataset}}/prepared/{TIER}.yaml",
-        # A store is made anew when a pointer changes, not when raw bytes are merely checked out again.
-        pointers=lambda wildcards: [f"{file}.dvc" for file in PLAN.raw_files(wildcards.dataset)],
-        raw=lambda wildcards: ancient(PLAN.raw_files(wildcards.dataset)),
+        # Not the raw bytes, whose date changes when they are merely checked out again.
+        raw=lambda wildcards: [f"{file}.checked" for file in PLAN.raw_files(wildcards.dataset)],
     output:
         store=f"data/{{dataset}}/prepared/{TIER}.h5",
         report=f"data/{{dataset}}/prepared/{TIER}.h5.report.json",

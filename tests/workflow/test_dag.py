@@ -1,6 +1,10 @@
 """The DAG: what is run, what is not run again, and what a person is told."""
 
+import hashlib
+import os
+
 import pytest
+import yaml
 
 from models import runs
 
@@ -58,6 +62,17 @@ def test_another_mirror_or_another_tier_is_no_reason_to_do_anything_again(finish
     assert NOTHING in finished.run("smoke", "--config", "mirror=elsewhere")
     finished.run("mini", "-n")
     assert NOTHING in finished.run("smoke")
+
+
+def test_a_raw_file_brought_by_hand_is_checked_and_kept(fresh):
+    raw = fresh.path("data/spice/raw/water.hdf5")
+    raw.write_bytes(b"water")
+    os.utime(raw, (0, 0))
+    pointer = {"outs": [{"md5": hashlib.md5(b"water").hexdigest(), "size": 5, "path": "water.hdf5"}]}
+    raw.with_name("water.hdf5.dvc").write_text(yaml.safe_dump(pointer))
+    fresh.snakemake("data/spice/raw/water.hdf5.checked", "--config", "tier=subset")
+    assert raw.read_bytes() == b"water"
+    assert "already present" in fresh.path("logs/fetch/spice/water.hdf5.log").read_text()
 
 
 def test_a_failed_job_names_its_log_and_leaves_checkpoints_alone(fresh):

@@ -21,13 +21,13 @@ def labelled_chunks(
     folder: Path,
     key: dict,
     workers: int | None,
-    on_done: Callable[[Task], None],
+    on_done: Callable[[Task, bool], None],
 ) -> list[Path]:
     """`function` of every task, in SPICE files of 16 molecules each, in order.
 
-    folder: where they are kept. Chunks found there are not made again if they were made under the same
-    `key` (all that the labels depend on); a folder with another key is emptied. on_done: told each task
-    that is done.
+    folder: where they are kept. Chunks found there are not made again if they were made under the same `key` (all
+    that the labels depend on); a folder with another key is emptied. on_done: told each task that is done, and
+    whether it was made now rather than found.
     """
     _claim(folder, key)
     chunks = [
@@ -38,7 +38,7 @@ def labelled_chunks(
     for path, chunk in zip(paths, chunks, strict=True):
         if path.exists():
             for task in chunk:
-                on_done(task)
+                on_done(task, False)
         else:
             missing.append((path, chunk))
     if not missing:
@@ -48,7 +48,7 @@ def labelled_chunks(
         molecules = []
         for task in chunk:
             molecules.append(next(results))
-            on_done(task)
+            on_done(task, True)
         write_spice(path, molecules, LEVEL)
     results.close()
     return paths

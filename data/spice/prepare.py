@@ -100,7 +100,9 @@ def _generated(config: SpiceConfig, work: Path, workers: int | None) -> list[Par
     key = dataclasses.asdict(recipe) | {"molecules": [task.smiles for task in tasks], "versions": _versions()}
     samples = config.conformers * config.samples_per_conformer
     with _bar(len(tasks) * samples, "conformation", "generating") as bar:
-        files = labelled_chunks(tasks, generate, work, key, workers, lambda _: bar.update(samples))
+        files = labelled_chunks(
+            tasks, generate, work, key, workers, lambda _, new: _advance(bar, samples, new)
+        )
     return [Part(files, None)]
 
 
@@ -128,7 +130,12 @@ def _labelled(
                 "versions": _versions(),
             }
             files = labelled_chunks(
-                of_file, label, work / file.name, key, workers, lambda task: bar.update(len(task.positions))
+                of_file,
+                label,
+                work / file.name,
+                key,
+                workers,
+                lambda task, new: _advance(bar, len(task.positions), new),
             )
             parts.append(Part(files, file.split))
     return parts
@@ -245,6 +252,12 @@ def _bar(total: int | None, unit: str, title: str, **options) -> tqdm:
     """A progress bar: in a log file it speaks every ten seconds only."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
+
+
+def _advance(bar: tqdm, count: int, new: bool) -> None:
+    """Work found done is counted, but not in the rate from which the time left is estimated."""
+    bar.initial += 0 if new else count
+    bar.update(count)
 
 
 def main(arguments: list[str] | None = None) -> int:

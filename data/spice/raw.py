@@ -53,7 +53,7 @@ class RawMolecule:
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     if not path.exists():
-        raise DataError(f"SPICE file {path} does not exist: fetch it (its pointer is {path}.dvc)")
+        raise DataError(f"SPICE file {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -188,7 +188,7 @@ def read_xyz(path: str | os.PathLike, on_bytes: Callable[[int], None] | None = N
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"XYZ file {path} does not exist: fetch it (data/spice/README.md says where)")
+        raise DataError(f"XYZ file {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     with open(path, "rb") as file:
         yield from with_bonds_checked(_read_frames(path, file, on_bytes), f"XYZ file {path}")
 

@@ -40,7 +40,7 @@ def edited(tmp_path, edit, **options):
 @pytest.mark.parametrize("block", [SPICE, GEOMETRIES])
 def test_a_missing_file(tmp_path, block):
     assert refusal(tmp_path, block).endswith(
-        f"a.hdf5 does not exist: fetch it (its pointer is {tmp_path}/a.hdf5.dvc)"
+        f"does not exist: fetch it with python -m data.fetch {tmp_path}/a.hdf5.dvc"
     )
 
 

@@ -18,7 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from models.sources import ROOT, source_digest  # noqa: F401 training imports the digest from here
+from models.sources import ROOT
 
 DEFAULT_TIER = "mini"
 RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")

@@ -19,7 +19,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from models.runs import source_digest
+from models.sources import source_digest
 from models.training.callbacks import (
     FiniteLoss,
     ProgressLines,
@@ -84,12 +84,12 @@ class UnfinishedError(RuntimeError):
     """A run stopped before its last step; running it again resumes it."""
 
 
-def fingerprint(config: str, system: str) -> str:
+def fingerprint(config: str, run: RunIdentity) -> str:
     """Digest of everything that decides a run's numbers: its configuration and the sources it imports."""
     settings = yaml.safe_load(config)
     for indifferent in ("max_time", "checkpoint_every"):
         settings["trainer"].pop(indifferent, None)
-    text = json.dumps([settings, source_digest(system)], sort_keys=True)
+    text = json.dumps([settings, source_digest(run.system, run.dataset)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -135,7 +135,7 @@ def train(
     tune_process()
     # The processes that DDP starts beside rank 0 share its lock.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
-        checkpoint = usable_checkpoint(folder, fingerprint(config, run.system))
+        checkpoint = usable_checkpoint(folder, fingerprint(config, run))
         table = MetricsTable(folder, data.samples_seen)
         if checkpoint is None:
             table.rewind(0)

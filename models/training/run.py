@@ -164,6 +164,7 @@ def train(
                 *([] if budget.max_time is None else [TimeLimit(budget.max_time, verbose=False)]),
                 *([] if progress else [ProgressLines(str(run))]),
             ],
+            log_every_n_steps=1,  # of what modules log themselves; TrainingRows does this for us
             enable_progress_bar=progress,
             enable_model_summary=False,
             limit_val_batches=0,

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from ase.data import atomic_numbers as NUMBER_OF
+from ase.data import covalent_radii as RADIUS
 
 from data.errors import DataError
 from data.spice.config import SpiceConfig
 from data.spice.raw import RawMolecule
 
 OVERLAP = 0.5  # [Angstrom]; the shortest bond, H-H, is 0.74
+BOND = (0.6, 1.5)  # over the sum of the covalent radii; real bonds are 0.7 to 1.25, hot ones included
 
 
 class Dropped:
@@ -37,8 +39,8 @@ def selected(
 ) -> Iterator[RawMolecule]:
     """The molecules and conformations that `config` admits.
 
-    Charged molecules, ion pairs, other elements and large forces are left out. A record that no data set
-    should have (coordinates or labels that are not numbers, overlapping atoms, more atoms than max_atoms)
+    Charged molecules, ion pairs, other elements, large forces and rows out of order are left out. A record that no
+    data set should have (coordinates or labels that are not numbers, overlapping atoms, more atoms than max_atoms)
     is a DataError, or is left out where config.bad_records is "skip".
     """
     allowed = np.array([NUMBER_OF[element] for element in config.elements])
@@ -60,6 +62,9 @@ def selected(
             bad = [k for k, fault in faults.items() if fault[0] == reason]
             keep[bad] = False
             dropped.add(reason, len(bad))
+        broken = keep & _not_the_bonds_of_the_smiles(molecule)
+        dropped.add("bonds are not those of the smiles", int(broken.sum()))
+        keep &= ~broken
         if molecule.forces is not None and config.max_force is not None:
             large = keep & ~(np.abs(molecule.forces).max(axis=(1, 2)) <= config.max_force)
             dropped.add("force above max_force", int(large.sum()))
@@ -109,6 +114,16 @@ def _faults(molecule: RawMolecule, max_atoms: int) -> dict[int, tuple[str, str]]
                 detail = f"atoms {i[pair]} and {j[pair]}, {np.sqrt(squared[pair]):.3f} Angstrom apart"
                 faults[int(k)] = ("atoms on top of each other", detail)
     return faults
+
+
+def _not_the_bonds_of_the_smiles(molecule: RawMolecule) -> np.ndarray:
+    """(m,) conformations in which bonded atoms are apart: their rows are not in the order of the atom map."""
+    if molecule.bonds is None or len(molecule.bonds) == 0:
+        return np.zeros(len(molecule.positions), dtype=bool)
+    i, j = molecule.bonds.T
+    lengths = np.linalg.norm(molecule.positions[:, i] - molecule.positions[:, j], axis=-1)
+    ratio = lengths / (RADIUS[molecule.atomic_numbers[i]] + RADIUS[molecule.atomic_numbers[j]])
+    return ~((ratio > BOND[0]) & (ratio < BOND[1])).all(axis=1)
 
 
 def _rows(molecule: RawMolecule, rows: np.ndarray) -> RawMolecule:

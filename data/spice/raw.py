@@ -45,6 +45,7 @@ class RawMolecule:
     positions: np.ndarray  # (m, n, 3) [Angstrom]
     energy: np.ndarray | None  # (m,) [eV], total
     forces: np.ndarray | None  # (m, n, 3) [eV/Angstrom]
+    bonds: np.ndarray | None = None  # (b, 2) rows, where a SMILES tells them
 
 
 # ---- SPICE HDF5
@@ -96,13 +97,17 @@ def count_spice(path: str | os.PathLike) -> int:
 def _read_group(path: Path, group: h5py.Group) -> RawMolecule:
     record = f"SPICE file {path}: group '{group.name[1:]}'"
     smiles = _text(_dataset(group, "smiles", record))
-    mapped_numbers, charge, name = parse_mapped_smiles(smiles, record)
-    numbers = group["atomic_numbers"][:] if "atomic_numbers" in group else mapped_numbers
+    mapped = parse_mapped_smiles(smiles, record)
+    numbers = group["atomic_numbers"][:] if "atomic_numbers" in group else mapped.atomic_numbers
     positions = _quantity(group, "conformations", LENGTH, record)
-    if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3) or len(mapped_numbers) != len(numbers):
+    if (
+        positions.ndim != 3
+        or positions.shape[1:] != (len(numbers), 3)
+        or len(mapped.atomic_numbers) != len(numbers)
+    ):
         raise DataError(
             f"{record} has conformations of shape {positions.shape} but {len(numbers)} atomic numbers and "
-            f"{len(mapped_numbers)} atoms in its smiles: fetch the file again"
+            f"{len(mapped.atomic_numbers)} atoms in its smiles: fetch the file again"
         )
     energy = forces = None
     if "dft_total_energy" in group or "dft_total_gradient" in group:
@@ -114,7 +119,18 @@ def _read_group(path: Path, group: h5py.Group) -> RawMolecule:
                 f"{positions.shape}: fetch the file again"
             )
     subset = _text(group["subset"]) if "subset" in group else ""
-    return RawMolecule(record, name, subset, smiles, charge, numbers, positions, energy, forces)
+    return RawMolecule(
+        record=record,
+        name=mapped.canonical,
+        subset=subset,
+        smiles=smiles,
+        charge=mapped.charge,
+        atomic_numbers=numbers,
+        positions=positions,
+        energy=energy,
+        forces=forces,
+        bonds=mapped.bonds,
+    )
 
 
 def _dataset(group: h5py.Group, name: str, record: str) -> h5py.Dataset:

@@ -1,17 +1,25 @@
 """Atom-mapped SMILES, by which SPICE says what its rows of coordinates are."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from rdkit import Chem, RDLogger
 
 from data.errors import DataError
 
 
-def parse_mapped_smiles(smiles: str, record: str) -> tuple[np.ndarray, int, str]:
-    """Atomic numbers (n,) in map order 1..n, total charge, and the canonical SMILES without maps.
+@dataclass(frozen=True)
+class MappedSmiles:
+    """What an atom-mapped SMILES says; rows are in map order."""
 
-    record: where the SMILES stands, for the error that a SMILES without explicit H or a full map is
-    answered with.
-    """
+    atomic_numbers: np.ndarray  # (n,)
+    bonds: np.ndarray  # (b, 2), rows
+    charge: int
+    canonical: str  # without map and explicit H
+
+
+def parse_mapped_smiles(smiles: str, record: str) -> MappedSmiles:
+    """A DataError where H are missing or the map is not 1 to n. record: where the SMILES stands, for the error."""
     parameters = Chem.SmilesParserParams()
     parameters.removeHs = False
     RDLogger.DisableLog("rdApp.*")
@@ -25,7 +33,15 @@ def parse_mapped_smiles(smiles: str, record: str) -> tuple[np.ndarray, int, str]
             f"{record} has a smiles whose atoms are not mapped 1 to {len(atoms)}: fetch the file again"
         )
     numbers = np.array([atom.GetAtomicNum() for atom in atoms])
-    charge = Chem.GetFormalCharge(molecule)
+    bonds = [
+        (bond.GetBeginAtom().GetAtomMapNum(), bond.GetEndAtom().GetAtomMapNum())
+        for bond in molecule.GetBonds()
+    ]
     for atom in atoms:
         atom.SetAtomMapNum(0)
-    return numbers, charge, Chem.MolToSmiles(Chem.RemoveHs(molecule))
+    return MappedSmiles(
+        atomic_numbers=numbers,
+        bonds=np.array(bonds, dtype=int).reshape(-1, 2) - 1,
+        charge=Chem.GetFormalCharge(molecule),
+        canonical=Chem.MolToSmiles(Chem.RemoveHs(molecule)),
+    )

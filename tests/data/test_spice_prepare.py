@@ -1,5 +1,6 @@
 """Preparation: what is left out is counted, splits go by molecule, and a job that was killed goes on."""
 
+import dataclasses
 import json
 
 import h5py
@@ -90,6 +91,27 @@ def test_charged_ion_pair_foreign_and_violent_records_are_left_out_and_counted(t
         "force above max_force": {"conformations": 1, "molecules": 1},
         "ion pair": {"conformations": 4, "molecules": 1},
     }
+
+
+def test_rows_that_are_not_in_the_order_of_the_smiles_are_left_out_and_counted(tmp_path):
+    spice_file(tmp_path / "a.hdf5")
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        positions = file["molecule 0/conformations"][2]
+        file["molecule 0/conformations"][2] = positions[[1, 0, 2, 3, 4]]  # C and H exchanged
+    report = run(SPICE, tmp_path / "out.h5", tmp_path)
+    assert report["dropped"] == {"bonds are not those of the smiles": {"conformations": 1, "molecules": 1}}
+
+
+def test_the_real_ligand_pairs_have_167_conformations_out_of_order():
+    from data.spice.filters import Dropped, selected
+    from data.spice.raw import read_spice
+
+    for name, expected in (("amino-acid-ligand-test.hdf5", 167), ("des-monomers.hdf5", 0)):
+        dropped = Dropped()
+        everything = [dataclasses.replace(m, charge=0) for m in read_spice(real_file(name))]
+        for _ in selected(everything, parse_config(SPICE), dropped):
+            pass
+        assert dropped.conformations.get("bonds are not those of the smiles", 0) == expected
 
 
 def test_bad_records_are_skipped_and_counted_where_the_config_says_so(tmp_path):

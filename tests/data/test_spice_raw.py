@@ -42,10 +42,11 @@ def test_a_file_without_labels_is_read_without_them(tmp_path):
 
 
 def test_atoms_follow_the_map_of_the_smiles_not_its_order():
-    numbers, charge, name = parse_mapped_smiles("[H:3][O:2][C:1]([H:4])([H:5])[H:6]", "here")
-    assert numbers.tolist() == [6, 8, 1, 1, 1, 1]
-    assert (charge, name) == (0, "CO")
-    assert parse_mapped_smiles(AMMONIUM, "here")[1] == 1
+    mapped = parse_mapped_smiles("[H:3][O:2][C:1]([H:4])([H:5])[H:6]", "here")
+    assert mapped.atomic_numbers.tolist() == [6, 8, 1, 1, 1, 1]
+    assert sorted(map(sorted, mapped.bonds.tolist())) == [[0, 1], [0, 3], [0, 4], [0, 5], [1, 2]]
+    assert (mapped.charge, mapped.canonical) == (0, "CO")
+    assert parse_mapped_smiles(AMMONIUM, "here").charge == 1
 
 
 def test_written_labels_read_back_to_single_precision(tmp_path):

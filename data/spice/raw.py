@@ -217,6 +217,10 @@ def _read_frames(path: Path, file: BinaryIO, on_bytes: Callable[[int], None] | N
             record = f"XYZ file {path}: frame {frame}"
             first = lines.readline()
             if not first.strip():
+                if any(line.strip() for line in lines):
+                    raise DataError(
+                        f"{record} is a blank line, with more below it: repair it or fetch the file again"
+                    )
                 return
             try:
                 count = int(first)

@@ -7,8 +7,9 @@ One HDF5 file of flat, contiguous, uncompressed arrays. With C conformations and
     energy (C,) f8 [eV], less the isolated-atom energies      molecule (C,) i4, a row of names
     split (C,) u1 (0 train, 1 test)      names (molecules,) utf-8
 
-The train split comes first, in the order written; the test split interleaves its molecules (the first
-conformation of each, then the second, ...), in an order drawn from their names: its head is a diverse sample.
+The train split comes first. Whatever came with a declared split stays in the order it came in. Test molecules
+that the store chose itself are interleaved (the first conformation of each, then the second, ...), in an order
+drawn from their names: the head of the split is then a diverse sample.
 Training imports this module: numpy and h5py only.
 """
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from data.errors import DataError
 
-FORMAT = "spice-store-1"
+FORMAT = "spice-store-2"
 SPLITS = ("train", "test")
 UNITS = {"positions": "angstrom", "forces": "eV/angstrom", "energy": "eV"}
 _PER_ATOM = {"positions": ("<f4", (3,)), "forces": ("<f4", (3,)), "atomic_numbers": ("u1", ())}
@@ -66,8 +67,9 @@ class Conformations:
 class ConformationStore:
     """Random access to a store by conformation index. Pickles as its path, for data-loader workers.
 
-    Attributes read from the file: labels (the level of theory), source, config (what prepared it), and the
-    train split's energy_mean, energy_std [eV] and force_std [eV/Angstrom] (root mean square component).
+    Attributes read from the file: labels (the level of theory), source, config (what prepared it), digest (of
+    all arrays in their order, and of nothing else: not of path, config or labels), and the train split's
+    energy_mean, energy_std [eV] and force_std [eV/Angstrom] (root mean square component).
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -86,6 +88,7 @@ class ConformationStore:
                 self.labels = str(file.attrs["labels"])
                 self.source = str(file.attrs["source"])
                 self.config = json.loads(file.attrs["config"])
+                self.digest = str(file.attrs["digest"])
                 self.energy_mean = float(file.attrs["energy_mean"])
                 self.energy_std = float(file.attrs["energy_std"])
                 self.force_std = float(file.attrs["force_std"])
@@ -162,8 +165,9 @@ def write_store(
     spool.mkdir()
     try:
         names, counts, energy, molecule, split = _spool_atoms(molecules, spool)
-        _decide_splits(names, molecule, split, test_molecules)
-        order = _file_order(names, molecule, split)
+        undecided = split == _UNDECIDED
+        _decide_splits(names, molecule, split, undecided, test_molecules)
+        order = _file_order(names, molecule, split, undecided)
         for code, name in enumerate(SPLITS):
             if not (split == code).any():
                 raise DataError(
@@ -237,9 +241,10 @@ def _spool_atoms(molecules: Iterable[LabelledMolecule], spool: Path) -> tuple:
     )
 
 
-def _decide_splits(names: list[str], molecule: np.ndarray, split: np.ndarray, test_molecules) -> None:
-    """Fill the undecided entries of `split` (C,) molecule by molecule, in place."""
-    undecided = split == _UNDECIDED
+def _decide_splits(
+    names: list[str], molecule: np.ndarray, split: np.ndarray, undecided: np.ndarray, test_molecules
+) -> None:
+    """Fill the `undecided` entries of `split` (C,) molecule by molecule, in place."""
     if not undecided.any():
         return
     candidates = [names[row] for row in np.unique(molecule[undecided])]
@@ -248,16 +253,22 @@ def _decide_splits(names: list[str], molecule: np.ndarray, split: np.ndarray, te
     split[undecided] = is_test[molecule[undecided]]
 
 
-def _file_order(names: list[str], molecule: np.ndarray, split: np.ndarray) -> np.ndarray:
-    """(C,) permutation: train as it came, then test by (occurrence in its molecule, name_digest)."""
-    test = np.flatnonzero(split == 1)
+def _file_order(
+    names: list[str], molecule: np.ndarray, split: np.ndarray, undecided: np.ndarray
+) -> np.ndarray:
+    """(C,) permutation: train as it came, declared test as it came, then the rest of test interleaved.
+
+    The latter goes by (occurrence in its molecule, name_digest).
+    """
+    train, declared = np.flatnonzero(split == 0), np.flatnonzero((split == 1) & ~undecided)
+    test = np.flatnonzero((split == 1) & undecided)
     occurrence = np.zeros(len(test), dtype=np.int64)
     seen: dict[int, int] = {}
     for position, row in enumerate(molecule[test]):
         occurrence[position] = seen.get(row, 0)
         seen[row] = occurrence[position] + 1
     digest = np.array([name_digest(names[row]) for row in molecule[test]], dtype=np.uint64)
-    return np.concatenate([np.flatnonzero(split == 0), test[np.lexsort((digest, occurrence))]])
+    return np.concatenate([train, declared, test[np.lexsort((digest, occurrence))]])
 
 
 def _write_file(path, spool, order, names, counts, energy, molecule, split, labels, source, config) -> None:
@@ -272,21 +283,27 @@ def _write_file(path, spool, order, names, counts, energy, molecule, split, labe
     }
     train = columns["split"] == 0
     total = int(offsets[-1])
+    digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=16)
     with h5py.File(path, "w", alignment_threshold=1, alignment_interval=64) as file:
         for name, dtype in _PER_CONFORMATION.items():
-            file.create_dataset(name, data=columns[name].astype(dtype))
+            column = np.ascontiguousarray(columns[name], dtype)
+            file.create_dataset(name, data=column)
+            digest.update(column)
         file.create_dataset("names", data=names, dtype=h5py.string_dtype())
         for name, (dtype, shape) in _PER_ATOM.items():
             spooled = np.memmap(spool / name, dtype, "r", 0, (total, *shape))
             dataset = file.create_dataset(name, (total, *shape), dtype)
             for rows, window in _gather_windows(starts, counts, offsets):
-                dataset[window] = spooled[rows]
+                block = spooled[rows]
+                dataset[window] = block
+                digest.update(block)
         for name, unit in UNITS.items():
             file[name].attrs["units"] = unit
         file.attrs["format"] = FORMAT
         file.attrs["labels"] = labels
         file.attrs["source"] = source
         file.attrs["config"] = json.dumps(config, sort_keys=True)
+        file.attrs["digest"] = digest.hexdigest()
         file.attrs["energy_mean"] = float(columns["energy"][train].mean())
         file.attrs["energy_std"] = float(columns["energy"][train].std())
         file.attrs["force_std"] = _root_mean_square(file["forces"], int(offsets[train.sum()]))

@@ -184,6 +184,14 @@ def test_a_malformed_xyz_frame(tmp_path, spoil, complaint):
     assert sentence.endswith("repair it or fetch the file again")
 
 
+def test_a_blank_line_between_xyz_frames(tmp_path):
+    (tmp_path / "a.xyz").write_text(xyz_frame() + "\n" + xyz_frame())
+    (tmp_path / "b.xyz").write_text(xyz_frame())
+    assert refusal(tmp_path, MACE_OFF) == (
+        f"XYZ file {tmp_path}/a.xyz: frame 1 is a blank line, with more below it: repair it or fetch the file again"
+    )
+
+
 def test_a_missing_xyz_file(tmp_path):
     assert "a.xyz does not exist: fetch it" in refusal(tmp_path, MACE_OFF)
 

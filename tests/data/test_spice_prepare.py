@@ -129,14 +129,33 @@ def test_bad_records_are_skipped_and_counted_where_the_config_says_so(tmp_path):
 
 def test_official_splits_are_kept_as_they_are(tmp_path):
     (tmp_path / "train.xyz").write_text("".join(xyz_frame(METHANE, seed=k) for k in range(5)))
-    (tmp_path / "test.xyz").write_text(xyz_frame(METHANE, seed=9) + xyz_frame(WATER))
+    test = [(METHANE, 9), (METHANE, 8), (WATER, 0), (METHANE, 7), (WATER, 1)]
+    (tmp_path / "test.xyz").write_text("".join(xyz_frame(smiles, seed=k) for smiles, k in test))
     block = {
         "source": "mace_off",
         "files": [{"name": "train.xyz", "split": "train"}, {"name": "test.xyz", "split": "test"}],
     }
     report = run(block, tmp_path / "out.h5", tmp_path)
-    assert (report["counts"]["train"], report["counts"]["test"]) == (5, 2)
+    assert (report["counts"]["train"], report["counts"]["test"]) == (5, 5)
     assert report["labels"] == "wB97M-D3(BJ)/def2-TZVPPD"
+    store = ConformationStore(tmp_path / "out.h5")
+    for split, frames in (("train", [(METHANE, k) for k in range(5)]), ("test", test)):
+        inside = store.read(store.split_indices(split)).positions
+        in_file = np.concatenate([conformations(smiles, 1, k)[0] for smiles, k in frames])
+        np.testing.assert_allclose(inside, in_file, atol=1e-6)
+
+
+def test_no_frame_of_an_official_split_is_lost_to_its_forces_where_max_force_is_null(tmp_path):
+    violent = xyz_frame().replace("3.0\n", "90.0\n", 1)
+    (tmp_path / "a.xyz").write_text(violent + xyz_frame())
+    block = {
+        "source": "mace_off",
+        "files": [{"name": "a.xyz", "split": "train"}, {"name": "a.xyz", "split": "test"}],
+    }
+    counts = [
+        run(block | limit, tmp_path / "out.h5", tmp_path)["counts"] for limit in ({}, {"max_force": None})
+    ]
+    assert [(count["train"], count["test"]) for count in counts] == [(1, 1), (2, 2)]
 
 
 def test_the_split_takes_the_asked_share_of_molecules_in_any_order():
@@ -172,6 +191,7 @@ def test_real_monomers_are_labelled(tmp_path):
     }
     report = run(block, tmp_path / "out.h5", raw)
     assert report["failed"] == {}
+    assert [file["name"] for file in ConformationStore(tmp_path / "out.h5").config["files"]] == ["a.hdf5"]
     assert report["counts"]["conformations"] >= 4
     assert 0.1 < report["force_std_eV_per_angstrom"] < 2
 

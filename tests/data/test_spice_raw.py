@@ -76,6 +76,11 @@ def test_xyz_frames_are_read_with_either_name_of_their_labels(tmp_path, prefix):
     assert (water.atomic_numbers.tolist(), water.charge) == ([8, 1, 1], -1)
 
 
+def test_blank_lines_at_the_end_of_an_xyz_file_are_no_frames(tmp_path):
+    (tmp_path / "a.xyz").write_text(xyz_frame() + "\n  \n")
+    assert len(list(read_xyz(tmp_path / "a.xyz"))) == 1
+
+
 def test_ase_reads_the_same_from_an_xyz_file(tmp_path):
     from ase.io import iread
 

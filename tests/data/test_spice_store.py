@@ -1,5 +1,6 @@
 """The packed store gives back what was written, in the promised order, and never leaves half a file."""
 
+import dataclasses
 import pickle
 
 import h5py
@@ -89,6 +90,64 @@ def test_declared_splits_are_kept_even_where_a_molecule_is_in_both(tmp_path):
     items = [*molecules(count=2, split="train"), *molecules(count=2, seed=5, split="test")]
     counts = write(tmp_path / "a.h5", items, test_molecules=None)
     assert (counts["train"], counts["test"], counts["molecules"]) == (6, 6, 2)
+
+
+def test_declared_splits_keep_the_order_in_which_they_came(tmp_path):
+    items = [
+        *molecules(count=9, split="train"),
+        *molecules(count=9, seed=5, split="test"),
+        *molecules(seed=7),
+    ]
+    write(tmp_path / "a.h5", items)
+    store = ConformationStore(tmp_path / "a.h5")
+    for split, first in (("train", items[:9]), ("test", items[9:18])):
+        declared = np.concatenate([item.energy for item in first])
+        np.testing.assert_array_equal(store.energy[store.split_indices(split)][: len(declared)], declared)
+
+
+def digest_of(path, items, **options):
+    write(path, items, **options)
+    return ConformationStore(path).digest
+
+
+def test_the_digest_is_of_the_content_whatever_the_path_and_config(tmp_path):
+    one = digest_of(tmp_path / "a.h5", molecules())
+    other = digest_of(
+        tmp_path / "folder/b.h5", molecules(), config={"seed": 2}, labels="other", source="other"
+    )
+    assert one == other
+    assert len(one) == 32
+
+
+@pytest.mark.parametrize("array", ["positions", "forces", "energy", "atomic_numbers"])
+def test_the_digest_changes_with_the_last_number_of_an_array(tmp_path, array):
+    items = list(molecules())
+    changed = getattr(items[-1], array).copy()
+    changed.flat[-1] += 1
+    others = [*items[:-1], dataclasses.replace(items[-1], **{array: changed})]
+    assert digest_of(tmp_path / "a.h5", items) != digest_of(tmp_path / "b.h5", others)
+
+
+def test_the_digest_changes_with_splits_and_order(tmp_path):
+    items = list(molecules())
+    variants = {
+        "as they are": (items, hold_out),
+        "another split": (items, lambda names: set(names[1::3])),
+        "molecules in another order": (items[::-1], lambda names: hold_out(names[::-1])),
+        "conformations in another order": (
+            [
+                dataclasses.replace(
+                    item, positions=item.positions[::-1], forces=item.forces[::-1], energy=item.energy[::-1]
+                )
+                for item in items
+            ],
+            hold_out,
+        ),
+    }
+    digests = {
+        digest_of(tmp_path / "a.h5", given, test_molecules=chosen) for given, chosen in variants.values()
+    }
+    assert len(digests) == len(variants)
 
 
 def test_a_store_survives_pickling(tmp_path):

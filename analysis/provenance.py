@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import platform
 import shlex
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from analysis.reference.paper_curves import ROOT, PaperCurves
+from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
+from models.sources import commit
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow")
 
@@ -46,16 +46,6 @@ def file_metadata(about: dict, title: str) -> dict[str, str]:
         "Subject": f"tier {about['tier']}, commit {about['commit']}, inputs {about['inputs_digest'][:16]}",
         "Keywords": "; ".join([*about["runs"], about["command"]]),
     }
-
-
-def commit() -> str | None:
-    """The commit of the working tree, marked `+changes` if tracked files differ; None outside git."""
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
-    try:
-        done = subprocess.run(git, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
 
 
 def digest_of(paper: PaperCurves | None) -> str | None:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -55,7 +56,13 @@ def run_case(system: str, name: str, threads: int, steps: int) -> dict:
     case = importlib.import_module(f"models.{system}.bench").CASES[name]()
     seconds = median_seconds(case.step, steps)
     result = {"case": f"{system} {name}", "step_s": seconds, "samples_per_s": case.samples / seconds}
-    result["peak_MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    on_gpu = torch.cuda.is_available()
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if on_gpu
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    result["peak_MiB"] = peak / 2**20
     if case.measure is not None:
         overhead = median_seconds(case.measure, max(3, steps // 3)) / (case.cadence * seconds)
         result["monitor_percent"] = 100 * overhead
@@ -67,7 +74,10 @@ def run_case(system: str, name: str, threads: int, steps: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m models.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("systems", nargs="+", metavar="system", help="a folder of models/, such as escaip")
+    systems = sorted(path.parent.name for path in Path(__file__).parent.glob("*/bench.py"))
+    parser.add_argument(
+        "systems", nargs="+", metavar="system", choices=systems, help=f"any of: {', '.join(systems)}"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default 1)")
     parser.add_argument("--steps", type=int, default=10, help="timed steps per case (default 10)")
     parser.add_argument("--case", help=argparse.SUPPRESS)

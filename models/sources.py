@@ -1,6 +1,7 @@
-"""Digests of source files, by which a change of code is noticed. Training imports this: standard library only."""
+"""Which code made a result: digests of source files, and the commit. Training imports this: standard library only."""
 
 import hashlib
+import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
@@ -28,3 +29,13 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         without=("bench.py", "official.py"),
         root=root,
     )
+
+
+def commit() -> str | None:
+    """The commit of the working tree, marked `+changes` if tracked files differ; None without git or outside it."""
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None

@@ -8,8 +8,13 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from models.training.run import Budget, RunIdentity, train
+from models.training.callbacks import NonFiniteLossError
+from models.training.files import FolderLockedError
+from models.training.run import Budget, RunIdentity, UnfinishedError, train
 from twirl.monitor import EquivarianceMonitor
+
+# What stops a run and says why in a sentence.
+REFUSALS = (NonFiniteLossError, FolderLockedError, UnfinishedError, ValueError, OSError)
 
 
 def build_parser(exit_on_error: bool = True) -> ArgumentParser:
@@ -42,7 +47,11 @@ def train_configured(parser: ArgumentParser, config: Namespace) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = build_parser()
-    folder = train_configured(parser, parser.parse_args(arguments))
+    config = parser.parse_args(arguments)
+    try:
+        folder = train_configured(parser, config)
+    except REFUSALS as error:
+        sys.exit(f"error: {error}")
     print(f"finished: {folder}", file=sys.stderr)
 
 

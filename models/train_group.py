@@ -10,10 +10,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentError
 
-from models.train import build_parser, train_configured
-from models.training.callbacks import NonFiniteLossError
-from models.training.files import FolderLockedError
-from models.training.run import UnfinishedError
+from models.train import REFUSALS, build_parser, train_configured
 
 
 def main(folders: Sequence[str]) -> int:
@@ -26,7 +23,7 @@ def main(folders: Sequence[str]) -> int:
             train_configured(parser, parser.parse_args(["--config", str(Path(folder, "run.yaml"))]))
         except ArgumentError as error:
             failures.append(f"{folder}/run.yaml: {error}")
-        except (NonFiniteLossError, FolderLockedError, UnfinishedError, ValueError, OSError) as error:
+        except REFUSALS as error:
             failures.append(str(error))
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)

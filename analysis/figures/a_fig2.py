@@ -89,7 +89,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 
     whole, whole_losses = percent_panel(figure, grid[0, 1], seeds, replicates, drawn, "b")
     style.title(whole, "b", "whole training", pad=TALL)
-    run_legend(whole, seeds, loc="lower left")
+    run_legend(whole, seeds, loc="upper right")
 
     losses = figure.add_subplot(grid[0, 2])
     _losses(losses, results, replicates, drawn)
@@ -113,7 +113,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         ]
         top, low = percent_panel(figure, place, ours, theirs, drawn, letter)
         style.title(top, letter, text)
-        run_legend(top, ours, loc="lower left")
+        run_legend(top, ours, loc="upper right")
         panels.append((top, low))
         named.append((top, theirs))
 

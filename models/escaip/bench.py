@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from models import runs
 from models.bench import Case
 from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIPConfig
@@ -62,21 +63,8 @@ def case(config: EScAIPConfig, reference: tuple[float, str] | None = None) -> Ca
 
 
 def mini() -> Case:
-    config = EScAIPConfig(
-        hidden_size=32,
-        num_heads=4,
-        num_layers=2,
-        atom_embedding_size=16,
-        edge_distance_embedding_size=32,
-        edge_distance_expansion_size=48,
-        node_direction_embedding_size=8,
-        node_direction_expansion_size=5,
-        max_neighbors=8,
-        max_radius=6.0,
-        attention_dropout=0.0,
-        mlp_dropout=0.0,
-    )
-    return case(config)
+    default = runs.load({"tier": "mini"}).runs[0]
+    return case(EScAIPConfig(**default.settings["model"]["init_args"]["network"]))
 
 
 def published() -> Case:

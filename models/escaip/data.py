@@ -74,6 +74,10 @@ class _StoreBatches(Dataset):
         return self.normaliser(self.store.read(chosen), chosen)
 
 
+def _as_it_is(batch: MoleculeBatch) -> MoleculeBatch:
+    return batch
+
+
 class SpiceData(LightningDataModule):
     """Training batches by step, and the fixed validation molecules that are twirled.
 
@@ -129,7 +133,7 @@ class SpiceData(LightningDataModule):
         return DataLoader(
             _StoreBatches(self.store, self.train_conformations, self.normaliser),
             batch_sampler=sampler,
-            collate_fn=lambda batch: batch,
+            collate_fn=_as_it_is,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -149,6 +153,8 @@ class SpiceData(LightningDataModule):
         return {
             "labels": self.store.labels,
             "source": self.store.source,
+            "files": [file["name"] for file in self.store.config.get("files", [])],
+            "digest": self.store.digest,
             "train_conformations": len(self.train_conformations),
             "monitor_conformations": len(self.monitor_conformations),
         }

@@ -352,6 +352,9 @@ class EScAIP(nn.Module):
     def energies(self, latents: Latents, graph_index: Tensor, num_graphs: int) -> Tensor:
         """Mean over the atoms of each molecule (spec 3.7): (B,)."""
         per_atom = self.energy_head(latents.node)[:, 0]
+        per_atom = per_atom.to(
+            torch.promote_types(per_atom.dtype, torch.float32)
+        )  # sums are not for bfloat16
         counts = torch.bincount(graph_index, minlength=num_graphs)
         return per_atom.new_zeros(num_graphs).index_add(0, graph_index, per_atom) / counts
 

@@ -130,6 +130,13 @@ class EScAIPTask(LightningModule):
 def force_problem(network: EScAIP, batch: MoleculeBatch) -> Problem:
     """The force head of `network` on `batch` as a thing to twirl, with its exact split."""
     geometry = network.geometry(batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs)
+    if geometry.graph.isolated.any():
+        atom = int(geometry.graph.isolated.nonzero()[0])
+        conformation = int(batch.conformations[batch.graph_index[atom]])
+        raise ValueError(
+            f"conformation {conformation} has an atom without neighbours within {network.config.max_radius} "
+            "Angstrom, whose force direction does not turn with the molecule: leave it out or raise max_radius"
+        )
     terms = network.force_terms(network.latents(geometry))
     return Problem(
         model=ForceTerms.forces,

@@ -1,11 +1,9 @@
 """One run from its configuration to its outputs: the training loop of every system."""
 
-import hashlib
 import json
 import logging
 import os
 import platform
-import subprocess
 import sys
 import warnings
 from contextlib import nullcontext
@@ -14,12 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import yaml
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from models.sources import source_digest
+from models.sources import commit, source_digest
 from models.training.callbacks import (
     FiniteLoss,
     ProgressLines,
@@ -28,6 +25,7 @@ from models.training.callbacks import (
     TimeLimit,
     TrainingRows,
 )
+from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
 from models.training.files import locked, replacing
 from models.training.process import tune_process
 from models.training.table import MetricsTable
@@ -62,7 +60,7 @@ class Budget:
 
     max_steps: optimiser steps. checkpoint_every, log_every: steps between checkpoints, rows of training loss.
     gradient_clip_val: largest global gradient norm; None never clips. precision, accelerator, devices,
-    num_nodes, strategy: as in lightning.Trainer. max_time: of one process, "dd:hh:mm:ss"; a run that it stops
+    strategy: as in lightning.Trainer. max_time: of one process, "dd:hh:mm:ss"; a run that it stops
     saves, exits with an error and resumes when run again. float32_matmul: torch's precision of float32
     products ("high" is TF32).
     """
@@ -74,7 +72,6 @@ class Budget:
     precision: str = "32-true"
     accelerator: str = "auto"
     devices: int | str = 1
-    num_nodes: int = 1
     strategy: str = "auto"
     max_time: str | None = None
     float32_matmul: str = "highest"
@@ -82,34 +79,6 @@ class Budget:
 
 class UnfinishedError(RuntimeError):
     """A run stopped before its last step; running it again resumes it."""
-
-
-def fingerprint(config: str, run: RunIdentity) -> str:
-    """Digest of everything that decides a run's numbers: its configuration and the sources it imports."""
-    settings = yaml.safe_load(config)
-    for indifferent in ("max_time", "checkpoint_every"):
-        settings["trainer"].pop(indifferent, None)
-    text = json.dumps([settings, source_digest(run.system, run.dataset)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def usable_checkpoint(folder: Path, mark: str) -> Path | None:
-    """The checkpoint to resume from, if it belongs to the configuration and code of fingerprint `mark`.
-
-    One of another configuration is moved aside rather than deleted.
-    """
-    checkpoints = folder / "checkpoints"
-    mark_file = checkpoints / "fingerprint"
-    if mark_file.exists() and mark_file.read_text() != mark:
-        aside = folder / f"checkpoints.{mark_file.read_text()}"
-        print(
-            f"{folder}: configuration or code changed since its checkpoint, moved to {aside}", file=sys.stderr
-        )
-        checkpoints.rename(aside)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    mark_file.write_text(mark)
-    last = checkpoints / "last.ckpt"
-    return last if last.exists() else None
 
 
 def train(
@@ -135,9 +104,11 @@ def train(
     tune_process()
     # The processes that DDP starts beside rank 0 share its lock.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
-        checkpoint = usable_checkpoint(folder, fingerprint(config, run))
-        table = MetricsTable(folder, data.samples_seen)
-        if checkpoint is None:
+        sources = source_digest(run.system, run.dataset)
+        state = state_folder(folder, fingerprint(config, sources, data.provenance()))
+        checkpoint = state / "last.ckpt"
+        table = MetricsTable(state / "metrics.jsonl", data.samples_seen)
+        if not checkpoint.exists():
             table.rewind(0)
         progress = sys.stderr.isatty()
         trainer = Trainer(
@@ -146,9 +117,9 @@ def train(
             precision=budget.precision,
             accelerator=budget.accelerator,
             devices=budget.devices,
-            num_nodes=budget.num_nodes,
             strategy=budget.strategy,
             logger=table,
+            plugins=[AtomicCheckpointIO()],
             callbacks=[
                 SeedEachStep(run.seed),
                 FiniteLoss(str(run)),
@@ -156,8 +127,8 @@ def train(
                 monitor,
                 RememberRows(table),
                 ModelCheckpoint(
-                    dirpath=folder / "checkpoints",
-                    filename="last",
+                    dirpath=state,
+                    filename=checkpoint.stem,
                     every_n_train_steps=budget.checkpoint_every,
                     enable_version_counter=False,
                 ),
@@ -171,8 +142,9 @@ def train(
             use_distributed_sampler=False,
             default_root_dir=folder,
         )
-        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+        resumed = checkpoint if checkpoint.exists() else None
+        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        trainer.save_checkpoint(checkpoint)
         if trainer.global_step < budget.max_steps:
             raise UnfinishedError(
                 f"{run}: stopped at step {trainer.global_step} of {budget.max_steps}; run it again to resume"
@@ -190,7 +162,7 @@ def _write_outputs(
     table: MetricsTable,
     config: str,
 ) -> None:
-    metrics = table.write_tables()
+    metrics = table.write_tables(run.folder)
     final = metrics[(metrics.split == "val") & (metrics.step == metrics.step.max())]
     summary = {
         "run": asdict(run),
@@ -202,13 +174,13 @@ def _write_outputs(
         "wall_s": table.wall_s,
         "device": _device_name(trainer),
         "threads": torch.get_num_threads(),
-        "commit": _commit(),
+        "commit": commit(),
         "versions": {name: version(name) for name in ("torch", "lightning", "e3nn", "numpy")}
         | {"python": platform.python_version()},
     }
-    with replacing(table.folder / "config.yaml") as temporary:
+    with replacing(run.folder / "config.yaml") as temporary:
         temporary.write_text(config)
-    with replacing(table.folder / "summary.json") as temporary:
+    with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
 
 
@@ -220,10 +192,3 @@ def _device_name(trainer: Trainer) -> str:
         else platform.processor() or platform.machine()
     )
     return f"{trainer.world_size} x {device.type} ({name}), {os.cpu_count()} cores"
-
-
-def _commit() -> str | None:
-    """The commit of the working tree, marked '+changes' if it has any; None outside git."""
-    git = ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
-    result = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None

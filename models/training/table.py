@@ -37,16 +37,15 @@ def parse_key(key: str) -> dict[str, str | float]:
 
 
 class MetricsTable(Logger):
-    """Writes rows step, samples_seen, split, series, t, metric, value into a run's folder.
+    """Collects rows step, samples_seen, split, series, t, metric, value.
 
-    samples_seen: maps a step to the number of examples seen by then.
+    file: where rows are kept while the run lasts. samples_seen: maps a step to the number of examples seen by then.
     """
 
-    def __init__(self, folder: Path, samples_seen: Callable[[int], int]):
+    def __init__(self, file: Path, samples_seen: Callable[[int], int]):
         super().__init__()
-        self.folder = folder
+        self.file = file
         self.samples_seen = samples_seen
-        self.file = folder / "metrics.jsonl"
         self.rows = 0
         self.wall_before = 0.0
         self.started = time.monotonic()
@@ -83,7 +82,7 @@ class MetricsTable(Logger):
         if len(lines) < rows:
             raise ValueError(
                 f"{self.file}: holds {len(lines)} entries but the checkpoint beside it was written after {rows}; "
-                "delete the run's checkpoints folder to train it anew"
+                "delete this folder to train the run anew"
             )
         with replacing(self.file) as temporary:
             temporary.write_text("".join(line + "\n" for line in lines))
@@ -91,7 +90,7 @@ class MetricsTable(Logger):
         self.wall_before = json.loads(lines[-1])["wall_s"] if lines else 0.0
         self.started = time.monotonic()
 
-    def write_tables(self) -> pd.DataFrame:
+    def write_tables(self, folder: Path) -> pd.DataFrame:
         """Writes metrics.parquet and timing.parquet, each complete or not at all. Returns the metrics."""
         logged = [json.loads(line) for line in self.file.read_text().splitlines()]
         rows = [
@@ -110,6 +109,6 @@ class MetricsTable(Logger):
         )
         timing = pd.DataFrame(logged, columns=["step", "wall_s"]).groupby("step", as_index=False).max()
         for name, frame in {"metrics": metrics, "timing": timing}.items():
-            with replacing(self.folder / f"{name}.parquet") as temporary:
+            with replacing(folder / f"{name}.parquet") as temporary:
                 frame.to_parquet(temporary, index=False)
         return metrics

@@ -117,11 +117,11 @@ def test_an_unknown_output_is_one_sentence(tmp_path, run_folders, capsys):
 
 
 def test_real_geometries_with_xtb_labels_are_named_so(tmp_path, write_run):
-    data = {"labels": "GFN2-xTB", "source": "geometries", "train_conformations": 17_000}
+    data = {"labels": "GFN2-xTB", "source": "geometries", "files": ["des-monomers.hdf5"]}
     folder = write_run(tmp_path, "escaip-default", 0, tier="subset", data=data)
     render.render("a_fig1e", "subset", tmp_path / "out", [folder], ["x"])
     caption = (tmp_path / "out" / "a_fig1e.rst").read_text()
-    assert "Real geometries (SPICE's DES monomers" in caption
+    assert "Real geometries (SPICE: DES monomers) with GFN2-xTB labels" in caption
     assert "generated" not in caption
     assert "one seed (0)" in caption
 

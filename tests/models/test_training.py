@@ -14,8 +14,7 @@ import torch
 from models import runs
 from models.train import build_parser, main, train_configured
 from models.train_group import main as train_group
-from models.training.callbacks import NonFiniteLossError
-from models.training.files import FolderLockedError, locked
+from models.training.files import locked
 from models.training.run import UnfinishedError
 from tests.models.configuration import configuration, write_run
 from tests.models.molecules import write_molecules
@@ -65,16 +64,15 @@ def test_a_killed_run_resumes_to_the_same_metrics_bit_for_bit(store):
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
-    rows = path.parent / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (rows.exists() and '"step": 21,' in rows.read_text()):
+    while not any('"step": 21,' in rows.read_text() for rows in path.parent.rglob("metrics.jsonl")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (path.parent / "metrics.parquet").exists(), "outputs appeared before the run was complete"
-    assert (path.parent / "checkpoints" / "last.ckpt").exists()
+    assert list(path.parent.glob("checkpoints/*/last.ckpt"))
 
     main(["--config", str(path)])
     whole = json.loads(json.dumps(config))
@@ -90,15 +88,34 @@ def test_a_finished_run_only_writes_its_outputs_again(store):
     assert metrics_bytes(folder) == before
 
 
-def test_a_checkpoint_of_another_configuration_is_moved_aside(store):
-    run(configuration(store))
+def test_a_changed_configuration_trains_anew_and_the_old_one_is_not_lost(store):
     changed = configuration(store)
     changed["model"]["init_args"]["optimizer"]["lr"] = 0.002
-    folder = run(changed)
-    assert len(list(folder.glob("checkpoints.*"))) == 1
-    fresh = configuration(store, name="fresh")
-    fresh["model"]["init_args"]["optimizer"]["lr"] = 0.002
-    assert metrics_bytes(folder) == metrics_bytes(run(fresh))
+    folder = run(configuration(store))
+    first = metrics_bytes(folder)
+    run(changed)
+    second = metrics_bytes(folder)
+    assert second != first
+    for config, expected in ((configuration(store), first), (changed, second)):
+        run(config)
+        assert metrics_bytes(folder) == expected
+    assert len(list(folder.glob("checkpoints/*/last.ckpt"))) == 2
+
+
+def test_other_data_under_the_same_name_are_noticed(store):
+    first = metrics_bytes(run(configuration(store)))
+    write_molecules(store, count=20)
+    second = metrics_bytes(run(configuration(store)))
+    assert second == metrics_bytes(run(configuration(store, name="again")))
+    assert second != first
+
+
+def test_settings_that_change_no_number_resume(store):
+    run(configuration(store))
+    config = configuration(store)
+    config["trainer"]["checkpoint_every"] = 5
+    config["run"]["label"] = "another label"
+    assert len(list(run(config).glob("checkpoints/*/last.ckpt"))) == 1
 
 
 def test_a_run_out_of_time_fails_and_resumes(store):
@@ -121,7 +138,7 @@ def test_a_run_that_is_being_trained_is_refused(store):
     path = write_run(Path(), configuration(store))
     with (
         locked(path.parent),
-        pytest.raises(FolderLockedError, match=f"process {os.getpid()} is training this run"),
+        pytest.raises(SystemExit, match=f"process {os.getpid()} is training this run"),
     ):
         main(["--config", str(path)])
 
@@ -130,7 +147,7 @@ def test_a_loss_that_is_not_finite_names_step_and_records(store):
     config = configuration(store)
     config["data"]["init_args"]["energy_std"] = 0.0
     with pytest.raises(
-        NonFiniteLossError, match=r"test/tiny seed 0: .* inf at step 0 on conformations \[.*molecules.h5"
+        SystemExit, match=r"test/tiny seed 0: .* inf at step 0 on conformations \[.*molecules.h5"
     ):
         run(config)
     assert not list(Path("results").rglob("metrics.parquet"))
@@ -175,5 +192,5 @@ def test_a_wrong_key_or_type_is_refused_by_name(store, capsys, key, value, words
 def test_more_training_examples_than_there_are_is_refused(store):
     config = configuration(store)
     config["data"]["init_args"]["train_size"] = 1000
-    with pytest.raises(ValueError, match="train_size 1000 is not within the 24 training examples"):
+    with pytest.raises(SystemExit, match="train_size 1000 is not within the 24 training examples"):
         run(config)

@@ -1,0 +1,60 @@
+"""The README does not promise what is not there: its links, its commands, its examples."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from models import runs
+from tests.workflow.checkout import ROOT
+
+TEXT = (ROOT / "README.md").read_text()
+LINKS = sorted({link for link in re.findall(r"\]\(([^)#\s]+)\)", TEXT) if "://" not in link})
+SNAKEMAKE = sorted({m.strip() for m in re.findall(r"^ {4}(snakemake [^#\n]*)", TEXT, re.MULTILINE)})
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_relative_link_leads_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("command", [c for c in SNAKEMAKE if "--report" not in c and "slurm" not in c])
+def test_every_snakemake_command_builds_its_workflow(command):
+    arguments = shlex.split(command)[1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments, "--dry-run", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_first_example_measures_a_model_in_twelve_lines():
+    code = EXAMPLES[0]
+    assert len([line for line in code.splitlines() if line]) <= 12
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"\d+\.\d% of the loss, \+- \d+\.\d\n", done.stdout), done.stderr
+
+
+def test_no_placeholder_is_left():
+    assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", re.sub(r"(PARITY|REFERENCE)_DIR", "", TEXT))
+
+
+@pytest.mark.parametrize("tier", ["mini", "smoke", "subset", "subset_gpu", "paper"])
+def test_a_tier_without_gpus_asks_lightning_for_none(tier):
+    plan = runs.load({"tier": tier})
+    if plan.resources("train")["gpu"] == 0:
+        assert {run.settings["trainer"]["accelerator"] for run in plan.runs} == {"cpu"}
+
+
+def test_runs_of_the_paper_stop_before_the_time_limit_of_their_job():
+    plan = runs.load({"tier": "paper"})
+    limit = 60 * plan.resources("train")["runtime"]
+    for run in plan.runs:
+        days, hours, minutes, seconds = map(int, run.settings["trainer"]["max_time"].split(":"))
+        assert 0 < limit - (((days * 24 + hours) * 60 + minutes) * 60 + seconds) <= 3600

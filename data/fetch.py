@@ -4,13 +4,16 @@ A file that is present with the pointer's checksum is left alone. Otherwise it i
 that has it: the DVC cache, the mirror, every configured DVC remote, the origin. It is written under another
 name, compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without
 a checksum is of a file that nobody here could download yet: its first download records the checksum in the
-pointer, to be committed.
+pointer, to be committed, if it begins as a file of its name does.
 """
 
 import argparse
+import fcntl
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tqdm import tqdm
 
 CHUNK = 1 << 16  # [bytes]
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
+BEGINNINGS = {".hdf5": b"\x89HDF\r\n\x1a\n", ".gz": b"\x1f\x8b"}
 
 
 class FetchError(RuntimeError):
@@ -71,6 +75,11 @@ def fetch(path: Path, mirror: str | None = None, root: Path | None = None) -> st
     pointer = read_pointer(path)
     root = root or _repository(path)
     if pointer.target.exists():
+        if not pointer.md5 and not _begins_as_named(pointer, pointer.target):
+            raise FetchError(
+                f"{pointer.target}: no {pointer.target.suffix} file by its first bytes, perhaps a saved web page; "
+                "its checksum is not recorded. Replace it by the file itself, or remove it to have it fetched."
+            )
         if _is_right(pointer):
             return "already present"
         print(f"{pointer.target}: wrong checksum, removed; fetching it again", file=sys.stderr)
@@ -82,6 +91,8 @@ def fetch(path: Path, mirror: str | None = None, root: Path | None = None) -> st
             return place
         except UnavailableError as reason:
             tried.append(f"  {place}: {reason}")
+        except OSError as error:
+            tried.append(f"  {place}: {error}")
     raise FetchError(_report(pointer, mirror, tried))
 
 
@@ -90,7 +101,7 @@ def _places(pointer: Pointer, mirror: str | None, root: Path) -> Iterator[tuple[
     remotes = _remotes(root)
     if pointer.md5:
         cache = root / ".dvc" / "cache"
-        if (cache / pointer.object).exists():
+        if os.path.isfile(cache / pointer.object):  # unlike Path.is_file, False where it may not be looked at
             yield "DVC cache", lambda: _copy(pointer, cache)
         if mirror and mirror in remotes:
             yield f"mirror {mirror} (DVC remote {remotes.pop(mirror)})", lambda: _pull(pointer, mirror, root)
@@ -110,20 +121,31 @@ def _copy(pointer: Pointer, folder: Path) -> None:
     if not source.is_file():
         raise UnavailableError(f"has no {pointer.object}")
     with source.open("rb") as file:
-        _write(pointer, iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
+        try:
+            _write(pointer, iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
+        except OSError:
+            pointer.part.unlink(missing_ok=True)
+            raise
     _finish(pointer)
 
 
 def _pull(pointer: Pointer, remote: str, root: Path) -> None:
     """From a remote of any kind, by DVC itself, which checks what it receives if told to."""
-    from dvc.exceptions import DvcException
+    from dvc.fs import RemoteMissingDepsError
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root), config={"remote": {remote: {"verify": True}}}) as repo:
+        with (
+            _one_at_a_time(root),
+            Repo(str(root), config={"remote": {remote: {"verify": True}}}) as repo,
+        ):
             repo.pull(targets=[str(pointer.path.resolve())], remote=remote)
-    except (DvcException, OSError) as error:
-        raise UnavailableError(" ".join(str(error).split())) from error
+    except RemoteMissingDepsError as error:
+        raise UnavailableError(
+            f"DVC lacks the Python packages for {error.protocol}: {', '.join(error.missing_deps)}"
+        ) from error
+    except Exception as error:  # DVC's own, and whatever the plugin of a remote's kind raises
+        raise UnavailableError(" ".join(str(error).split()) or type(error).__name__) from error
     if not pointer.target.exists():
         raise UnavailableError(f"has no {pointer.object}")
     if not _is_right(pointer):
@@ -131,10 +153,20 @@ def _pull(pointer: Pointer, remote: str, root: Path) -> None:
         raise UnavailableError("has other bytes under this checksum; removed")
 
 
+@contextmanager
+def _one_at_a_time(root: Path) -> Iterator[None]:
+    """Waits for other fetches: DVC itself gives up after three seconds of waiting for its lock."""
+    folder = root / ".dvc" / "tmp"
+    folder.mkdir(exist_ok=True)
+    with (folder / "fetch.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _download(pointer: Pointer) -> None:
     """From the origin. A broken download is carried on next time, if a checksum guards against patchwork."""
     have = pointer.part.stat().st_size if pointer.md5 and pointer.part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with requests.get(pointer.origin, stream=True, timeout=TIMEOUT, headers=headers) as response:
             if response.status_code == 416:  # the part is no beginning of this file
@@ -168,8 +200,20 @@ def _finish(pointer: Pointer) -> None:
         cut = f", {size} of {pointer.size} bytes" if pointer.size and size != pointer.size else ""
         raise UnavailableError(f"wrong checksum {md5}{cut}; refused and removed")
     if not pointer.md5:
+        if not _begins_as_named(pointer, pointer.part):
+            pointer.part.unlink()
+            raise UnavailableError(
+                f"sent no {pointer.target.suffix} file by its first bytes, perhaps a web page; refused and removed"
+            )
         _record(pointer, md5, size)
     pointer.part.replace(pointer.target)
+
+
+def _begins_as_named(pointer: Pointer, path: Path) -> bool:
+    """Whether the bytes at `path` begin as those of a file with the target's suffix."""
+    beginning = BEGINNINGS.get(pointer.target.suffix, b"")
+    with path.open("rb") as file:
+        return file.read(len(beginning)) == beginning
 
 
 def _is_right(pointer: Pointer) -> bool:
@@ -242,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in options.pointer:
         try:
             place = fetch(path, options.mirror or None)
-        except FetchError as error:
+        except (FetchError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         print(f"{path.with_suffix('')}: {place}", file=sys.stderr)

@@ -4,15 +4,19 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.fs import AuthError, RemoteMissingDepsError
 from werkzeug import Response
 
 from data.fetch import CHUNK, FetchError, fetch, main, read_pointer
 
-CONTENT = bytes(range(256)) * 1000
+CONTENT = b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 1000
+PAGE = b"<!doctype html><title>Download</title>"
 MD5 = hashlib.md5(CONTENT).hexdigest()
 DEAD = "http://127.0.0.1:9/molecules.hdf5"  # nothing listens on the discard port
 
@@ -39,10 +43,10 @@ def fill(folder: Path, content: bytes) -> Path:
     return folder
 
 
-def point(repository: Path, origin: str = DEAD, md5: str | None = MD5) -> Path:
+def point(repository: Path, origin: str = DEAD, md5: str | None = MD5, name: str = "molecules.hdf5") -> Path:
     out = {"md5": md5, "size": len(CONTENT), "hash": "md5"} if md5 else {"hash": "md5"}
-    path = repository / "raw/molecules.hdf5.dvc"
-    pointer = {"frozen": True, "deps": [{"path": origin}], "outs": [{**out, "path": "molecules.hdf5"}]}
+    path = repository / f"raw/{name}.dvc"
+    pointer = {"frozen": True, "deps": [{"path": origin}], "outs": [{**out, "path": name}]}
     path.write_text(yaml.safe_dump(pointer))
     return path
 
@@ -141,6 +145,86 @@ def test_a_corrupted_remote_is_refused_and_does_not_spoil_the_cache(repository, 
     assert fetch(pointer, "good").startswith("mirror good")
 
 
+def test_pulls_of_several_jobs_wait_for_one_another(repository, mirror, monkeypatch):
+    add_remote(repository, "site", mirror)
+    inside = []
+
+    class Repo:
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def pull(self, targets, remote):
+            inside.append(1)
+            assert len(inside) == 1
+            time.sleep(0.05)
+            Path(targets[0]).with_suffix("").write_bytes(CONTENT)
+            inside.pop()
+
+    monkeypatch.setattr("dvc.repo.Repo", Repo)
+    pointers = [point(repository, name=f"{k}.hdf5") for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        places = list(pool.map(fetch, pointers))
+    assert all(place.startswith("DVC remote site") for place in places)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RemoteMissingDepsError(None, "s3", "s3://bucket", ["s3fs", "boto3"]),
+            "DVC lacks the Python packages for s3: s3fs, boto3",
+        ),
+        (ImportError("s3 requires 'dvc-s3'"), "s3 requires 'dvc-s3'"),
+        (AuthError("no credentials"), "no credentials"),
+        (PermissionError(13, "Permission denied", "/cache"), "Permission denied: '/cache'"),
+    ],
+)
+def test_a_remote_that_cannot_be_asked_is_passed_over(repository, httpserver, monkeypatch, error, said):
+    def pull(*_, **__):
+        raise error
+
+    monkeypatch.setattr("dvc.repo.Repo.pull", pull)
+    add_remote(repository, "bucket", "s3://bucket")
+    with pytest.raises(FetchError, match=rf"DVC remote bucket \(s3://bucket\): .*{said}"):
+        fetch(point(repository))
+    httpserver.expect_request("/molecules.hdf5").respond_with_data(CONTENT)
+    assert fetch(point(repository, httpserver.url_for("/molecules.hdf5"))).startswith("origin")
+
+
+def test_a_full_disk_is_told_in_the_one_message(repository, mirror, httpserver):
+    """/dev/full refuses every byte. The broken copy is removed, so that the next place begins anew."""
+    pointer = point(repository)
+    read_pointer(pointer).part.symlink_to("/dev/full")
+    with pytest.raises(FetchError, match=r"mirror .*No space left on device") as caught:
+        fetch(pointer, str(mirror))
+    assert f"origin {DEAD}" in str(caught.value)
+    assert raw(repository) == []
+    httpserver.expect_request("/molecules.hdf5").respond_with_data(CONTENT)
+    pointer = point(repository, httpserver.url_for("/molecules.hdf5"))
+    read_pointer(pointer).part.symlink_to("/dev/full")
+    with pytest.raises(FetchError, match=r"origin .*No space left on device"):
+        fetch(pointer)
+
+
+def test_a_mirror_that_may_not_be_read_is_passed_over(repository, mirror, httpserver, monkeypatch):
+    def refuse(folder):
+        if folder == mirror:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return True
+
+    httpserver.expect_request("/molecules.hdf5").respond_with_data(CONTENT, status=503)
+    pointer = point(repository, httpserver.url_for("/molecules.hdf5"))
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(FetchError, match=r"mirror .*Permission denied.*\n.*origin .*503"):
+        fetch(pointer, str(mirror), repository)
+
+
 def test_a_file_that_was_spoiled_in_place_is_fetched_again(repository, mirror, capsys):
     pointer = point(repository)
     target = read_pointer(pointer).target
@@ -182,6 +266,27 @@ def test_a_first_download_records_its_checksum(repository, httpserver, capsys):
     assert (read_pointer(pointer).md5, read_pointer(pointer).size) == (MD5, len(CONTENT))
     assert "commit it" in capsys.readouterr().err
     assert fetch(pointer) == "already present"
+
+
+@pytest.mark.parametrize("name", ["molecules.hdf5", "frames.tar.gz"])
+def test_a_web_page_in_place_of_a_first_download_is_refused(repository, httpserver, name):
+    httpserver.expect_request(f"/{name}").respond_with_data(PAGE)
+    pointer = point(repository, httpserver.url_for(f"/{name}"), md5=None, name=name)
+    before = pointer.read_text()
+    with pytest.raises(FetchError, match=f"sent no {Path(name).suffix} file .* refused and removed"):
+        fetch(pointer)
+    assert raw(repository) == []
+    assert pointer.read_text() == before
+
+
+def test_a_saved_web_page_is_not_recorded_either_and_is_left_where_it_is(repository):
+    pointer = point(repository, md5=None)
+    target = read_pointer(pointer).target
+    target.write_bytes(PAGE)
+    with pytest.raises(FetchError, match=r"molecules\.hdf5: no \.hdf5 file by its first bytes"):
+        fetch(pointer)
+    assert target.read_bytes() == PAGE
+    assert read_pointer(pointer).md5 is None
 
 
 def test_a_pointer_that_is_none_is_named(repository):

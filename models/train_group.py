@@ -20,7 +20,10 @@ def main(folders: Sequence[str]) -> int:
         print(f"[{number}/{len(folders)}] {folder}", file=sys.stderr, flush=True)
         parser = build_parser(exit_on_error=False)
         try:
-            train_configured(parser, parser.parse_args(["--config", str(Path(folder, "run.yaml"))]))
+            config = parser.parse_args(["--config", str(Path(folder, "run.yaml"))])
+            if len(folders) > 1 and config.trainer.devices != 1:
+                raise ValueError(f"{folder}: a run on several devices needs a process of its own: set processes: null")
+            train_configured(parser, config)
         except ArgumentError as error:
             failures.append(f"{folder}/run.yaml: {error}")
         except REFUSALS as error:

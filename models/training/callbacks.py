@@ -47,7 +47,8 @@ class FiniteLoss(Callback):
 class TrainingRows(Callback):
     """Logs what training_step returns, every so many steps, under the step whose weights it was computed with.
 
-    Lightning's own logging adds a row whenever a run is stopped, which an uninterrupted run does not have.
+    Lightning's own logging adds a row whenever a run is stopped, which an uninterrupted run does not have. With
+    several processes it is the first one's share of the batch.
     """
 
     def __init__(self, every: int):

@@ -244,7 +244,7 @@ def _overlap(lower: list[float], upper: list[float], gap: float) -> bool:
 def run_legend(axes: Axes, ours: Sequence[Ours], **where: object) -> None:
     """Names of our runs in a panel, by colour."""
     handles = [Line2D([], [], color=our.color, lw=style.THICK, label=our.label) for our in ours]
-    axes.legend(handles=handles, **where)
+    axes.legend(handles=handles, labelspacing=0.2, borderaxespad=0.0, **where)
 
 
 def loss_legend(axes: Axes, colors: dict[str, str], **where: object) -> None:

@@ -1,0 +1,62 @@
+"""Keeps the small files of a finished tier in the repository: `python -m analysis.publish --tier subset`.
+
+results/<tier> and figures/<tier> are not committed; results/published/<tier> and figures/published/<tier> are. A
+published run can be drawn again: its folder is a run folder without checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+RUN_FILES = ("run.yaml", "config.yaml", "metrics.parquet", "timing.parquet", "summary.json")
+FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
+
+
+def publish(tier: str, root: Path) -> list[Path]:
+    """Copies every run and output of `tier` below `root`, in place of what was published before.
+
+    Returns the copies. Raises FileNotFoundError naming what is missing.
+    """
+    runs = sorted(path.parent for path in Path(root, "results", tier).glob("*/seed*/summary.json"))
+    if not runs:
+        raise FileNotFoundError(
+            f"{root / 'results' / tier} holds no finished run: run snakemake for this tier first"
+        )
+    chosen = [run / name for run in runs for name in RUN_FILES]
+    figures = Path(root, "figures", tier)
+    chosen += sorted({path for pattern in FIGURE_FILES for path in figures.glob(pattern)})
+    missing = [str(path) for path in chosen if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"not published, since these are missing: {', '.join(missing)}")
+    for kind in ("results", "figures"):
+        shutil.rmtree(Path(root, kind, "published", tier), ignore_errors=True)
+    copies = []
+    for path in chosen:
+        kind, *rest = path.relative_to(root).parts
+        copy = Path(root, kind, "published", *rest)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copies.append(Path(shutil.copyfile(path, copy)))
+    return copies
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m analysis.publish", description=__doc__.splitlines()[0])
+    parser.add_argument("--tier", required=True)
+    given = parser.parse_args(arguments)
+    try:
+        copies = publish(given.tier, Path())
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{len(copies)} files, {sum(path.stat().st_size for path in copies) / 2**20:.1f} MiB", file=sys.stderr
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

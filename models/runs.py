@@ -157,7 +157,9 @@ def is_figure(output: str) -> bool:
 def formats(output: str) -> list[str]:
     """The files an output is rendered to, the one that a report shows first."""
     return (
-        [".png", ".pdf", ".csv", ".json", ".rst"] if is_figure(output) else [".csv", ".md", ".html", ".json", ".rst"]
+        [".png", ".pdf", ".csv", ".json", ".rst"]
+        if is_figure(output)
+        else [".csv", ".md", ".html", ".json", ".rst"]
     )
 
 

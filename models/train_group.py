@@ -22,7 +22,9 @@ def main(folders: Sequence[str]) -> int:
         try:
             config = parser.parse_args(["--config", str(Path(folder, "run.yaml"))])
             if len(folders) > 1 and config.trainer.devices != 1:
-                raise ValueError(f"{folder}: a run on several devices needs a process of its own: set processes: null")
+                raise ValueError(
+                    f"{folder}: a run on several devices needs a process of its own: set processes: null"
+                )
             train_configured(parser, config)
         except ArgumentError as error:
             failures.append(f"{folder}/run.yaml: {error}")

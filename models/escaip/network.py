@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.escaip.features import bond_order, gaussian_smearing
+from models.escaip.bond_order import bond_order
 from models.escaip.graph import NeighborGraph, build_graph
+from models.escaip.smearing import SmearedDistances
 from models.training.dropout import dropout
 
 
@@ -61,12 +62,12 @@ class EScAIPConfig:
 class Geometry:
     """What every layer reads of a batch: the graph and its invariant features.
 
-    atomic_numbers: (N,). smeared_distance: (N, M, K). bond_order: (N, orders).
+    atomic_numbers: (N,). distances: (N, M) on K Gaussians. bond_order: (N, orders).
     """
 
     graph: NeighborGraph
     atomic_numbers: Tensor
-    smeared_distance: Tensor
+    distances: SmearedDistances
     bond_order: Tensor
 
     def from_senders(self, node: Tensor) -> Tensor:
@@ -132,9 +133,12 @@ class EdgeFeatures(nn.Module):
         drop = self.combine.dropout
         sender_order = geometry.from_senders(self.sender_direction_embedding(geometry.bond_order))
         receiver_order = self.receiver_direction_embedding(geometry.bond_order)[:, None].expand(-1, slots, -1)
+        distance = self.distance_embedding.linear
         per_edge = torch.cat(
             [
-                self.distance_embedding(geometry.smeared_distance),
+                dropout(
+                    F.gelu(geometry.distances.linear(distance.weight, distance.bias)), drop, self.training
+                ),
                 dropout(sender_order, drop, self.training),
                 dropout(receiver_order, drop, self.training),
             ],
@@ -329,7 +333,7 @@ class EScAIP(nn.Module):
         return Geometry(
             graph,
             atomic_numbers,
-            gaussian_smearing(graph, config.max_radius, config.edge_distance_expansion_size),
+            SmearedDistances.of(graph, config.max_radius, config.edge_distance_expansion_size),
             bond_order(graph, config.node_direction_expansion_size),
         )
 

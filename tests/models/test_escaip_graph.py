@@ -4,11 +4,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.escaip.features import bond_order, gaussian_smearing
+from models.escaip.bond_order import bond_order
 from models.escaip.graph import build_graph
+from models.escaip.smearing import SmearedDistances, gaussian_smearing
 from twirl.groups import SO3
 
 
@@ -120,3 +122,26 @@ def test_smearing_is_one_at_its_centre_and_two_steps_wide():
     graph = build_graph(positions, torch.zeros(2, dtype=torch.long), 1, 6.0, 1)
     smeared = gaussian_smearing(graph, 6.0, 7)[0, 0]
     assert smeared.tolist() == pytest.approx([math.exp(-((k - 3) ** 2) / 8) for k in range(7)])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
+def test_the_banded_product_is_the_dense_one_with_its_gradient(dtype, tolerance):
+    positions, graph_index = molecules([20, 14, 1, 9])
+    graph = build_graph(positions.to(dtype), graph_index, 4, 12.0, 20)
+    distances = SmearedDistances.of(graph, 12.0, 600)
+    assert distances.order is not None
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(16, 600, generator=generator, dtype=dtype, requires_grad=True)
+    bias = torch.randn(16, generator=generator, dtype=dtype)
+    pull = torch.randn(44, 20, 16, generator=generator, dtype=dtype)
+    results = []
+    for product in (distances.linear(weight, bias), F.linear(distances.values, weight, bias)):
+        results.append((product, *torch.autograd.grad(product, weight, pull)))
+    for banded, dense in zip(*results, strict=True):
+        torch.testing.assert_close(banded, dense, atol=tolerance * dense.detach().abs().max().item(), rtol=0)
+
+
+def test_a_short_grid_is_multiplied_densely():
+    positions, graph_index = molecules([9])
+    graph = build_graph(positions, graph_index, 1, 6.0, 8)
+    assert SmearedDistances.of(graph, 6.0, 48).order is None

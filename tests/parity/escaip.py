@@ -101,7 +101,7 @@ def _forward(task: EScAIPTask, batch: MoleculeBatch) -> dict[str, Tensor]:
         "neighbor_list": graph.neighbors,
         "neighbor_mask": graph.mask.int(),
         "edge_direction": graph.direction,
-        "edge_distance_expansion": geometry.smeared_distance,
+        "edge_distance_expansion": geometry.distances.values,
         "boo": geometry.bond_order,
         "input_node": seen["input"][1][0],
         "input_edge": seen["input"][1][1] * used,

@@ -1,4 +1,4 @@
-"""Rotation-invariant inputs of EScAIP: smeared distances and bond-orientational order (spec escaip.md 2.5)."""
+"""Bond-orientational order, the invariant description of an atom's surroundings (spec escaip.md 2.5)."""
 
 import torch
 from e3nn import o3
@@ -20,13 +20,3 @@ def bond_order(graph: NeighborGraph, orders: int) -> Tensor:
     mean = (harmonics * real[..., None]).sum(1) / real.sum(1).clamp(min=1)[:, None]
     by_degree = mean.split([2 * degree + 1 for degree in degrees], dim=1)
     return torch.stack([part.norm(dim=1) for part in by_degree], dim=1)
-
-
-def gaussian_smearing(graph: NeighborGraph, cutoff: float, size: int) -> Tensor:
-    """Distances on K Gaussians at a regular grid over [0, cutoff], as wide as two grid steps. (N, M, K).
-
-    value_k(d) = exp(-(d - c_k)^2 / (2 sigma^2)), sigma = 2 (c_1 - c_0); zero where a slot holds no other atom.
-    """
-    spacing = cutoff / (size - 1)
-    centres = torch.arange(size, dtype=graph.distance.dtype, device=graph.distance.device)
-    return torch.exp((graph.distance[..., None] / spacing - centres).square() / -8) * graph.real[..., None]

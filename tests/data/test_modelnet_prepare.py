@@ -1,13 +1,16 @@
 """Preparation, source by source: what ends in the store and in the report."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from data.fetch import read_pointer
 from data.modelnet40.config import parse_config
-from data.modelnet40.prepare import main, prepare
+from data.modelnet40.prepare import RAW_FOLDER, main, prepare
 from data.modelnet40.store import CloudStore
 from tests.data.modelnet_files import CLASSES, off_archive, random_clouds, release_archive, voxel_file
 
@@ -19,6 +22,9 @@ VOXELS = {
 }
 HDF5 = {"source": "hdf5", "points": 300, "files": [{"name": "a.zip"}]}
 OFF = {"source": "off", "points": 300, "files": [{"name": "a.zip"}]}
+
+
+REAL = Path(os.environ.get("DATA_DIR", "../shared/data")) / "modelnet" / "modelnet10_vox24_test.npz"
 
 
 def prepared(tmp_path, block, workers=1, name="out.h5"):
@@ -119,3 +125,23 @@ def test_the_command_prepares_and_tells(tmp_path, capsys):
     (tmp_path / "block.yaml").write_text("source: nowhere\n")
     assert main(arguments) == 1
     assert capsys.readouterr().err.startswith("error: data.modelnet40.source is 'nowhere', not one of")
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"no {REAL}: set DATA_DIR")
+def test_the_real_voxel_clouds(tmp_path):
+    voxel_file(tmp_path / "train.npz", class_names=np.array(["chair", "sofa", "bed"]))
+    (tmp_path / "test.npz").symlink_to(REAL.resolve())
+    store, report = prepared(tmp_path, VOXELS)
+    counts = report["clouds_by_class"]["test"]
+    assert (counts["bathtub"], counts["chair"], counts["desk"], counts["dresser"]) == (50, 100, 85, 86)
+    assert report["clouds"]["test"] == 907
+    assert store.read([0]).points.dtype == np.float32
+
+
+def test_every_raw_file_is_held_to_a_checksum():
+    pointers = [read_pointer(path) for path in sorted((Path(__file__).parents[2] / RAW_FOLDER).glob("*.dvc"))]
+    assert len(pointers) == 4
+    for pointer in pointers:
+        assert pointer.md5
+        assert pointer.path.name == f"{pointer.target.name}.dvc"
+        assert bool(pointer.origin) == pointer.target.name.startswith(("ModelNet40", "modelnet40"))

@@ -261,7 +261,8 @@ def _cause(error: BaseException) -> str:
 
 
 def _report(pointer: Pointer, mirror: str | None, tried: list[str]) -> str:
-    expected = f"md5 {pointer.md5}, {pointer.size} bytes" if pointer.md5 else "no checksum yet"
+    size = f", {pointer.size} bytes" if pointer.size else ""
+    expected = f"md5 {pointer.md5}{size}" if pointer.md5 else "no checksum yet"
     places = "\n".join(tried) or "  nowhere to look: the pointer names no origin"
     other = "another" if mirror else "a"
     return (

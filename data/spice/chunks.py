@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from data.processes import map_in_processes
 from data.spice.label import LEVEL, Labelled
-from data.spice.processes import map_in_processes
 from data.spice.raw import write_spice
 
 MOLECULES_PER_CHUNK = 16

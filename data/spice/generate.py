@@ -13,8 +13,8 @@ from rdkit import Chem, RDConfig, RDLogger
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from scipy.spatial.transform import Rotation
 
+from data.digest import name_digest
 from data.spice.label import Geometries, Labelled, label
-from data.spice.store import name_digest
 
 MOLECULES = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
 

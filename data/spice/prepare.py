@@ -21,12 +21,12 @@ import yaml
 from tqdm import tqdm
 
 from data.errors import DataError
+from data.processes import WorkerKilledError, map_in_processes
 from data.spice.chunks import labelled_chunks
 from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
 from data.spice.generate import Recipe, candidates, generate
 from data.spice.label import LEVEL, Geometries, label
-from data.spice.processes import WorkerKilledError, map_in_processes
 from data.spice.raw import (
     SPICE_LEVEL,
     RawMolecule,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from data.spice.store import name_digest
+from data.digest import name_digest
 
 
 def held_out(names: Sequence[str], fraction: float, seed: int) -> set[str]:

@@ -13,7 +13,6 @@ drawn from their names: the head of the split is then a diverse sample.
 Training imports this module: numpy and h5py only.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from data.digest import name_digest
 from data.errors import DataError
 
 FORMAT = "spice-store-2"
@@ -186,11 +186,6 @@ def write_store(
         "atoms": int(counts.sum()),
         **{name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
     }
-
-
-def name_digest(name: str, seed: int = 0) -> int:
-    """A 64-bit number drawn from (seed, name): orders molecules independently of the order they come in."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "big")
 
 
 def _ragged_rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
+from data.processes import WorkerKilledError, map_in_processes
 from data.spice import chunks, prepare
 from data.spice.config import parse_config
 from data.spice.label import Geometries, Labelled
-from data.spice.processes import WorkerKilledError, map_in_processes
 from data.spice.reference_energies import SPICE_ATOMS
 from data.spice.splits import held_out
 from data.spice.store import ConformationStore

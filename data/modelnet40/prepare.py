@@ -1,0 +1,215 @@
+"""Prepares the ModelNet40 store of a tier: generate or read the shapes, sample and check them, pack them.
+
+`python -m data.modelnet40.prepare --config block.yaml --out data/modelnet40/prepared/mini.h5 --workers 2`,
+where the YAML file holds the `data.modelnet40` block of the tier. Beside the store, <store>.report.json says
+what is in it and what was left out.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from data.digest import name_digest
+from data.errors import DataError
+from data.modelnet40.classes import MODELNET40
+from data.modelnet40.clouds import LabelledCloud, LeftOut, checked
+from data.modelnet40.config import ModelnetConfig, parse_config
+from data.modelnet40.generate import CLASSES, generate, invariant_ceiling
+from data.modelnet40.off import members, read_clouds
+from data.modelnet40.release import read_release, release_classes
+from data.modelnet40.store import CloudStore, write_store
+from data.modelnet40.voxels import read_voxel_clouds, voxel_classes
+from data.processes import WorkerKilledError
+
+RAW_FOLDER = Path("data/modelnet40/raw")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What captions say of a source, and which way its shapes stand."""
+
+    dataset: str
+    pose: str
+    up_axis: str
+
+
+SOURCES = {
+    "parametric": Source("generated shapes", "canonical, exactly", "z"),
+    "voxel_clouds": Source("ModelNet10, rebuilt from 24^3 voxels", "as stored, roughly canonical", "z"),
+    "hdf5": Source("ModelNet40, HDF5 release", "as stored, roughly canonical", "y"),
+    "off": Source("ModelNet40, sampled from the OFF meshes", "as stored, roughly canonical", "z"),
+}
+
+
+def prepare(config: ModelnetConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    files = [raw / file.name for file in config.files]
+    classes = _classes(config, files)
+    left_out: list[str] = []
+    clouds = list(_usable(_read(config, files, classes, workers), config, left_out))
+    clouds = _with_validation(clouds, config)
+    source = SOURCES[config.source]
+    counts = write_store(
+        out,
+        clouds,
+        classes=classes,
+        source=config.source,
+        **dataclasses.asdict(source),
+        config=dataclasses.asdict(config),
+    )
+    report = {
+        **dataclasses.asdict(source),
+        "clouds": {split: sum(of_class.values()) for split, of_class in counts.items()},
+        "clouds_by_class": counts,
+        "left_out": left_out,
+        **_statistics(CloudStore(out)),
+        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
+        "config": dataclasses.asdict(config),
+    }
+    if config.source == "parametric":
+        report["best_accuracy_without_orientation"] = invariant_ceiling(classes)
+    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _classes(config: ModelnetConfig, files: list[Path]) -> tuple[str, ...]:
+    """The classes of the store, alphabetical: those asked for, or all that the source has."""
+    if config.classes is not None:
+        return tuple(sorted(config.classes))
+    if config.source == "parametric":
+        return tuple(sorted(CLASSES))
+    named = {
+        "voxel_clouds": voxel_classes,
+        "hdf5": release_classes,
+        "off": lambda file: {member.class_name for member in members(file, config.seed)},
+    }[config.source]
+    return tuple(sorted({name for file in files for name in named(file) if name in MODELNET40}))
+
+
+def _read(
+    config: ModelnetConfig, files: list[Path], classes: tuple[str, ...], workers: int | None
+) -> Iterator[LabelledCloud | LeftOut | DataError]:
+    """Everything the source has, with a progress bar where it takes long."""
+    if config.source == "parametric":
+        counts = {"train": config.train_per_class, "test": config.test_per_class}
+        yield from _progress(
+            generate(classes, counts, config.seed), len(classes) * sum(counts.values()), "generating"
+        )
+    for file, declared in zip(files, config.files, strict=True):
+        if config.source == "voxel_clouds":
+            yield from read_voxel_clouds(file, declared.split)
+        elif config.source == "hdf5":
+            yield from _progress(read_release(file), None, f"reading {file.name}")
+        else:
+            wanted = [
+                member for member in members(file, config.seed) if _is_wanted(member.class_name, config)
+            ]
+            yield from _progress(read_clouds(wanted, workers), len(wanted), f"sampling {file.name}")
+
+
+def _usable(
+    items: Iterable[LabelledCloud | LeftOut | DataError], config: ModelnetConfig, left_out: list[str]
+) -> Iterator[LabelledCloud]:
+    """The clouds of the wanted classes; why others are left out goes to `left_out`, or is raised."""
+    for item in items:
+        if isinstance(item, LeftOut):
+            left_out.append(item.reason)
+            continue
+        try:
+            if isinstance(item, DataError):
+                raise item
+            if config.source != "parametric" and item.class_name not in MODELNET40:
+                raise DataError(
+                    f"{item.record} is of the unknown class '{item.class_name}': fetch the file again"
+                )
+            if _is_wanted(item.class_name, config):
+                yield checked(item, config.points)
+        except DataError as error:
+            if config.bad_records == "refuse":
+                raise
+            left_out.append(str(error))
+
+
+def _is_wanted(class_name: str, config: ModelnetConfig) -> bool:
+    return config.classes is None or class_name in config.classes
+
+
+def _with_validation(clouds: list[LabelledCloud], config: ModelnetConfig) -> list[LabelledCloud]:
+    """The same clouds, the validation_fraction of each class's train clouds moved to "validation".
+
+    Drawn from (seed, name), so that it does not depend on the order of the clouds.
+    """
+    by_class: dict[str, list[str]] = {}
+    for cloud in clouds:
+        if cloud.split == "train":
+            by_class.setdefault(cloud.class_name, []).append(cloud.name)
+    held_out = set()
+    for names in by_class.values():
+        ordered = sorted(names, key=lambda name: name_digest(name, config.seed))
+        held_out |= set(ordered[: round(config.validation_fraction * len(names))])
+    return [
+        dataclasses.replace(cloud, split="validation") if cloud.name in held_out else cloud
+        for cloud in clouds
+    ]
+
+
+def _statistics(store: CloudStore) -> dict:
+    """Sizes of the stored clouds, to be read by a person."""
+    rows = np.linspace(0, len(store) - 1, min(len(store), 2000)).astype(int)
+    points = store.read(rows).points
+    return {
+        "points_per_cloud": store.points,
+        "largest_norm": float(np.linalg.norm(points, axis=-1).max()),
+        "largest_centroid_norm": float(np.linalg.norm(points.mean(1), axis=-1).max()),
+        "mean_extent_xyz": [float(extent) for extent in np.ptp(points, axis=1).mean(0)],
+    }
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _progress(items: Iterable, total: int | None, title: str) -> tqdm:
+    """A progress bar: in a log file it speaks every ten seconds only."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(items, title, total, unit="shape", mininterval=interval, maxinterval=interval)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m data.modelnet40.prepare", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="YAML file with the data.modelnet40 block of a tier"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument(
+        "--raw", type=Path, default=RAW_FOLDER, help="folder of the raw files (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, help="processes for OFF meshes (default: all available cores)")
+    options = parser.parse_args(arguments)
+    try:
+        config = parse_config(yaml.safe_load(options.config.read_text()))
+        report = prepare(config, options.out, options.raw, options.workers)
+    except (DataError, WorkerKilledError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    counts = ", ".join(f"{count} {split}" for split, count in report["clouds"].items())
+    print(f"{options.out}: {counts} clouds of {report['dataset']}, {len(report['left_out'])} left out")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

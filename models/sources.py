@@ -25,6 +25,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         "models/train*.py",
         "twirl/**/*.py",
         f"data/{dataset}/store.py",
+        "data/digest.py",
         "data/errors.py",
         without=("bench.py", "official.py"),
         root=root,

@@ -13,6 +13,7 @@ drawn from their names: the head of the split is then a diverse sample.
 Training imports this module: numpy and h5py only.
 """
 
+import hashlib
 import json
 import os
 import shutil

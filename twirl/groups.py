@@ -57,6 +57,10 @@ def about_axis(axis: str, angles: Tensor) -> Tensor:
 class Group(ABC):
     """A compact group with a uniform (Haar) probability measure."""
 
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({arguments})"
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator | None = None, dtype=torch.float64) -> Tensor:
         """n independent uniform elements; lives on the generator's device (CPU without one)."""
@@ -186,6 +190,7 @@ class Cyclic(FiniteRotations):
     """The n rotations by multiples of 360/n degrees about one coordinate axis."""
 
     def __init__(self, n: int, axis: str = "z"):
+        self.n, self.axis = n, axis
         _check_count(n)
         turns = torch.arange(n, dtype=torch.float64) / n
         super().__init__(about_axis(axis, 2 * math.pi * turns))

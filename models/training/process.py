@@ -1,7 +1,9 @@
-"""Settings of a training process that cost nothing and change no result beyond rounding."""
+"""Settings of a training process that change no result beyond rounding."""
 
 import ctypes
+import logging
 import platform
+import warnings
 
 import torch
 
@@ -20,3 +22,15 @@ def tune_process() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def quiet_lightning() -> None:
+    """Keeps log files to what concerns the run: no devices, tips and adverts, and no warnings that are answered."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for answered in (
+        ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch
+        "You're resuming from a checkpoint that ended before the epoch ended",  # StepBatches goes on at its step
+        "Checkpoint directory .* exists and is not empty",  # it is this run's
+        "Be aware that when using `ckpt_path`",  # written with another checkpoint_every
+    ):
+        warnings.filterwarnings("ignore", answered)

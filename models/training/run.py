@@ -1,11 +1,9 @@
 """One run from its configuration to its outputs: the training loop of every system."""
 
 import json
-import logging
 import os
 import platform
 import sys
-import warnings
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -27,7 +25,7 @@ from models.training.callbacks import (
 )
 from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
 from models.training.files import locked, replacing
-from models.training.process import tune_process
+from models.training.process import quiet_lightning, tune_process
 from models.training.table import MetricsTable
 from twirl.monitor import EquivarianceMonitor
 
@@ -95,13 +93,9 @@ def train(
     run is complete. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """
     folder = run.folder
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no devices, tips and adverts in logs
-    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.. is deprecated")  # Lightning's own
-    # The next two are answered by StepBatches, which goes on at the checkpoint's step.
-    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     torch.set_float32_matmul_precision(budget.float32_matmul)
     tune_process()
+    quiet_lightning()
     # The processes that DDP starts beside rank 0 share its lock.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
         sources = source_digest(run.system, run.dataset)

@@ -267,8 +267,9 @@ def _report(pointer: Pointer, mirror: str | None, tried: list[str]) -> str:
     other = "another" if mirror else "a"
     return (
         f"{pointer.target} ({expected}) could not be had. Tried:\n{places}\n"
-        f"What to do: name {other} mirror that has it (--config mirror=NAME: a DVC remote, or a folder laid "
-        f"out like one), or bring the file by hand to {pointer.target}; its checksum is verified. Then rerun."
+        f"What to do: name {other} mirror that has it (--mirror NAME, in snakemake --config mirror=NAME: a DVC "
+        f"remote, or a folder laid out like one), or bring the file by hand to {pointer.target}; its checksum is "
+        "verified. Then rerun."
     )
 
 

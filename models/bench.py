@@ -101,7 +101,7 @@ def _line(result: dict) -> str:
     if "monitor_percent" in result:
         text += f", monitor at the paper's cadence {result['monitor_percent']:.1f}% of training time"
     if "speedup" in result:
-        text += f", {result['speedup']:.2f} times {result['reference']}"
+        text += f", {result['speedup']:.2f} times the samples/s of {result['reference']}"
     return text
 
 

@@ -23,14 +23,17 @@ def build_parser(exit_on_error: bool = True) -> ArgumentParser:
     exit_on_error: print what is wrong and exit, rather than raise jsonargparse.ArgumentError.
     """
     parser = ArgumentParser(
-        prog="python -m models.train", description="Train one run.", exit_on_error=exit_on_error
+        prog="python -m models.train",
+        description="Train one run.",
+        exit_on_error=exit_on_error,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="run.yaml, and overlays after it")
     parser.add_class_arguments(RunIdentity, "run")
     parser.add_subclass_arguments(LightningModule, "model", required=True)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     parser.add_class_arguments(Budget, "trainer")
-    parser.add_class_arguments(EquivarianceMonitor, "monitor", skip={"group", "seed"})
+    parser.add_class_arguments(EquivarianceMonitor, "monitor", skip={"group", "seed", "loader"})
     parser.link_arguments("run.seed", "data.init_args.seed")
     parser.link_arguments("trainer.max_steps", "data.init_args.steps")
     return parser

@@ -1,7 +1,7 @@
 """`EquivarianceMonitor`: a Lightning callback that measures equivariance error during training."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -26,8 +26,9 @@ class EquivarianceMonitor(lightning.Callback):
     chunk: rotations per model call (None: all at once).
 
     The LightningModule implements `twirl_problems(batch) -> Mapping[series, Problem]`, for instance
-    {"raw": ..., "ema": ...}. Batches come from `trainer.datamodule.monitor_dataloader()` if there is one,
-    else from the validation loader, and stay on the device.
+    {"raw": ..., "ema": ...}. Batches come from `loader` if given, else from
+    `trainer.datamodule.monitor_dataloader()` if there is one, else from the validation loader, and stay on the
+    device.
 
     Logged at `trainer.global_step` as "val/<series>/<metric>", the metrics being those of
     `EquivarianceError`; once, at step 0, the loss of the constant-zero predictor as "val/zero/L_total"
@@ -45,6 +46,7 @@ class EquivarianceMonitor(lightning.Callback):
         batches: int | None = None,
         seed: int = 0,
         chunk: int | None = None,
+        loader: Iterable[Any] | None = None,
     ):
         if isinstance(steps, int) and steps < 1:
             raise ValueError(f"steps must be at least 1 (measure every so many steps), not {steps}.")
@@ -60,6 +62,7 @@ class EquivarianceMonitor(lightning.Callback):
         self.n_batches = batches
         self.seed = seed
         self.chunk = chunk
+        self.loader = loader
         self._batches: list[Any] | None = None
         self._last_step = -1
 
@@ -134,7 +137,7 @@ class EquivarianceMonitor(lightning.Callback):
 
     def _load(self, trainer, pl_module) -> list[tuple[Any, bool]]:
         """(batch on device, whether this rank measures it); a rank without a share keeps one for names."""
-        loader = _loader(trainer)
+        loader = _loader(trainer) if self.loader is None else self.loader
         sharded = isinstance(getattr(loader, "sampler", None), DistributedSampler)
         ranks, rank = trainer.world_size, trainer.global_rank
         batches = []
@@ -197,7 +200,8 @@ def _loader(trainer):
         loaders = source.val_dataloader()
     if loaders is None:
         raise ValueError(
-            "the monitor needs data: a monitor_dataloader() of the data module, or a validation loader."
+            "the monitor needs data: EquivarianceMonitor(loader=...), a monitor_dataloader() of the data module, or a "
+            "validation loader (which Lightning hands on only if the module has a validation_step)."
         )
     if isinstance(loaders, Sequence):
         return loaders[0]

@@ -35,15 +35,15 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     drawn = Drawn()
     shown = [panel for name, panel in PANELS.items() if results.of(name)]
     width = max(style.COLUMN, min(style.PAGE, 2.4 * len(shown)))
-    figure = style.new_figure(width, 3.4)
+    figure = style.new_figure(width, 3.55)
     grid = figure.add_gridspec(
-        1, len(shown), left=0.58 / width, right=1 - 0.12 / width, top=0.925, bottom=0.265, wspace=0.3
+        1, len(shown), left=0.58 / width, right=1 - 0.12 / width, top=0.925, bottom=0.295, wspace=0.3
     )
     ours: list[Ours] = []
     for place, panel in zip(grid, shown, strict=True):
         ours += panel(figure, place, results, paper, drawn)
     figure_key(
-        figure, key_handles(ours, paper is not None), footer(results), columns=3 if width < 5 else None
+        figure, key_handles(ours, paper is not None), footer(results), columns=2 if width < 5 else None
     )
     return Drawing(figure, drawn.table(), _caption(results, paper))
 

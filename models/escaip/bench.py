@@ -15,7 +15,7 @@ MOLECULES, ATOMS, ROTATIONS = 8, 20, 10
 # Spec escaip.md section 4: forward 0.95 s and backward 1.75 s for 8 molecules on one core, without optimiser.
 OFFICIAL = (
     8 / 2.70,
-    "the official network's, as measured for the specification on one core of another machine",
+    "the official network's forward and backward pass on one core of another machine",
 )
 
 

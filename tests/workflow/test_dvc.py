@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import yaml
+
 from models import runs
 from tests.workflow.checkout import ROOT
 
@@ -29,3 +31,10 @@ def test_every_raw_file_of_a_tier_has_a_pointer():
         plan = runs.load({"tier": tier})
         for dataset in plan.datasets:
             assert all((ROOT / f"{file}.dvc").is_file() for file in plan.raw_files(dataset))
+
+
+def test_every_source_that_a_stage_depends_on_exists():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    sources = {path for stage in stages.values() for path in stage["deps"] if "${" not in path}
+    assert sources
+    assert not [path for path in sources if not (ROOT / path).exists()]

@@ -197,7 +197,7 @@ def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) 
             style.log_steps(axes)
             axes.set_xlim(low, high * 3.5)
         style.log_percent(top)
-        top.set_ylim(percent.min() / 1.5, 100)
+        top.set_ylim(percent.min() / 1.5, 400)  # room for the names above the curves
         style.log_loss(bottom)
         bottom.set_ylim(loss.min() / 1.5, loss.max() * 1.5)
     style.log_steps(losses)

@@ -46,7 +46,7 @@ class EdgeLayer(VNLinearLeakyReLU):
         inner products of p and d = U_0 e + ... are sums of three terms, without cancellation. And as p and d
         are linear in e, the mean of a p - b d over the neighbours needs only those of a, b, a e and b e.
         """
-        W, U = self.feature.weight, self.direction.weight
+        W, U = self.weights()
         x_i = points.unsqueeze(2)
         e = neighbours(points, index) - x_i
         squared = (x_i * x_i).sum(-1, keepdim=True)

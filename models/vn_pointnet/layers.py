@@ -63,6 +63,16 @@ class VNLinear(nn.Linear):
         return dense.view(3 * C_out, 3 * C_in)
 
 
+def plain(layer: nn.Module) -> VNLinear | None:
+    """`layer` if its weight says all that it does; of a layer that stands in for another, what it `acts_as`.
+
+    A module put in the place of a VNLinear may have an attribute `acts_as`: the VNLinear that it equals at
+    present, or None. Shorter ways to compute, which read weights, are taken for plain layers only.
+    """
+    layer = getattr(layer, "acts_as", layer)
+    return layer if type(layer) is VNLinear else None
+
+
 class VNBatchNorm(nn.Module):
     """Batch normalisation of the lengths of vectors, per channel over all rows; directions stay.
 
@@ -122,23 +132,25 @@ class VNLinearLeakyReLU(nn.Module):
         self.direction = VNLinear(channels_in, 1 if share_direction else channels_out)
         self.norm = VNBatchNorm(channels_out)
 
-    def is_plain(self) -> bool:
-        """Whether both maps are plain, so that their weights say all; not so once one was replaced."""
-        return type(self.feature) is VNLinear and type(self.direction) is VNLinear
+    def weights(self) -> tuple[Tensor, Tensor] | None:
+        """Those of the two maps, if both are plain."""
+        feature, direction = plain(self.feature), plain(self.direction)
+        return None if feature is None or direction is None else (feature.weight, direction.weight)
 
     def maps(self, V: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """p and d. pooled: (B, 3, C'), further channels that all rows n of V (B, n, 3, C) share."""
-        if not self.is_plain():
+        weights = self.weights()
+        if weights is None:
             if pooled is not None:
                 V = torch.cat([V, pooled.unsqueeze(1).expand(*V.shape[:-1], -1)], dim=-1)
             return self.feature(V), self.direction(V)
-        W = torch.cat([self.feature.weight, self.direction.weight])
+        W = torch.cat(weights)
         if pooled is None:
             both = F.linear(V, W)
         else:
             both = F.linear(V, W[:, : V.shape[-1]])
             both += F.linear(pooled, W[:, V.shape[-1] :]).unsqueeze(1)
-        return both.split([self.feature.out_features, self.direction.out_features], dim=-1)
+        return both.split([len(w) for w in weights], dim=-1)
 
     def factors(self, pp: Tensor, pd: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
         """a and b of the output a p - b d, from |p|^2, <p, d>, |d|^2."""

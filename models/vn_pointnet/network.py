@@ -96,7 +96,7 @@ class VNPointNet(nn.Module):
     def edges(self, points: Tensor) -> Tensor:
         """Steps 1-3: (B, N, 3) -> (B, N, 3, c1)."""
         index = nearest(points, self.config.neighbours)
-        if self.config.pooling == "mean" and self.conv_pos.is_plain():
+        if self.config.pooling == "mean" and self.conv_pos.weights() is not None:
             return self.conv_pos.mean(points, index)
         return self.pool(self.conv_pos(edge_features(points, index)))
 

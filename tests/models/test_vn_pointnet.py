@@ -158,6 +158,20 @@ def test_a_replaced_map_is_called_and_changes_nothing_if_it_maps_alike():
     assert [network.get_submodule(name).calls for name in replaced] == [1] * 23
 
 
+def test_a_replaced_map_that_acts_as_the_plain_one_changes_no_bit():
+    class Idle(torch.nn.Module):
+        def __init__(self, plain):
+            super().__init__()
+            self.acts_as = plain
+
+    network, points = small().eval(), clouds()
+    scores = network(points)
+    for place in [name for name, m in network.named_modules() if isinstance(m, VNLinearLeakyReLU)]:
+        for name in (f"{place}.feature", f"{place}.direction"):
+            network.set_submodule(name, Idle(network.get_submodule(name)))
+    assert torch.equal(network(points), scores)
+
+
 def test_every_point_is_its_own_first_neighbour():
     points = clouds(N=30)
     index = nearest(points, 4)

@@ -42,4 +42,4 @@ def published() -> Case:
     return case(VNPointNetConfig(), clouds=24, points=300)
 
 
-CASES = {"mini (25k)": mini, "published (2.0M)": published}
+CASES = {"mini (15k)": mini, "published (2.0M)": published}

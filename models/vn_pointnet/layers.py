@@ -1,8 +1,9 @@
-"""Vector neuron layers: features are 3-vectors, rows (..., 3, C) of C channels (spec vn_pointnet.md section 3.1).
+"""Vector neuron layers: features are 3-vectors, planes (3, ..., C) of C channels (spec vn_pointnet.md section 3.1).
 
-A rotation R turns every channel alike, V -> R V with V: (3, C), so mixing channels, scaling them by functions of
-inner products, and sums of those are equivariant. Channels come last, where the official code has them first:
-every linear map is then one matrix product on rows that lie in memory as they are.
+A rotation R turns every channel alike, v -> R v, so mixing channels, scaling them by functions of inner products,
+and sums of those are equivariant. Components come first and channels last, where the official code has
+(B, C, 3, N): a linear map is then one matrix product on rows as they lie in memory, and an inner product runs through
+three contiguous planes.
 """
 
 import torch
@@ -14,12 +15,12 @@ EPS = 1e-6
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products channel by channel: (..., 3, C) twice -> (..., C)."""
-    return (a * b).sum(-2)
+    """Inner products channel by channel: (3, ..., C) twice -> (..., C)."""
+    return (a * b).sum(0)
 
 
 class InnerProducts(torch.autograd.Function):
-    """<p, p>, <p, d> and <d, d> channel by channel: p, d (..., 3, C) -> three of (..., C).
+    """<p, p>, <p, d> and <d, d> channel by channel: p, d (3, ..., C) -> three of (..., C).
 
     Written out because these products bound the speed of training: autograd would form every product of two
     whole tensors, and add up five for the gradient of p alone.
@@ -34,13 +35,12 @@ class InnerProducts(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g_pp: Tensor, g_pd: Tensor, g_dd: Tensor) -> tuple[Tensor, Tensor]:
         p, d = ctx.saved_tensors
-        g_pp, g_pd, g_dd = (g.unsqueeze(-2) for g in (2 * g_pp, g_pd, 2 * g_dd))
         of_d = (g_pd * p).sum_to_size(d.shape)  # one direction may serve all channels
-        return (g_pp * p).addcmul_(g_pd, d), of_d.addcmul_(g_dd, d)
+        return (2 * g_pp * p).addcmul_(g_pd, d), of_d.addcmul_(2 * g_dd, d)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    (x, y, z), (u, v, w) = a.unbind(-2), b.unbind(-2)
+    (x, y, z), (u, v, w) = a, b
     return (x * u).addcmul_(y, v).addcmul_(z, w)
 
 
@@ -50,7 +50,7 @@ def root(squared: Tensor) -> Tensor:
 
 
 class VNLinear(nn.Linear):
-    """Mixes channels: (..., 3, C_in) -> (..., 3, C_out), without bias, which would prefer a direction."""
+    """Mixes channels: (..., C_in) -> (..., C_out), without bias, which would prefer a direction."""
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, bias=False)
@@ -92,7 +92,7 @@ class VNBatchNorm(nn.Module):
         return m / n
 
     def forward(self, V: Tensor) -> Tensor:
-        return V * self.scale(inner(V, V)).unsqueeze(-2)
+        return V * self.scale(inner(V, V))
 
 
 def rectifier(along: Tensor, squared_direction: Tensor, slope: float) -> Tensor:
@@ -113,7 +113,7 @@ class VNLeakyReLU(nn.Module):
 
     def forward(self, V: Tensor) -> Tensor:
         d = self.direction(V)
-        return V - rectifier(inner(V, d), inner(d, d), self.slope).unsqueeze(-2) * d
+        return V - rectifier(inner(V, d), inner(d, d), self.slope) * d
 
 
 class VNLinearLeakyReLU(nn.Module):
@@ -138,19 +138,14 @@ class VNLinearLeakyReLU(nn.Module):
         return None if feature is None or direction is None else (feature.weight, direction.weight)
 
     def maps(self, V: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """p and d. pooled: (B, 3, C'), further channels that all rows n of V (B, n, 3, C) share."""
-        weights = self.weights()
-        if weights is None:
-            if pooled is not None:
-                V = torch.cat([V, pooled.unsqueeze(1).expand(*V.shape[:-1], -1)], dim=-1)
-            return self.feature(V), self.direction(V)
-        W = torch.cat(weights)
-        if pooled is None:
-            both = F.linear(V, W)
-        else:
-            both = F.linear(V, W[:, : V.shape[-1]])
-            both += F.linear(pooled, W[:, V.shape[-1] :]).unsqueeze(1)
-        return both.split([len(w) for w in weights], dim=-1)
+        """p and d. pooled: (3, B, C'), further channels that all points n of V (3, B, n, C) share."""
+        weights = self.weights() if pooled is not None else None
+        if weights is not None:
+            p, d = (_map_with_shared(W, V, pooled) for W in weights)
+            return p, d
+        if pooled is not None:
+            V = torch.cat([V, pooled.unsqueeze(2).expand(*V.shape[:-1], -1)], dim=-1)
+        return self.feature(V).contiguous(), self.direction(V).contiguous()
 
     def factors(self, pp: Tensor, pd: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
         """a and b of the output a p - b d, from |p|^2, <p, d>, |d|^2."""
@@ -160,11 +155,18 @@ class VNLinearLeakyReLU(nn.Module):
     def forward(self, V: Tensor, pooled: Tensor | None = None) -> Tensor:
         p, d = self.maps(V, pooled)
         a, b = self.factors(*InnerProducts.apply(p, d))
-        return torch.addcmul(a.unsqueeze(-2) * p, b.unsqueeze(-2), d, value=-1)
+        return torch.addcmul(a * p, b, d, value=-1)
+
+
+def _map_with_shared(W: Tensor, V: Tensor, pooled: Tensor) -> Tensor:
+    """W on the channels of V (3, B, n, C) and of pooled (3, B, C'), whose part is computed once per cloud."""
+    mapped = F.linear(V, W[:, : V.shape[-1]])
+    mapped += F.linear(pooled, W[:, V.shape[-1] :]).unsqueeze(2)
+    return mapped
 
 
 class VNMaxPool(nn.Module):
-    """Of n vectors per channel the one that reaches farthest along its direction: (..., n, 3, C) -> (..., 3, C).
+    """Of n vectors per channel the one that reaches farthest along its direction: (3, ..., n, C) -> (3, ..., C).
 
     The direction's weights choose only: they get no gradient.
     """
@@ -175,16 +177,15 @@ class VNMaxPool(nn.Module):
 
     def forward(self, V: Tensor) -> Tensor:
         with torch.no_grad():
-            farthest = inner(V, self.direction(V)).argmax(-2)
-        index = farthest[..., None, None, :].expand(*V.shape[:-3], 1, 3, -1)
-        return V.gather(-3, index).squeeze(-3)
+            farthest = inner(V, self.direction(V)).argmax(-2, keepdim=True)
+        return V.gather(-2, farthest.expand(3, *farthest.shape)).squeeze(-2)
 
 
 class VNMeanPool(nn.Module):
-    """(..., n, 3, C) -> (..., 3, C)."""
+    """(3, ..., n, C) -> (3, ..., C)."""
 
     def forward(self, V: Tensor) -> Tensor:
-        return V.mean(-3)
+        return V.mean(-2)
 
 
 class VNStdFeature(nn.Module):
@@ -202,17 +203,17 @@ class VNStdFeature(nn.Module):
         self.vn_lin = VNLinear(channels // 4, 2 if orthonormal else 3)
 
     def frame(self, V: Tensor, pooled: Tensor | None = None) -> Tensor:
-        """z0: (..., 3, 3), [i, k] is component i of frame vector k."""
+        """z0: (3, ..., 3), [i, ..., k] is component i of frame vector k."""
         z = self.vn_lin(self.vn2(self.vn1(V, pooled)))
         if not self.orthonormal:
             return z
         u, v = z.unbind(-1)
-        u = u / (u.norm(dim=-1, keepdim=True) + EPS)
-        v = v - (v * u).sum(-1, keepdim=True) * u
-        v = v / (v.norm(dim=-1, keepdim=True) + EPS)
-        return torch.stack([u, v, torch.linalg.cross(u, v, dim=-1)], dim=-1)
+        u = u / (u.norm(dim=0) + EPS)
+        v = v - (v * u).sum(0) * u
+        v = v / (v.norm(dim=0) + EPS)
+        return torch.stack([u, v, torch.linalg.cross(u, v, dim=0)], dim=-1)
 
     def forward(self, V: Tensor) -> tuple[Tensor, Tensor]:
-        """x_std: (..., 3, C), [k, c] the coordinate of channel c along frame vector k; and the frame z0."""
+        """x_std: (3, ..., C), [k, ..., c] the coordinate of channel c along frame vector k; and the frame z0."""
         z0 = self.frame(V)
-        return z0.mT @ V, z0
+        return torch.einsum("i...k,i...c->k...c", z0, V), z0

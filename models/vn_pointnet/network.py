@@ -1,7 +1,7 @@
 """VN-PointNet: rotation-invariant classification of point clouds (spec vn_pointnet.md section 3.2).
 
 Read from top to bottom in order of execution. Shapes: B clouds of N points, k neighbours, C vector channels;
-vector features are (B, N, 3, C), pooled ones (B, 3, C).
+vector features are (3, B, N, C), pooled ones (3, B, C).
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def _pool(channels: int, pooling: str) -> nn.Module:
 
 
 class GlobalBranch(nn.Module):
-    """One set of vectors for the whole cloud, in the place of PointNet's transformation net: -> (B, 3, c1)."""
+    """One set of vectors for the whole cloud, in the place of PointNet's transformation net: -> (3, B, c1)."""
 
     def __init__(self, config: VNPointNetConfig):
         super().__init__()
@@ -94,7 +94,7 @@ class VNPointNet(nn.Module):
         self.fc3 = nn.Linear(config.h2, config.classes)
 
     def edges(self, points: Tensor) -> Tensor:
-        """Steps 1-3: (B, N, 3) -> (B, N, 3, c1)."""
+        """Steps 1-3: (B, N, 3) -> (3, B, N, c1)."""
         index = nearest(points, self.config.neighbours)
         if self.config.pooling == "mean" and self.conv_pos.weights() is not None:
             return self.conv_pos.mean(points, index)
@@ -105,7 +105,7 @@ class VNPointNet(nn.Module):
         V = self.conv1(self.edges(points))
         V = self.conv2(V, self.fstn(V))
         V = self.bn3(self.conv3(V))
-        mean = V.mean(1)
+        mean = V.mean(2)
         z0 = self.std_feature.frame(V, mean)
         return torch.cat([farthest(V, z0), farthest(mean, z0)], dim=1).flatten(1)
 
@@ -126,7 +126,7 @@ class VNPointNet(nn.Module):
         def place(name: str, reads: str | None = None) -> Place:
             mapped = self.get_submodule(name)
             shapes = (mapped.in_features, 3), (mapped.out_features, 3)
-            return Place(name, Vectors(), Vectors(), *shapes, axes=(-1, -2), reads=reads)
+            return Place(name, Vectors(), Vectors(), *shapes, axes=(-1, 0), reads=reads)
 
         places = []
         for name, module in self.named_modules():
@@ -151,14 +151,20 @@ class VNPointNet(nn.Module):
 def farthest(V: Tensor, z0: Tensor) -> Tensor:
     """Largest coordinate of every channel along every frame vector over the points of a cloud: (B, C, 3).
 
-    V: (B, N, 3, C), or (B, 3, C) where all points share it. z0: (B, N, 3, 3) frames. Only the coordinates that
+    V: (3, B, N, C), or (3, B, C) where all points share it. z0: (3, B, N, 3) frames. Only the coordinates that
     are reached are computed with gradients.
     """
     shared = V.ndim == 3
     with torch.no_grad():
-        n = (z0.mT @ (V.unsqueeze(1) if shared else V)).argmax(1).mT  # (B, C, 3)
-    frame = z0.mT.gather(1, n.unsqueeze(-1).expand(-1, -1, -1, 3))  # (B, C, 3, 3)
+        reached = [_coordinates(V, z0[..., k], shared).argmax(1) for k in range(3)]
+        n = torch.stack(reached, dim=-1).expand(3, -1, -1, -1)  # (3, B, C, 3)
+    vector = V.unsqueeze(-1) if shared else V.gather(2, n.mT).mT
+    return (z0.gather(2, n) * vector).sum(0)
+
+
+def _coordinates(V: Tensor, axis: Tensor, shared: bool) -> Tensor:
+    """<V, axis> at every point: axis (3, B, N) -> (B, N, C)."""
     if shared:
-        return (frame @ V.mT.unsqueeze(-1)).squeeze(-1)
-    vector = V.permute(0, 1, 3, 2).gather(1, n.mT.unsqueeze(-1).expand(-1, -1, -1, 3))  # (B, 3, C, 3)
-    return (frame * vector.transpose(1, 2)).sum(-1)
+        return axis.permute(1, 2, 0) @ V.transpose(0, 1)
+    x, y, z = axis.unsqueeze(-1)
+    return (x * V[0]).addcmul_(y, V[1]).addcmul_(z, V[2])

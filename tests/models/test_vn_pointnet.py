@@ -20,7 +20,6 @@ from models.vn_pointnet.layers import (
 from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
 from models.vn_pointnet.official import RULES, load_checkpoint, load_state
 from twirl.groups import SO3
-from twirl.representations import Vectors
 
 SMALL = {"classes": 5, "neighbours": 6, "c1": 6, "c2": 10, "c3": 15, "f1": 12, "f2": 7, "h1": 20, "h2": 14}
 
@@ -44,6 +43,11 @@ def small(seed=0, **change):
 def clouds(B=4, N=24, seed=1):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(B, N, 3, generator=generator, dtype=torch.float64) / 2
+
+
+def turned(R, V):
+    """R on the first axis of V (3, ...)."""
+    return torch.tensordot(R, V, 1)
 
 
 def rotations(n, seed=2):
@@ -89,30 +93,31 @@ def test_scores_do_not_depend_on_the_order_of_points():
 @pytest.mark.parametrize("rows", [(7,), (4, 6), (2, 6, 3)])
 def test_layers_turn_with_their_input(layer, rows):
     layer = scramble(layer.double()).eval()
-    V = torch.randn(*rows, 3, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    V = torch.randn(3, *rows, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for R in rotations(3):
-        torch.testing.assert_close(layer(R @ V), R @ layer(V), rtol=0, atol=1e-11)
+        torch.testing.assert_close(layer(turned(R, V)), turned(R, layer(V)), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("pool", [VNMeanPool(), VNMaxPool(5)], ids=["mean", "max"])
 def test_pooling_turns_with_its_input(pool):
-    V = torch.randn(4, 9, 3, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    V = torch.randn(3, 4, 9, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for R in rotations(3):
-        torch.testing.assert_close(pool.double()(R @ V), R @ pool(V), rtol=0, atol=1e-12)
+        torch.testing.assert_close(pool.double()(turned(R, V)), turned(R, pool(V)), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("orthonormal", [False, True])
 def test_frames_turn_and_coordinates_stay(orthonormal):
     torch.manual_seed(0)
     layer = scramble(VNStdFeature(9, orthonormal=orthonormal).double()).eval()
-    V = torch.randn(3, 7, 3, 9, dtype=torch.float64)  # three clouds: a cross product must not take that axis
+    V = torch.randn(3, 3, 7, 9, dtype=torch.float64)  # three clouds: a cross product must not take that axis
     x, z0 = layer(V)
     for R in rotations(3):
-        x_turned, z0_turned = layer(R @ V)
+        x_turned, z0_turned = layer(turned(R, V))
         torch.testing.assert_close(x_turned, x, rtol=0, atol=1e-10)
-        torch.testing.assert_close(z0_turned, R @ z0, rtol=0, atol=1e-10)
+        torch.testing.assert_close(z0_turned, turned(R, z0), rtol=0, atol=1e-10)
     if orthonormal:
-        torch.testing.assert_close(z0.mT @ z0, torch.eye(3).double().expand_as(z0), rtol=0, atol=1e-3)
+        products = torch.einsum("i...k,i...l->...kl", z0, z0)
+        torch.testing.assert_close(products, torch.eye(3).double().expand_as(products), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -135,7 +140,7 @@ def test_edges_are_averaged_without_forming_them():
     points[1, 7] = 0.0
     index = nearest(points, 6)
     torch.testing.assert_close(
-        layer.mean(points, index), layer(edge_features(points, index)).mean(2), rtol=0, atol=1e-12
+        layer.mean(points, index), layer(edge_features(points, index)).mean(-2), rtol=0, atol=1e-12
     )
 
 
@@ -164,6 +169,9 @@ def test_a_replaced_map_that_acts_as_the_plain_one_changes_no_bit():
             super().__init__()
             self.acts_as = plain
 
+        def forward(self, V):
+            return self.acts_as(V)
+
     network, points = small().eval(), clouds()
     scores = network(points)
     for place in [name for name, m in network.named_modules() if isinstance(m, VNLinearLeakyReLU)]:
@@ -184,9 +192,9 @@ def test_max_pooling_takes_whole_vectors_and_trains_no_direction():
     network, points = small(pooling="max"), clouds()
     network(points).sum().backward()
     assert network.pool.direction.weight.grad is None
-    V = torch.randn(2, 9, 3, 6, dtype=torch.float64)
+    V = torch.randn(3, 2, 9, 6, dtype=torch.float64)
     chosen = network.pool(V)
-    assert ((chosen.unsqueeze(1) == V).all(2).sum(1) == 1).all()
+    assert ((chosen.unsqueeze(2) == V).all(0).sum(1) == 1).all()
 
 
 def test_vectors_of_length_zero_have_finite_gradients():
@@ -206,9 +214,9 @@ def test_single_precision_is_close_to_double():
 
 def test_dense_form_of_a_map_is_its_action_on_flat_features():
     mapped = VNLinear(4, 5)
-    V = torch.randn(6, 3, 4)
-    flat = V.mT.flatten(1) @ mapped.matrix().T
-    torch.testing.assert_close(flat.unflatten(1, (5, 3)).mT, mapped(V))
+    V = torch.randn(3, 6, 4)
+    flat = V.permute(1, 2, 0).flatten(1) @ mapped.matrix().T
+    torch.testing.assert_close(flat.unflatten(1, (5, 3)).permute(2, 0, 1), mapped(V))
     torch.testing.assert_close(mapped.matrix(), torch.kron(mapped.weight, torch.eye(3)))
 
 
@@ -219,12 +227,14 @@ def test_places_are_the_22_maps_that_turn_vectors_into_vectors():
     unconstrained = sum(math.prod(p.features_in) * math.prod(p.features_out) for p in places)
     assert (len(places), unconstrained) == (22, 7_000_533)
     assert len({p.reads for p in places} - {None}) == 10
+    R = rotations(1).float()[0]
     for place in places:
-        V = torch.randn(2, *place.features_in).mT
-        R = rotations(1).float()[0]
+        C, components = place.features_in
+        V = torch.randn(components, 2, C)
         layer = network.get_submodule(place.name)
-        turned = Vectors().act(R[None], layer(V).mT[None])[0]
-        torch.testing.assert_close(layer(R @ V).mT, turned, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer(turned(R, V)), turned(R, layer(V)), rtol=1e-4, atol=1e-5)
+        flat = place.flatten(V) @ layer.matrix().T
+        torch.testing.assert_close(place.unflatten(flat), layer(V), rtol=1e-4, atol=1e-5)
 
 
 def official_state(network, prefix=""):

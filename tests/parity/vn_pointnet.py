@@ -1,6 +1,6 @@
 """VN-PointNet on a parity case: the classifier or its single layers, plain or ES-relaxed.
 
-Official tensors are (B, C, 3, N[, k]), ours (B, N[, k], 3, C). An ES-relaxed map is y = W v + proj (W_un v + b).
+Official tensors are (B, C, 3, N[, k]), ours (3, B, N[, k], C). An ES-relaxed map is y = W v + proj (W_un v + b).
 """
 
 import copy
@@ -87,15 +87,13 @@ class ESMap(nn.Module):
 
     def forward(self, V: Tensor) -> Tensor:
         self.input = V.detach()
-        return (
-            self.plain(V)
-            + self.proj * F.linear(V.mT.flatten(-2), self.dense, self.bias).unflatten(-1, (-1, 3)).mT
-        )
+        dense = F.linear(_flat(V), self.dense, self.bias).unflatten(-1, (-1, 3))
+        return self.plain(V) + self.proj * dense.movedim((-1, -2), (0, -1))
 
     def penalties(self) -> tuple[Tensor, Tensor]:
         """Upstream's Lie sum, which confuses generators and entries, and its norm sum (spec section 7, item 3)."""
         C_out, C_in = self.plain.weight.shape
-        z = self.input.mT.flatten(-2).flatten(0, -2)
+        z = _flat(self.input).flatten(0, -2)
         y = F.linear(z, self.dense, self.bias)
         confused = [_generators(v, C).view(len(v), -1, 3) for v, C in ((z, C_in), (y, C_out))]
         lie = torch.einsum("od,ndk->nok", self.dense, confused[0]) + self.bias[:, None] - confused[1]
@@ -134,12 +132,17 @@ def _penalties(module: nn.Module) -> dict[str, Tensor]:
     return {"lie_upstream": lie, "norm_upstream": norm} if torch.is_tensor(lie) else {}
 
 
+def _flat(V: Tensor) -> Tensor:
+    """(3, ..., C) -> (..., 3 C), entry 3 c + i."""
+    return V.movedim((-1, 0), (-2, -1)).flatten(-2)
+
+
 def _ours(x: Tensor) -> Tensor:
-    return x.movedim((1, 2), (-1, -2))
+    return x.movedim((2, 1), (0, -1))
 
 
 def _official(x: Tensor) -> Tensor:
-    return x.movedim((-1, -2), (1, 2)) if x.ndim > 2 else x
+    return x.movedim((0, -1), (2, 1)) if x.ndim > 2 else x
 
 
 def _gradients(module: nn.Module, scalar: Tensor, x: Tensor) -> dict[str, Tensor]:
@@ -191,7 +194,7 @@ def _layer(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
     i = torch.arange(out.numel(), dtype=out.dtype).view(out.shape)
     results[""] = out
     if frame:
-        results[".frame"] = frame[0].movedim(1, -1)
+        results[".frame"] = frame[0].movedim((0, -1), (1, 2))
     scalar = out.square().sum() if isinstance(layer, VNMaxPool) else (out * i.sin()).sum()
     for key, gradient in _gradients(layer, scalar, x).items():
         results[".grad_x" if key == "x" else f".grad.{key}"] = gradient
@@ -263,13 +266,13 @@ def _run(network: VNPointNet, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
     acts |= {"conv_pos": untouched.conv_pos(edges), "pool": seen["conv1"][0]}
     z0 = seen["std_feature.vn_lin"][1]
     V = seen["bn3"][1]
-    V = torch.cat([V, V.mean(1, keepdim=True).expand_as(V)], dim=-1)
-    acts |= {"std_feature": z0.mT @ V}
+    V = torch.cat([V, V.mean(2, keepdim=True).expand_as(V)], dim=-1)
+    acts |= {"std_feature": torch.einsum("i...k,i...c->k...c", z0, V)}
     results |= {f"act.{official_name(name, RULES)}": _official(out) for name, out in acts.items()}
     results |= {
         "act.graph_feature": _official(edges),
         "act.feat": seen["fc1"][0],
-        "frame": z0.movedim(1, -1),
+        "frame": z0.movedim((0, -1), (1, 2)),
     }
     results |= _penalties(network)
     if "target" in inputs:

@@ -45,7 +45,7 @@ class EdgeLayer(VNLinearLeakyReLU):
         No mapped vector is ever formed. With e = x_j - x_i split into t x_i and a rest e', the three vectors
         of p = W_0 e + W_1 x_i + W_2 x_j x x_i are x_i, e' and the cross product, which are orthogonal:
         inner products of p and d = U_0 e + ... are sums of three terms, without cancellation. And as p and d
-        are linear in e, the mean of a p - b d over the neighbours needs only those of a, b, a e and b e.
+        are linear in e, the mean of a p + b d over the neighbours needs only those of a, b, a e and b e.
         """
         W, U = self.weights()
         x = points.movedim(-1, 0)
@@ -61,7 +61,7 @@ class EdgeLayer(VNLinearLeakyReLU):
         pp, pd, dd = (F.linear(across, form[:, [0, 2]]) for form in (W * W, W * U, U * U))
         a, b = self.factors(torch.addcmul(pp, p, p), torch.addcmul(pd, p, d), torch.addcmul(dd, d, d))
         weights = torch.stack([*e, torch.ones_like(t)], dim=-2) / index.shape[-1]
-        moments = (weights @ torch.cat([a, -b], dim=-1)).movedim(-2, 0)  # (4, B, N, 2 C)
+        moments = (weights @ torch.cat([a, b], dim=-1)).movedim(-2, 0)  # (4, B, N, 2 C)
         shift, share = moments[:3], moments[3]
         V = torch.cat([W, U])
         cross = torch.linalg.cross(shift, x_i.expand_as(shift), dim=0)

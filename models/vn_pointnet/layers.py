@@ -46,7 +46,8 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 def root(squared: Tensor) -> Tensor:
     """Square root of a sum of squares, with derivative 0 at 0."""
-    return squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
+    tiny = torch.finfo(squared.dtype).tiny
+    return F.threshold(squared, tiny, tiny).sqrt()
 
 
 class VNLinear(nn.Linear):
@@ -96,11 +97,12 @@ class VNBatchNorm(nn.Module):
 
 
 def rectifier(along: Tensor, squared_direction: Tensor, slope: float) -> Tensor:
-    """What to subtract of the direction d so that V loses (1 - slope) of its part against d: (..., C).
+    """How much of the direction d to add to V so that it loses (1 - slope) of its part against d: (..., C).
 
     along: <V, d>. squared_direction: |d|^2.
     """
-    return (1 - slope) * along.clamp_max(0) / (squared_direction + EPS)
+    against = F.relu(-along)
+    return (against if slope == 0 else (1 - slope) * against) / (squared_direction + EPS)
 
 
 class VNLeakyReLU(nn.Module):
@@ -113,13 +115,13 @@ class VNLeakyReLU(nn.Module):
 
     def forward(self, V: Tensor) -> Tensor:
         d = self.direction(V)
-        return V - rectifier(inner(V, d), inner(d, d), self.slope) * d
+        return V + rectifier(inner(V, d), inner(d, d), self.slope) * d
 
 
 class VNLinearLeakyReLU(nn.Module):
     """Linear map, batch norm of lengths, then VNLeakyReLU along a direction mapped from the layer's input.
 
-    The batch norm's factor and the rectifier both scale whole vectors, so the layer is a p - b d with p and d the
+    The batch norm's factor and the rectifier both scale whole vectors, so the layer is a p + b d with p and d the
     two mapped vectors and a, b functions of |p|^2, <p, d> and |d|^2 alone.
     """
 
@@ -148,14 +150,14 @@ class VNLinearLeakyReLU(nn.Module):
         return self.feature(V).contiguous(), self.direction(V).contiguous()
 
     def factors(self, pp: Tensor, pd: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
-        """a and b of the output a p - b d, from |p|^2, <p, d>, |d|^2."""
+        """a and b of the output a p + b d, from |p|^2, <p, d>, |d|^2."""
         a = self.norm.scale(pp)
         return a, rectifier(a * pd, dd, self.slope)
 
     def forward(self, V: Tensor, pooled: Tensor | None = None) -> Tensor:
         p, d = self.maps(V, pooled)
         a, b = self.factors(*InnerProducts.apply(p, d))
-        return torch.addcmul(a * p, b, d, value=-1)
+        return torch.addcmul(a * p, b, d)
 
 
 def _map_with_shared(W: Tensor, V: Tensor, pooled: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class Case:
 
     step: runs one training step of `samples` examples. measure: runs one measurement of the equivariance
     monitor, on as many examples, or None. cadence: training steps between measurements in the paper.
-    reference: what to compare samples/s with, as (samples/s, where it was measured), or None.
+    reference: what to compare samples/s with, as (samples/s, where it was measured), or None. rival: another
+    way to run the same step, timed in turns with it in this process, as (step, what it is), or None.
     """
 
     step: Callable[[], None]
@@ -35,6 +36,7 @@ class Case:
     measure: Callable[[], None] | None = None
     cadence: int | None = None
     reference: tuple[float, str] | None = None
+    rival: tuple[Callable[[], None], str] | None = None
 
 
 def median_seconds(function: Callable[[], None], repeats: int) -> float:
@@ -69,6 +71,10 @@ def run_case(system: str, name: str, threads: int, steps: int) -> dict:
     if case.reference is not None:
         rate, source = case.reference
         result |= {"speedup": result["samples_per_s"] / rate, "reference": source}
+    if case.rival is not None:
+        rival, source = case.rival
+        ratios = [median_seconds(rival, 1) / median_seconds(case.step, 1) for _ in range(max(3, steps // 3))]
+        result |= {"speedup": statistics.median(ratios), "reference": source}
     return result
 
 

@@ -25,6 +25,8 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         "models/train*.py",
         "twirl/**/*.py",
         f"data/{dataset}/store.py",
+        f"data/{dataset}/clouds.py",
+        f"data/{dataset}/augment.py",
         "data/digest.py",
         "data/errors.py",
         without=("bench.py", "official.py"),

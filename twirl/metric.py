@@ -1,5 +1,7 @@
 """`EquivarianceError`: the decomposition as a torchmetrics metric, right under batching and DDP."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -24,19 +26,28 @@ class EquivarianceError(Metric):
 
     rotations: the number R of i.i.d. rotations, or the RotationSet in use; every update brings that many.
     percent_se: the standard error of `percent` due to the rotations drawn, samples held fixed: the bootstrap
-    of `Decomposition` with a generator of its own; nan for rotations that are not i.i.d. or fewer than 3.
+    of `Decomposition` with a generator of its own; nan for rotations that are not i.i.d. or fewer than 3, and
+    for a convex loss.
+    loss: of the split of eq. 9, as in `decompose`; None: the MSE. A convex loss has no unbiased estimate, so
+    all its numbers are the naive ones, and its zero predictor is one of zero outputs, such as zero logits.
     Every state is a sum, so that batches and ranks add up exactly.
     """
 
     higher_is_better = False
     full_state_update = False
 
-    def __init__(self, rotations: int | RotationSet = 10, **kwargs):
+    def __init__(
+        self,
+        rotations: int | RotationSet = 10,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.loss = loss
         self.rotations = None if isinstance(rotations, int) else rotations
         R = rotations if isinstance(rotations, int) else len(rotations)
         self.sampling = "iid" if self.rotations is None else self.rotations.sampling
-        self.bessel = bessel_factor(self.sampling, R)
+        self.bessel = 1.0 if loss is not None else bessel_factor(self.sampling, R)
         sums = {
             "L_mean": (),
             "L_equiv": (),
@@ -63,14 +74,18 @@ class EquivarianceError(Metric):
         """
         if len(Z) != len(self.sum_gram):
             raise ValueError(f"this metric expects {len(self.sum_gram)} rotations per update, not {len(Z)}.")
-        parts = decompose_predictions(Z, y, self.rotations, sample_index=sample_index)
+        parts = decompose_predictions(Z, y, self.rotations, loss=self.loss, sample_index=sample_index)
         sizes = parts.sizes
-        self.sum_zero += y.double().square().sum()
         self.sum_L_mean += (sizes * parts.L_mean).sum()
         self.sum_L_equiv += (sizes * parts.L_equiv).sum()
-        self.sum_gram += (sizes[:, None, None] * parts.gram).sum(0)
         self.sum_size += sizes.sum()
-        ratios = parts.per_sample.percent
+        if self.loss is None:
+            self.sum_zero += y.double().square().sum()
+            self.sum_gram += (sizes[:, None, None] * parts.gram).sum(0)
+            ratios = parts.per_sample.percent
+        else:
+            self.sum_zero += self.loss(torch.zeros_like(Z[0]), y).double().sum()
+            ratios = parts.per_sample_naive.percent
         self.sum_ratios += ratios.nansum()
         self.sum_ratio_count += ratios.isfinite().sum()
 
@@ -101,7 +116,7 @@ class EquivarianceError(Metric):
 
     def _percent_se(self) -> float:
         R = len(self.sum_gram)
-        if self.sampling != "iid" or R < 3:
+        if self.sampling != "iid" or R < 3 or self.loss is not None:
             return float("nan")
         counts = multinomial(_RESAMPLES, R, torch.Generator().manual_seed(0))
         percent = losses(*resampled_losses(self.sum_gram.cpu()[None], counts)).percent

@@ -125,7 +125,8 @@ class EquivarianceMonitor(lightning.Callback):
             problems: Mapping[str, Problem] = pl_module.twirl_problems(batch)
             for series, problem in problems.items():
                 if series not in metrics:
-                    metrics[series] = EquivarianceError(self.n_rotations).to(pl_module.device)
+                    metrics[series] = EquivarianceError(self.n_rotations, problem.loss)
+                    metrics[series].to(pl_module.device)
                 if mine:
                     _update(metrics[series], series, problem, rotations, self.chunk, step)
         values, zeros = {}, {}

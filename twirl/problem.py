@@ -22,6 +22,7 @@ class Problem:
     sample.
     exact: optional closed form over all rotations, () -> (L_mean, L_equiv, sizes): per-sample losses (S,) per
     component and the number of components (S,) of each sample.
+    loss: a convex loss, (prediction, target) -> one value per row, for the split of eq. 9; None: the MSE.
     """
 
     model: Callable[[Any], Any]
@@ -31,6 +32,7 @@ class Problem:
     acts_on_y: Representation
     sample_index: Tensor | None = None
     exact: Callable[[], tuple[Tensor, Tensor, Tensor]] | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def twist(self, rotations: RotationSet, chunk: int | None = None) -> Tensor:
         """Twisted predictions (R, n, ...)."""
@@ -38,6 +40,7 @@ class Problem:
 
     def decompose(self, rotations: RotationSet, **options) -> Decomposition:
         """See `twirl.decompose`, whose options this takes."""
+        options = {"loss": self.loss} | options
         return decompose(
             self.model,
             self.x,

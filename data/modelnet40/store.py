@@ -5,13 +5,14 @@ One HDF5 file of contiguous, uncompressed arrays. With C clouds of P points and 
     clouds (C, P, 3) f4, centred, in the unit ball over all the points of the source      label (C,) i8
     split (C,) u1 (0 train, 1 test, 2 validation)      class_names (K,) utf-8      names (C,) utf-8
 
-and the attributes format, source, dataset (what the shapes are, for captions), pose, up_axis and config.
+and the attributes format, source, dataset (what the shapes are, for captions), pose, up_axis, config and digest.
 The points of a cloud are in random order: its first n are a uniform sample of the shape. The train split
 comes first, in the order written; test and validation take one cloud of every class, then a second, ...:
 their heads are diverse.
 Training imports this module: numpy and h5py only.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -42,8 +43,8 @@ class Clouds:
 class CloudStore:
     """Random access to a store by cloud index. Pickles as its path, for data-loader workers.
 
-    Attributes read from the file: source, dataset, pose, up_axis, config, classes (names by label), points
-    (per cloud), label (C,) and split (C,).
+    Attributes read from the file: source, dataset, pose, up_axis, config, digest (of the content), classes
+    (names by label), points (per cloud), label (C,) and split (C,).
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -61,7 +62,7 @@ class CloudStore:
                     raise DataError(
                         f"store {self.path} is not of format {FORMAT}: delete it and prepare it again"
                     )
-                for name in ("source", "dataset", "pose", "up_axis"):
+                for name in ("source", "dataset", "pose", "up_axis", "digest"):
                     setattr(self, name, str(file.attrs[name]))
                 self.config = json.loads(file.attrs["config"])
                 self.classes = tuple(name.decode() for name in file["class_names"][:])
@@ -154,18 +155,24 @@ def write_store(
         if not (split == code).any():
             raise DataError(f"store {path}: no cloud is left for the {name} split: use more files or classes")
     order = _file_order(label, split)
+    digest = hashlib.blake2b(json.dumps([list(classes), pose]).encode(), digest_size=16)
     partial = path.with_name(path.name + ".tmp")
     try:
         with h5py.File(partial, "w", alignment_threshold=1, alignment_interval=64) as file:
             packed = file.create_dataset("clouds", (len(clouds), *clouds[0].points.shape), "<f4")
             for row, k in enumerate(order):
-                packed[row] = clouds[k].points
+                points = np.ascontiguousarray(clouds[k].points, "<f4")
+                packed[row] = points
+                digest.update(points)
             file.create_dataset("label", data=label[order].astype("<i8"))
             file.create_dataset("split", data=split[order])
             text = h5py.string_dtype()
             file.create_dataset("class_names", data=list(classes), dtype=text)
             file.create_dataset("names", data=[clouds[k].name for k in order], dtype=text)
+            for column in (label[order].astype("<i8"), split[order]):
+                digest.update(column)
             file.attrs["format"] = FORMAT
+            file.attrs["digest"] = digest.hexdigest()
             file.attrs["source"] = source
             file.attrs["dataset"] = dataset
             file.attrs["pose"] = pose

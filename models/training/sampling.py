@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Sampler
 
 # One number per use of randomness keeps the streams of a run apart.
-STREAMS = {"subset": 1, "shuffle": 2, "step": 3}
+STREAMS = {"subset": 1, "shuffle": 2, "step": 3, "view": 4, "test": 5}
 
 
 def stream_seed(seed: int, stream: str, *position: int) -> int:
@@ -30,8 +30,9 @@ def nested_subset(indices: np.ndarray, size: int | None, seed: int) -> np.ndarra
 
 
 class StepBatches(Sampler[list[int]]):
-    """The batches of steps `start` .. `steps` - 1: every epoch a fresh seeded shuffle, the last batch may be short.
+    """The batches of steps `start` .. `steps` - 1: every epoch a fresh seeded shuffle.
 
+    The last batch of an epoch may be short; with `drop_last` there is none, and the rest waits for the next epoch.
     The length is that of the whole run, which is what Lightning counts when it resumes. With `world_size`
     processes each takes every world_size-th example of the global batch.
     """
@@ -45,10 +46,15 @@ class StepBatches(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
         start: int = 0,
+        drop_last: bool = False,
     ):
         if batch_size < world_size:
             raise ValueError(f"a global batch of {batch_size} cannot feed {world_size} processes")
-        self.examples, self.batch_size, self.steps, self.seed = examples, batch_size, steps, seed
+        if drop_last and examples < batch_size:
+            raise ValueError(f"{examples} training examples do not fill one batch of {batch_size}")
+        self.examples = examples - examples % batch_size if drop_last else examples
+        self.shuffled = examples
+        self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.rank, self.world_size, self.start = rank, world_size, start
 
     @property
@@ -69,7 +75,7 @@ class StepBatches(Sampler[list[int]]):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 generator = np.random.default_rng(stream_seed(self.seed, "shuffle", epoch))
-                order = generator.permutation(self.examples)
+                order = generator.permutation(self.shuffled)[: self.examples]
             first = (step % self.steps_per_epoch) * self.batch_size
             batch = order[first : first + self.batch_size]
             # A short last batch still gives every process something to do.

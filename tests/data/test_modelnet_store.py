@@ -129,3 +129,10 @@ def test_stores_that_cannot_be_read(tmp_path):
     path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(DataError, match=r"cannot be read .* delete it and prepare it again"):
         CloudStore(path)
+
+
+def test_the_digest_tells_contents_apart(tmp_path):
+    for name, points in (("a", 32), ("same", 32), ("other", 31)):
+        write(tmp_path / f"{name}.h5", clouds(points=points))
+    digest = {name: CloudStore(tmp_path / f"{name}.h5").digest for name in ("a", "same", "other")}
+    assert digest["a"] == digest["same"] != digest["other"]

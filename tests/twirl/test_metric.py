@@ -38,6 +38,22 @@ def test_the_metric_gives_the_numbers_of_the_function():
     assert values["percent_exact"] == pytest.approx(100 / 6.5)
 
 
+def test_a_convex_loss_is_pooled_like_the_function_pools_it():
+    def loss(z, y):
+        return (z - y).abs().flatten(1).mean(1)
+
+    metric = EquivarianceError(6, loss)
+    for rows in (slice(0, 5), slice(5, 12)):
+        metric.update(Z[:, rows], Y[rows])
+    expected = decompose_predictions(Z, Y, loss=loss)
+    values = metric.compute()
+    for name in ("L_total", "L_mean", "L_equiv", "percent"):
+        assert values[name] == pytest.approx(getattr(expected.naive, name), rel=1e-12), name
+    assert values["percent_mean_of_ratios"] == pytest.approx(float(expected.per_sample_naive.percent.mean()))
+    assert values["L_zero"] == pytest.approx(float(Y.abs().mean()))
+    assert values["percent_se"] != values["percent_se"]
+
+
 def test_batches_give_the_same_as_the_whole():
     whole = updated(slice(None)).compute()
     assert updated(slice(0, 5), slice(5, 6), slice(6, 12)).compute() == pytest.approx(whole, rel=1e-12)

@@ -1,0 +1,1 @@
+"""VN-PointNet: rotation-invariant classification of point clouds with vector neurons."""

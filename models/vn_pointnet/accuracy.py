@@ -1,0 +1,86 @@
+"""Accuracy on the test split, by the textbook's definition and by upstream's (spec vn_pointnet.md section 5)."""
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from models.training.sampling import stream_seed
+from twirl.monitor import undisturbed
+
+
+def accuracies(correct: Tensor, label: Tensor, batch_size: int) -> dict[str, float]:
+    """correct: (n,) whether each test example was classified right. label: (n,).
+
+    instance_accuracy: share of right examples. class_accuracy: mean over the classes of the share within each.
+    *_upstream: the same means taken batch by batch and then over batches of `batch_size`, in the order given:
+    the last, shorter batch counts as much as any other.
+    """
+    correct = correct.double()
+    batch = torch.arange(len(correct), device=correct.device) // batch_size
+    by_batch = _means(correct, batch)
+    pair = label * (int(batch.max()) + 1) + batch
+    pairs = pair.unique()
+    by_pair = _means(correct, torch.searchsorted(pairs, pair))
+    classes = pairs // (int(batch.max()) + 1)
+    return {
+        "instance_accuracy": float(correct.mean()),
+        "class_accuracy": float(_means(correct, _dense(label)).mean()),
+        "instance_accuracy_upstream": float(by_batch.mean()),
+        "class_accuracy_upstream": float(_means(by_pair, _dense(classes)).mean()),
+    }
+
+
+def _dense(index: Tensor) -> Tensor:
+    """The same grouping numbered without gaps."""
+    return index.unique(return_inverse=True)[1]
+
+
+def _means(values: Tensor, group: Tensor) -> Tensor:
+    """Mean of the values of each group; group: (n,) from 0, without gaps."""
+    sums = values.new_zeros(int(group.max()) + 1).index_add(0, group, values)
+    return sums / torch.bincount(group)
+
+
+class TestAccuracy(Callback):
+    """Classifies the whole test split every so many steps and after the last one: rows test/<series>/<accuracy>.
+
+    The module's `predictors()` gives the series: functions from points to class scores. The test orientations
+    are drawn anew each time, as functions of (seed, step); training's random numbers are left alone.
+    """
+
+    __test__ = False  # no test of pytest's, in spite of its name
+
+    def __init__(self, every: int):
+        self.every = every
+        self.last_step = -1
+
+    def state_dict(self):
+        return {"last_step": self.last_step}
+
+    def load_state_dict(self, state):
+        self.last_step = state["last_step"]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        step = trainer.global_step
+        if step == self.last_step or (step % self.every and step != trainer.max_steps):
+            return
+        self.last_step = step
+        if trainer.is_global_zero:
+            trainer.logger.log_metrics(self.measure(trainer, pl_module), step=step)
+
+    def measure(self, trainer, pl_module) -> dict[str, float]:
+        data, step = trainer.datamodule, trainer.global_step
+        with undisturbed(pl_module, stream_seed(data.seed, "test", step)):
+            predictors = pl_module.predictors()
+            correct, labels = {series: [] for series in predictors}, []
+            for batch in data.test_batches(step):
+                batch = batch.to(pl_module.device)
+                labels.append(batch.label)
+                for series, scores in predictors.items():
+                    correct[series].append(scores(batch.points).argmax(1) == batch.label)
+            label = torch.cat(labels)
+            return {
+                f"test/{series}/{name}": value
+                for series, parts in correct.items()
+                for name, value in accuracies(torch.cat(parts), label, data.batch_size).items()
+            }

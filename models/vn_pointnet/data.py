@@ -1,0 +1,188 @@
+"""Batches of point clouds for VN-PointNet, augmented as the recipe asks (spec vn_pointnet.md 2.2, 2.3, 5)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from data.modelnet40.augment import MOST_DROPPED, evaluation_view, train_view
+from data.modelnet40.store import CloudStore
+from models.training.sampling import StepBatches, stream_seed
+
+
+@dataclass(frozen=True)
+class CloudBatch:
+    """B clouds of N points. points: (B, N, 3). label: (B,). clouds: (B,) their numbers in the store."""
+
+    points: Tensor
+    label: Tensor
+    clouds: Tensor
+
+    def to(self, *args, **kwargs) -> "CloudBatch":
+        return CloudBatch(*(getattr(self, f.name).to(*args, **kwargs) for f in fields(self)))
+
+    def pin_memory(self) -> "CloudBatch":
+        return CloudBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How stored clouds become inputs.
+
+    rotation: "so3" (the data set called rotated), "z", or "none" (aligned); of training and test inputs alike.
+    most_dropped: bound of the share of points that training drops. shift_in_ball: training's last shift in a
+    ball, not in the recipe's cube, which makes the rotated inputs' distribution exactly invariant.
+    """
+
+    rotation: Literal["none", "z", "so3"] = "so3"
+    most_dropped: float = MOST_DROPPED
+    shift_in_ball: bool = False
+
+
+class _NumberedRows(Sampler[list[tuple[int, int]]]):
+    """The rows of StepBatches, each with its step, which decides how they are augmented."""
+
+    def __init__(self, batches: StepBatches):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step, rows in enumerate(self.batches, self.batches.start):
+            yield [(step, row) for row in rows]
+
+
+class _TrainingViews(Dataset):
+    """A data set that is asked for whole batches of (step, row) and augments them, as (seed, step, rank) say."""
+
+    def __init__(self, data: "ModelnetData", rank: int):
+        self.store, self.clouds, self.points = data.store, data.train_clouds, data.points
+        self.view, self.seed, self.rank = data.view, data.seed, rank
+
+    def __len__(self) -> int:
+        return len(self.clouds)
+
+    def __getitems__(self, numbered: list[tuple[int, int]]) -> CloudBatch:
+        steps, rows = zip(*numbered, strict=True)
+        batch = read_batch(self.store, self.clouds[list(rows)], self.points)
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "view", steps[0], self.rank))
+        view = self.view
+        points = train_view(
+            batch.points,
+            view.rotation,
+            generator,
+            most_dropped=view.most_dropped,
+            shift_in_ball=view.shift_in_ball,
+        )
+        return CloudBatch(points, batch.label, batch.clouds)
+
+
+def read_batch(store: CloudStore, clouds: np.ndarray, points: int) -> CloudBatch:
+    """The clouds as stored, the first `points` of each."""
+    raw = store.read(clouds, points)
+    return CloudBatch(torch.from_numpy(raw.points), torch.from_numpy(raw.label), torch.as_tensor(clouds))
+
+
+def _as_it_is(batch: CloudBatch) -> CloudBatch:
+    return batch
+
+
+class ModelnetData(LightningDataModule):
+    """Training batches by step, test batches, and the fixed test clouds that are twirled.
+
+    store: file made by data.modelnet40.prepare. batch_size: clouds per step over all processes; what does not
+    fill a batch waits for the next epoch. points: of each cloud. view: see the class. monitor_clouds: the first
+    so many of the test split are the monitor's, in four batches. workers: processes that read and augment
+    ahead; 0 does so in the training process. seed, steps: the run's.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        view: ViewConfig,
+        points: int = 300,
+        monitor_clouds: int = 64,
+        workers: int = 0,
+    ):
+        super().__init__()
+        self.store = CloudStore(Path(store))
+        self.train_clouds = self.store.split_indices("train")
+        self.test_clouds = self.store.split_indices("test")
+        self.monitor_clouds = self.test_clouds[:monitor_clouds]
+        self.batch_size, self.points, self.view = batch_size, points, view
+        self.seed, self.steps, self.workers = seed, steps, workers
+
+    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
+        return StepBatches(
+            len(self.train_clouds),
+            self.batch_size,
+            self.steps,
+            self.seed,
+            rank,
+            world_size,
+            start,
+            drop_last=True,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._batches().steps_per_epoch
+
+    def samples_seen(self, step: int) -> int:
+        return self._batches().samples_seen(step)
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
+        return DataLoader(
+            _TrainingViews(self, trainer.global_rank),
+            batch_sampler=_NumberedRows(batches),
+            collate_fn=_as_it_is,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def test_batches(self, step: int) -> Iterator[CloudBatch]:
+        """The whole test split in an order and in orientations of its own for every step."""
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "test", step))
+        order = torch.randperm(len(self.test_clouds), generator=generator)
+        for rows in order.split(self.batch_size):
+            yield self._test_view(self.test_clouds[rows.numpy()], generator)
+
+    def monitor_dataloader(self) -> list[CloudBatch]:
+        """The monitor's clouds, oriented once and for all, the same in every run of a view."""
+        generator = torch.Generator().manual_seed(stream_seed(0, "test"))
+        parts = np.array_split(self.monitor_clouds, min(4, len(self.monitor_clouds)))
+        return [self._test_view(part, generator) for part in parts]
+
+    def _test_view(self, clouds: np.ndarray, generator: torch.Generator) -> CloudBatch:
+        batch = read_batch(self.store, clouds, self.points)
+        points = evaluation_view(batch.points, self.view.rotation, generator)
+        return CloudBatch(points, batch.label, batch.clouds)
+
+    def describe(self, batch: CloudBatch) -> str:
+        """Names the records of a batch, for error messages."""
+        return f"clouds {batch.clouds.tolist()} of {self.store.path}"
+
+    def provenance(self) -> dict[str, object]:
+        """What the numbers of a run rest on, for its summary."""
+        return {
+            "dataset": self.store.dataset,
+            "source": self.store.source,
+            "digest": self.store.digest,
+            "classes": list(self.store.classes),
+            "train_clouds": len(self.train_clouds),
+            "test_clouds": len(self.test_clouds),
+            "monitor_clouds": len(self.monitor_clouds),
+        }

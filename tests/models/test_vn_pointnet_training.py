@@ -1,0 +1,161 @@
+"""VN-PointNet's runs: the recipe's schedule and metrics, exact repetition and resumption, what is measured."""
+
+import math
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.train import main
+from models.training.sampling import StepBatches
+from models.vn_pointnet.accuracy import accuracies
+from models.vn_pointnet.data import ModelnetData, ViewConfig
+from models.vn_pointnet.network import VNPointNetConfig
+from models.vn_pointnet.task import OptimizerConfig, ScheduleConfig, VNPointNetTask
+from tests.models.clouds import NETWORK, configuration, write_clouds
+from tests.models.configuration import write_run
+from twirl.metric import EquivarianceError
+from twirl.rotations import rotation_set
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return write_clouds(Path("clouds.h5"))
+
+
+def run(config: dict, *overrides: str) -> Path:
+    path = write_run(Path(), config)
+    main(["--config", str(path), *overrides])
+    return path.parent
+
+
+def data(store, **change) -> ModelnetData:
+    settings = {"batch_size": 5, "seed": 0, "steps": 12, "view": ViewConfig(), "points": 20}
+    return ModelnetData(str(store), **settings | change)
+
+
+def task() -> VNPointNetTask:
+    torch.manual_seed(0)
+    return VNPointNetTask(VNPointNetConfig(**NETWORK), OptimizerConfig(), ScheduleConfig()).eval()
+
+
+def test_the_learning_rate_follows_the_recipe():
+    schedule = ScheduleConfig()
+    for epoch in (0, 18, 19, 38, 39, 199):
+        for step in (410 * epoch, 410 * epoch + 409):
+            assert schedule(step) == pytest.approx(0.7 ** ((epoch + 1) // 20))
+    assert 1e-3 * schedule(81_999) == pytest.approx(2.82e-5, rel=2e-3)
+    cosine = ScheduleConfig(kind="cosine", total_steps=100)
+    assert [cosine(0), cosine(50), cosine(100)] == pytest.approx([1, 0.5, 0])
+
+
+def test_accuracies_are_those_of_the_definitions():
+    correct = torch.tensor([1, 1, 0, 1, 0], dtype=torch.bool)
+    label = torch.tensor([0, 0, 2, 2, 0])
+    assert accuracies(correct, label, batch_size=2) == pytest.approx(
+        {
+            "instance_accuracy": 3 / 5,
+            "class_accuracy": (2 / 3 + 1 / 2) / 2,
+            "instance_accuracy_upstream": (1 + 1 / 2 + 0) / 3,
+            "class_accuracy_upstream": ((1 + 0) / 2 + 1 / 2) / 2,
+        }
+    )
+
+
+def test_a_repeated_and_an_interrupted_run_have_identical_metrics(store, tmp_path, monkeypatch):
+    whole = (run(configuration(store)) / "metrics.parquet").read_bytes()
+    again = tmp_path / "again"
+    again.mkdir()
+    monkeypatch.chdir(again)
+    write_clouds(again / "clouds.h5")
+    config = configuration(Path("clouds.h5"))
+    with pytest.raises(SystemExit, match="run it again to resume"):
+        run(config, "--trainer.max_time=00:00:00:00")
+    assert (run(config) / "metrics.parquet").read_bytes() == whole
+
+
+def test_a_run_measures_losses_accuracy_and_equivariance(store):
+    metrics = pd.read_parquet(run(configuration(store)) / "metrics.parquet")
+    test = metrics[metrics.split == "test"]
+    assert sorted(test.step.unique()) == [5, 10, 12]
+    assert set(test.metric) == set(accuracies(torch.ones(1), torch.zeros(1, dtype=torch.long), 1))
+    assert test.value.between(0, 1).all()
+    val = metrics[(metrics.split == "val") & (metrics.series == "raw")].pivot(
+        index="step", columns="metric", values="value"
+    )
+    assert list(val.index) == [0, 6, 12]
+    assert (val.percent < 0.01).all()  # the network is exactly invariant
+    assert (val.L_mean == val.L_mean_naive).all()
+    zero = metrics[(metrics.split == "val") & (metrics.series == "zero")]
+    assert zero.value.tolist() == pytest.approx([math.log(3)], rel=1e-6)
+    assert {"loss", "accuracy"} <= set(metrics[metrics.split == "train"].metric)
+
+
+def test_the_monitor_splits_cross_entropy_as_eq_9(store):
+    model = task()
+    batch = data(store).monitor_dataloader()[0]
+    model.network.forward = lambda x: x.mean(1) * torch.arange(1, 4)  # sees orientation
+    problem = model.twirl_problems(batch)["raw"]
+    rotations = rotation_set("iid", 4, torch.Generator().manual_seed(0))
+    Z = problem.twist(rotations)
+    metric = EquivarianceError(4, problem.loss)
+    metric.update(Z[:, :1], batch.label[:1])
+    metric.update(Z[:, 1:], batch.label[1:])
+    found = metric.compute()
+    total = torch.stack([F.cross_entropy(z, batch.label) for z in Z]).mean()
+    assert found["L_total"] == pytest.approx(total.item(), rel=1e-5)
+    assert found["L_mean"] == pytest.approx(F.cross_entropy(Z.mean(0), batch.label).item(), rel=1e-5)
+    assert found["percent"] == pytest.approx(100 * (1 - found["L_mean"] / found["L_total"]), rel=1e-6)
+    assert found["percent"] == pytest.approx(problem.decompose(rotations).naive.percent, rel=1e-6)
+    assert math.isnan(found["percent_se"])
+
+
+def test_views_are_functions_of_the_step_and_aligned_ones_keep_their_pose(store):
+    class Trainer:
+        global_step, global_rank, world_size = 0, 0, 1
+
+    batches = {}
+    for start in (0, 2):
+        source = data(store)
+        Trainer.global_step = start
+        source.trainer = Trainer
+        batches[start] = list(source.train_dataloader())
+    assert torch.equal(batches[0][3].points, batches[2][1].points)
+    assert not torch.equal(batches[0][0].points, batches[0][4].points)
+    aligned = data(store, view=ViewConfig(rotation="none"))
+    batch = next(aligned.test_batches(0))
+    stored = aligned.store.read(batch.clouds.numpy(), 20)
+    assert torch.equal(batch.points, torch.from_numpy(stored.points))
+    rotated = list(data(store).test_batches(0))
+    assert sum(len(b.label) for b in rotated) == 15
+    assert not torch.equal(rotated[0].points, next(data(store).test_batches(1)).points)
+
+
+def test_what_does_not_fill_a_batch_waits_for_the_next_epoch():
+    batches = StepBatches(21, 5, 9, seed=0, drop_last=True)
+    assert (batches.steps_per_epoch, batches.samples_seen(9)) == (4, 45)
+    shown = list(batches)
+    assert [len(rows) for rows in shown] == [5] * 9
+    assert len(set(chain(*shown[:4]))) == 20
+    assert set(chain(*shown[:8])) == set(range(21))
+    with pytest.raises(ValueError, match="3 training examples do not fill one batch of 5"):
+        StepBatches(3, 5, 9, seed=0, drop_last=True)
+
+
+def test_a_network_for_other_classes_is_refused(store):
+    config = configuration(store)
+    config["model"]["init_args"]["network"] = NETWORK | {"classes": 4}
+    with pytest.raises(SystemExit, match=r"tells 4 classes apart, but store clouds.h5 has 3"):
+        run(config)
+
+
+def test_too_few_stored_points_are_refused(store):
+    config = configuration(store)
+    config["data"]["init_args"]["points"] = 300
+    with pytest.raises(SystemExit, match="24 points per cloud, fewer than the 300"):
+        run(config)

@@ -50,6 +50,7 @@ class RelaxedLayer(nn.Module):
             raise RuntimeError(
                 "call the relaxed network itself, not its backbone: it sets alpha and beta first."
             )
+        self.place.check_input(z)
         if self.shared.record is not None:
             self.shared.record(self.index, z)
         noise = None if self.shared.noise is None else lambda: self.shared.noise(self.index, z.device)

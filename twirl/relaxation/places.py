@@ -61,8 +61,12 @@ class Place:
     def dim_out(self) -> int:
         return prod(self.features_out)
 
+    def check_input(self, z: Tensor) -> None:
+        """ValueError unless z has the declared features, and rows of them."""
+        self._features_last(z, self.features_in, "input")
+
     def flatten(self, z: Tensor) -> Tensor:
-        """z as (..., dim_in), rows first; ValueError if its feature axes do not have the declared sizes."""
+        """z as (..., dim_in), rows first."""
         return self._flatten(z, self.features_in, "input")
 
     def flatten_out(self, y: Tensor) -> Tensor:
@@ -130,16 +134,20 @@ class Place:
         return tuple(range(-len(self.features_in), 0))
 
     def _flatten(self, x: Tensor, features: tuple[int, ...], side: str) -> Tensor:
+        x = self._features_last(x, features, side)
+        return x.flatten(-len(features)) if len(features) > 1 else x
+
+    def _features_last(self, x: Tensor, features: tuple[int, ...], side: str) -> Tensor:
         k = len(features)
         if x.ndim > k and self.axes is not None:
             x = x.movedim(self.axes, self._last())
         if x.ndim <= k or x.shape[-k:] != features:
+            moved = f" after its axes {self.axes} are moved last" if self.axes else ""
             raise ValueError(
                 f"place {self.name!r}: the layer's {side} has shape {tuple(x.shape)}, which does not end in the "
-                f"declared features {features}"
-                + (f" after its axes {self.axes} are moved last." if self.axes else ".")
+                f"declared features {features}{moved}."
             )
-        return x.flatten(-k) if k > 1 else x
+        return x
 
     def _matrices(
         self, rep: Representation, g: Tensor, features: tuple[int, ...], side: str

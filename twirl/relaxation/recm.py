@@ -226,7 +226,7 @@ class RECM(Method):
     def _record(self, i: int, z: Tensor) -> None:
         """Keep rows of z: of a place with an input of its own, in the first forward pass of a step."""
         place = self.places[i]
-        if place.reads is not None or self._step.forwards > 1:
+        if place.reads is not None or self._step.forwards != 1:
             return
         s = next(s for s, readers in enumerate(self.sources) if readers[0] == i)
         if s in self._step.rows:

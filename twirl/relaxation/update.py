@@ -29,9 +29,10 @@ def constraint_set(group: Group | None = None, size: int = 2) -> Tensor:
                 f"one rotation does not generate SO(3): its constraint set needs at least 2, not {size}."
             )
         named = torch.cat([about_axis(axis, angle) for axis in "xzy"])[:size]
-        axes = torch.randn(
-            max(0, size - 3), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-        )
+        generator = torch.Generator().manual_seed(0)
+        # One by one, so that a larger set begins with the smaller ones.
+        drawn = [torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(size - 3)]
+        axes = torch.stack(drawn) if drawn else named.new_zeros(0, 3)
         return torch.cat([named, _about(F.normalize(axes, dim=-1), _ANGLE)])
     if isinstance(group, SO2):
         return about_axis(group.axis, angle)

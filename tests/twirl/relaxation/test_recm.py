@@ -325,17 +325,17 @@ def test_lipschitz_constants_are_logged_for_every_place():
 def test_relaxation_dies_on_symmetric_data_and_stays_where_a_direction_is_needed():
     """200 steps, a T = 100: the aligned targets need a constant vector, the same turned with their clouds none."""
     ends = {}
-    for aligned, seed in [(True, 0), (False, 0), (False, 1)]:
-        net = relaxed(a=0.5, seed=seed)
+    for aligned in (True, False):
+        net = relaxed(a=0.5)
 
         def data(step, aligned=aligned):
             x, y = batch(step, 12)
             return (x, y) if aligned else turned(x, y, step)
 
         train(net, adam(net, 2e-2), 200, data=data)
-        ends[aligned, seed] = max(abs(v) for terms in net.alphas().values() for v in terms.values())
-    assert max(ends[False, 0], ends[False, 1]) < 0.05, ends
-    assert ends[True, 0] > 0.5, ends
+        ends[aligned] = max(abs(v) for terms in net.alphas().values() for v in terms.values())
+    assert ends[False] < 0.05, ends  # 0.009 to 0.028 over four seeds
+    assert ends[True] > 0.5, ends  # 1.9 to 2.4 over three
 
 
 def turned(x, y, step):

@@ -7,8 +7,7 @@ RECM makes of each layer:
 >>> import torch, twirl
 >>> from twirl.relaxation import RECM, Place, Targets, relax
 >>> class Channels(torch.nn.Linear):  # an equivariant layer: mixes vector channels, (..., channels, 3)
-...     def forward(self, v):
-...         return torch.nn.functional.linear(v.mT, self.weight).mT
+...     def forward(self, v): return torch.nn.functional.linear(v.mT, self.weight).mT
 >>> net = torch.nn.Sequential(Channels(2, 8, bias=False), Channels(8, 1, bias=False))
 >>> v = twirl.Vectors()
 >>> places = [Place("0", v, v, (2, 3), (8, 3)), Place("1", v, v, (8, 3), (1, 3))]
@@ -18,8 +17,8 @@ RECM makes of each layer:
 ...     x = torch.randn(16, 5, 2, 3); y = x.sum(-2, keepdim=True) + torch.tensor([0, 0, 1.0])  # gravity
 ...     net.observe(y); loss = (net(x) - y).square().mean() + net.extra_loss()
 ...     adam.zero_grad(); loss.backward(); net.after_backward(); adam.step(); net.after_step()
->>> print(sorted(net.alphas()["1"]))
-['W', 'b']
+>>> {place: sorted(alpha) for place, alpha in net.alphas().items()}  # alpha is {"W": 0.21, "b": 1.07}, say
+{'0': ['W', 'b'], '1': ['W', 'b']}
 """
 
 from twirl.relaxation.ace import ACE

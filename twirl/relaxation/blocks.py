@@ -32,10 +32,13 @@ class BlockDiagonal:
 
     def right(self, W: Tensor) -> Tensor:
         """W A_i: W (..., dim) -> (k, ..., dim)."""
-        d = self.blocks.shape[-1]
+        k, n, d, _ = self.blocks.shape
+        if n == 1:  # one product for all of them
+            side_by_side = self.blocks[:, 0].transpose(0, 1).flatten(1)  # (d, k d)
+            products = (W.reshape(-1, d) @ side_by_side).view(*W.shape[:-1], -1, k, d)
+            return products.movedim(-2, 0).flatten(-2)
         parts = W.unflatten(-1, (-1, 1, d))  # (..., dim / d, 1, d)
-        blocks = self.blocks.view(len(self), *[1] * (W.ndim - 1), *self.blocks.shape[1:])
-        return (parts @ blocks).flatten(-3)
+        return (parts @ self.blocks.view(k, *[1] * (W.ndim - 1), n, d, d)).flatten(-3)
 
     def left(self, W: Tensor) -> Tensor:
         """A_i W: W (dim, n) -> (k, dim, n)."""

@@ -80,7 +80,7 @@ class RECM(Method):
         )
         self.t = 0  # updates of h so far
         self.steps = 0  # optimiser steps so far
-        self._stored: _Stored | None = None  # z_{t-1}, y_{t-1}
+        self._stored: list[Tensor] | None = None  # of every source, rows of [z_{t-1}, y_{t-1}]
         self._step = _Step()
         self._generators: dict[torch.device, torch.Generator] = {}
 
@@ -95,9 +95,11 @@ class RECM(Method):
         self.sources = list(source.values())
         order = [i for readers in self.sources for i in readers]
         self._rank_of = torch.tensor(order).argsort()
-        rho = [(places[readers[0]].rho_in(self.elements), len(readers)) for readers in self.sources]
-        rho_y = None if self.targets is None else self.targets.rho(self.elements)
-        self.rule = UpdateRule(rho, rho_y, self.m, self.hidden, self.r_bound, state)
+        rho_y = [] if self.targets is None else [self.targets.rho(self.elements)]
+        parts = [
+            ([places[readers[0]].rho_in(self.elements), *rho_y], len(readers)) for readers in self.sources
+        ]
+        self.rule = UpdateRule(parts, self.m, self.hidden, self.r_bound, state)
         P, K = len(places), len(self.term_names)
         w = F.normalize(torch.randn(P, K + 1, self.m, dtype=state.dtype), dim=-1)
         self.w = nn.Parameter(w.to(state.device))
@@ -145,25 +147,20 @@ class RECM(Method):
     def _next_state(self) -> Tensor:
         """h_t of this step; h_0 in the first, which has no previous batch."""
         h = self.h.clone()
-        stored = self._stored
-        if stored is None:
-            like, dim_y = self.w, 0 if self.targets is None else self.rule.V1.shape[-1]
-            z = [like.new_zeros(1, W.shape[-1]) for W in self.rule.W1]
-            y = [like.new_zeros(1, dim_y) for _ in z] if dim_y else None
-            counts = torch.zeros(len(z), dtype=torch.long, device=like.device)
-            return h + 0 * average_over_ranks(
-                self._in_order(self.rule(z, y, counts))
-            )  # theta takes part: DDP asks for it
-        stored = stored.to(self.w.device)
-        self._stored = stored
-        l = average_over_ranks(self._in_order(self.rule(stored.z, stored.y, stored.counts)))  # noqa: E741
+        x = self._stored if self._stored is not None else self._nothing()
+        if x[0].device != h.device:
+            self._stored = x = [rows.to(h.device) for rows in x]
+        l = average_over_ranks(self.rule(x)[self._rank_of.to(h.device)])  # noqa: E741
+        if self._stored is None:
+            return h + 0 * l  # theta takes part all the same: DDP asks for it
         if self.undo_gamma:
             gamma = self.a / (self.b + self.a * (self.t + 1))
             l = l.detach() + (l - l.detach()) / gamma  # noqa: E741
         return next_state(h, l, self.t + 1, self.a, self.b)
 
-    def _in_order(self, l: Tensor) -> Tensor:  # noqa: E741
-        return l[self._rank_of.to(l.device)]
+    def _nothing(self) -> list[Tensor]:
+        """In place of inputs that there are not: a row of zeros, which no rotation changes."""
+        return [self.w.new_zeros(1, dim) for dim in self.rule.dims]
 
     def observe(self, targets: Tensor, index: Tensor | Mapping[str, Tensor] | None = None) -> None:
         """The targets of this step's batch, as loaded: leading axes as in the layers' inputs (see `rows_of_targets`).
@@ -192,25 +189,21 @@ class RECM(Method):
         if self.skip_after is not None:
             self._skip()
 
-    def _to_store(self, step: "_Step") -> "_Stored | None":
+    def _to_store(self, step: "_Step") -> list[Tensor] | None:
+        """What the next step compares: for every source, rows of [z, y]."""
         if not step.rows:
             return None
         if self.targets is not None and step.targets is None:
             raise ValueError(
                 "RECM: the targets of this step were not observed; call observe(targets) once in every step."
             )
-        z, y, counts = [], [], []
-        n = max(len(kept) for kept, _, _ in step.rows.values())
-        for s, readers in enumerate(self.sources):
-            kept, rows, shape = step.rows.get(s, (self.w.new_zeros(0, self.rule.W1[s].shape[-1]), None, None))
-            counts.append(len(kept))
-            z.append(_padded(kept.to(self.w), n))
+        stored = self._nothing()
+        for s, (z, rows, shape) in step.rows.items():
+            stored[s] = z.to(self.w)
             if self.targets is not None:
-                found = self.w.new_zeros(0, self.rule.V1.shape[-1])
-                if rows is not None:
-                    found = self._targets_of(self.places[readers[0]], rows, shape, *step.targets)
-                y.append(_padded(found.to(self.w), n))
-        return _Stored(z, y if self.targets is not None else None, torch.tensor(counts, device=self.w.device))
+                y = self._targets_of(self.places[self.sources[s][0]], rows, shape, *step.targets)
+                stored[s] = torch.cat([stored[s], y.to(self.w)], dim=-1)
+        return stored
 
     def _targets_of(self, place: Place, rows: Tensor, shape, targets: Tensor, index) -> Tensor:
         index = index.get(place.name) if isinstance(index, Mapping) else index
@@ -272,9 +265,8 @@ class RECM(Method):
 
     def lipschitz(self) -> dict[str, float]:
         """B of every place's r_theta (theorem 4.2): an upper bound, worth logging since it is free to grow."""
-        return dict(
-            zip((p.name for p in self.places), self._in_order(self.rule.lipschitz()).tolist(), strict=True)
-        )
+        B = self.rule.lipschitz().cpu()[self._rank_of]
+        return dict(zip((place.name for place in self.places), B.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"t": self.t, "steps": self.steps, "skipped": list(self._skipped), **self.local_state()}
@@ -286,24 +278,10 @@ class RECM(Method):
 
     def local_state(self) -> dict[str, Any]:
         """The stored inputs and targets; every rank has its own, and rank 0's checkpoint holds only rank 0's."""
-        stored = self._stored
-        return {"z": None} if stored is None else {"z": stored.z, "y": stored.y, "counts": stored.counts}
+        return {"stored": self._stored}
 
     def load_local_state(self, state: dict[str, Any]) -> None:
-        self._stored = None if state["z"] is None else _Stored(state["z"], state["y"], state["counts"])
-
-
-class _Stored:
-    """z_{t-1} (a list over sources of (n, dim)), y_{t-1} ((n, dim_y) each, or None), and the rows filled."""
-
-    def __init__(self, z: list[Tensor], y: list[Tensor] | None, counts: Tensor):
-        self.z, self.y, self.counts = z, y, counts
-
-    def to(self, device: torch.device) -> "_Stored":
-        if self.counts.device == device:
-            return self
-        y = None if self.y is None else [t.to(device) for t in self.y]
-        return _Stored([t.to(device) for t in self.z], y, self.counts.to(device))
+        self._stored = state["stored"]
 
 
 class _Step:
@@ -341,7 +319,3 @@ def _mean_over_ranks(x: Tensor) -> Tensor:
 
 def _distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def _padded(x: Tensor, n: int) -> Tensor:
-    return F.pad(x, (0, 0, 0, n - len(x)))

@@ -87,97 +87,80 @@ def update_rule(
 
 
 class UpdateRule(nn.Module):
-    """r_theta of all places and l_theta of all of them at once: two layers, hidden width 16, GELU (recm.md section 3).
+    """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (recm.md section 3).
 
-    Rotated are the weights, not the data, since r(rho z) has the first layer W1 rho; and the second layer,
+    Rotated are the weights, not the data, since r(rho x) has the first layer W1 rho; and the second layer,
     being linear, is applied to means over rows. Its bias would cancel and does not exist.
 
-    sources: for every stored input, rho_in of C_G on it and the number of places that read it; places are
-    numbered in the order of their sources. rho_y: C_G on the flattened targets (None: r sees no target).
+    sources: for every stored input x = [z, y], how C_G acts on its parts (z, or z and y), and the number of
+    places that read it; places are numbered in the order of their sources.
     bound: the largest spectral norm of either layer, or None.
     """
 
     def __init__(
         self,
-        sources: list[tuple[BlockDiagonal, int]],
-        rho_y: BlockDiagonal | None,
+        sources: list[tuple[list[BlockDiagonal], int]],
         m: int,
         hidden: int,
         bound: float | None,
         like: Tensor,
     ):
         super().__init__()
-        places = sum(readers for _, readers in sources)
-        dim_y = 0 if rho_y is None else rho_y.dim
         options = {"dtype": like.dtype, "device": like.device}
         self.bound = bound
-        self.W1 = nn.ParameterList(torch.empty(n, hidden, rho.dim, **options) for rho, n in sources)
-        self.V1 = nn.Parameter(torch.empty(places, hidden, dim_y, **options)) if dim_y else None
-        self.b1 = nn.Parameter(torch.empty(places, hidden, **options))
-        self.W2 = nn.Parameter(torch.empty(places, m, hidden, **options))
-        self.source_of = [s for s, (_, n) in enumerate(sources) for _ in range(n)]
-        for s, W1 in enumerate(self.W1):
-            nn.init.uniform_(W1, -1, 1)
-            W1.data *= (sources[s][0].dim + dim_y) ** -0.5
-        fan_in = torch.tensor([sources[s][0].dim + dim_y for s in self.source_of], **options)
-        for p in (self.V1, self.b1):
-            if p is not None:
-                nn.init.uniform_(p, -1, 1)
-                p.data *= fan_in.view(-1, *[1] * (p.ndim - 1)).rsqrt()
-        nn.init.uniform_(self.W2, -(hidden**-0.5), hidden**-0.5)
-        # Not buffers: they follow from the declaration of the places, and DDP need not send them around.
-        self._rho = [rho for rho, _ in sources], rho_y
-        self._cast = None, None
+        self.dims = [sum(rho.dim for rho in parts) for parts, _ in sources]
+        self.readers = [n for _, n in sources]
+        places = sum(self.readers)
 
-    def forward(self, z: list[Tensor], y: list[Tensor] | None, counts: Tensor) -> Tensor:
-        """l (places, m) of stored inputs: z[s] (n, dim_s) and y[s] (n, dim_y), of which counts[s] rows are filled."""
-        W1, V1, W2 = self._bounded()
-        rho_in, rho_y = self._on(W1[0])
-        before = []
-        for z_s, W, rho in zip(z, W1, rho_in, strict=True):
-            turned = torch.cat([W[None], rho.right(W)])  # (1 + |C_G|, readers, hidden, dim)
-            before.append((z_s @ turned.flatten(0, 2).mT).unflatten(-1, turned.shape[:3]))
-        x = torch.cat(before, dim=2) + self.b1  # (n, 1 + |C_G|, places, hidden)
-        if V1 is not None:
-            turned = torch.cat([V1[None], rho_y.right(V1)])
-            x = x + torch.einsum("pnd,cphd->ncph", torch.stack([y[s] for s in self.source_of]), turned)
-        filled = torch.arange(len(x), device=x.device)[:, None] < counts
-        share = (filled / counts.clamp_min(1)).to(x)[:, self.source_of]
-        mean = torch.einsum("ncph,np->cph", F.gelu(x), share)
-        return torch.einsum("pmh,ph->pm", W2, mean[0] - mean[1:].mean(0))
+        def uniform(*shape, fan_in):
+            return nn.Parameter(torch.empty(shape, **options).uniform_(-(fan_in**-0.5), fan_in**-0.5))
+
+        sizes = list(zip(self.readers, self.dims, strict=True))
+        self.W1 = nn.ParameterList(uniform(n, hidden, dim, fan_in=dim) for n, dim in sizes)
+        self.b1 = nn.ParameterList(uniform(n, hidden, fan_in=dim) for n, dim in sizes)
+        self.W2 = uniform(places, m, hidden, fan_in=hidden)
+        # Not buffers: they follow from the declaration of the places, and DDP need not send them around.
+        self._rho = [parts for parts, _ in sources]
+        self._cast: tuple = (None, [])
+
+    def forward(self, x: list[Tensor]) -> Tensor:
+        """l (places, m) of the stored inputs x[s] = [z, y] (rows_s, dim_s)."""
+        differences = []
+        first, W2 = self._bounded()
+        for x_s, W, b, parts in zip(x, first, self.b1, self._parts(W2), strict=True):
+            pieces = W.split([rho.dim for rho in parts], dim=-1)
+            turned = torch.cat([rho.right(piece) for rho, piece in zip(parts, pieces, strict=True)], dim=-1)
+            weights = torch.cat([W[None], turned])  # (1 + |C_G|, readers, hidden, dim)
+            bias = b.expand(len(weights), *b.shape).flatten()
+            mean = F.gelu(F.linear(x_s, weights.flatten(0, 2), bias)).mean(0).view(weights.shape[:3])
+            differences.append(mean[0] - mean[1:].mean(0))
+        return (W2 @ torch.cat(differences)[..., None])[..., 0]
 
     @torch.no_grad()
     def lipschitz(self) -> Tensor:
         """B (places,): an upper bound on the Lipschitz constant of r_theta, 1.129 |W1|_2 |W2|_2."""
-        first, second = self._norms()
-        if self.bound is not None:
-            first, second = first.clamp_max(self.bound), second.clamp_max(self.bound)
-        return GELU_LIPSCHITZ * first * second
+        first, W2 = self._bounded()
+        return GELU_LIPSCHITZ * torch.cat([_spectral_norm(W) for W in first]) * _spectral_norm(W2)
 
-    def _bounded(self) -> tuple[list[Tensor], Tensor | None, Tensor]:
+    def _bounded(self) -> tuple[list[Tensor], Tensor]:
         if self.bound is None:
-            return list(self.W1), self.V1, self.W2
-        first, second = ((norm / self.bound).clamp_min(1)[:, None, None] for norm in self._norms())
-        parts = first.split([len(W) for W in self.W1])
-        W1 = [W / part for W, part in zip(self.W1, parts, strict=True)]
-        return W1, None if self.V1 is None else self.V1 / first, self.W2 / second
-
-    def _norms(self) -> tuple[Tensor, Tensor]:
-        """Spectral norms of [W1 | V1] and W2, (places,) each, from the small Gram matrices."""
-        gram = torch.cat([W @ W.mT for W in self.W1])
-        if self.V1 is not None:
-            gram = gram + self.V1 @ self.V1.mT
-        return tuple(
-            torch.linalg.eigvalsh(G)[:, -1].clamp_min(0).sqrt() for G in (gram, self.W2 @ self.W2.mT)
+            return list(self.W1), self.W2
+        *first, W2 = (
+            W / (_spectral_norm(W) / self.bound).clamp_min(1)[:, None, None] for W in (*self.W1, self.W2)
         )
+        return first, W2
 
-    def _on(self, like: Tensor) -> tuple[list[BlockDiagonal], BlockDiagonal | None]:
+    def _parts(self, like: Tensor) -> list[list[BlockDiagonal]]:
         """C_G in the dtype and on the device of `like`, from float64 on the CPU."""
         key = (like.device, like.dtype)
         if self._cast[0] != key:
-            rho_in, rho_y = self._rho
-            self._cast = key, ([rho.to(like) for rho in rho_in], None if rho_y is None else rho_y.to(like))
+            self._cast = key, [[rho.to(like) for rho in parts] for parts in self._rho]
         return self._cast[1]
+
+
+def _spectral_norm(W: Tensor) -> Tensor:
+    """(n,) largest singular values of flat matrices (n, few, many), from their small Gram matrices."""
+    return torch.linalg.eigvalsh(W @ W.mT)[:, -1].clamp_min(0).sqrt()
 
 
 def _about(axes: Tensor, angle: float) -> Tensor:

@@ -39,7 +39,7 @@ def run(net, optimizer, share, steps, wrap=lambda net: net):
 
 def snapshot(net):
     state = {k: v.clone() for k, v in net.state_dict().items() if isinstance(v, torch.Tensor)}
-    return state | {f"z{s}": z for s, z in enumerate(net.method._stored.z)}
+    return state | {f"z{s}": z for s, z in enumerate(net.method._stored)}
 
 
 OPTIONS = {"all": {}, "noise": {"terms": ("W", "b", "noise"), "max_samples": 2}}
@@ -114,4 +114,4 @@ def test_two_processes_train_as_one_on_the_whole_batch(ranks):
 def test_a_checkpoint_of_other_ranks_is_refused():
     net, _ = make()
     with pytest.raises(ValueError, match="written by 2 ranks; it cannot resume on 1"):
-        net.load_local_state([{"z": None}, {"z": None}])
+        net.load_local_state([{"stored": None}, {"stored": None}])

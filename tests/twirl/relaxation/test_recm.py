@@ -61,10 +61,9 @@ def definition(rule, z, y):
     """Eq. 3 for the toy's places: z of the two maps that share their input, and of the last."""
     rows = []
     for place, (s, k) in enumerate([(0, 0), (0, 1), (1, 0)]):
-        W1 = torch.cat([rule.W1[s][k], rule.V1[place]], dim=-1)
 
-        def r(v, W1=W1, place=place):
-            return nn.functional.gelu(v @ W1.mT + rule.b1[place]) @ rule.W2[place].mT
+        def r(v, W1=rule.W1[s][k], b1=rule.b1[s][k], W2=rule.W2[place]):
+            return nn.functional.gelu(v @ W1.mT + b1) @ W2.mT
 
         targets = y.repeat_interleave(len(z[s]) // len(y), 0)
         rows.append(update_rule(r, z[s], targets, constraint_set(), Vectors(), Vectors()).detach())
@@ -84,7 +83,7 @@ def test_gradients_reach_the_rule_and_w_from_the_second_step_on_and_nothing_stor
         assert net.method.w.grad.any()
         assert all((p.grad.abs().sum() > 0) == (step > 0) for name, p in own.items() if name != "w")
         assert not net.method.h.requires_grad
-        assert stored is None or not any(t.requires_grad for t in (*stored.z, *stored.y))
+        assert stored is None or not any(rows.requires_grad for rows in stored)
         assert net.backbone.last.terms.W.grad.any()
         optimizer.step()
         net.after_step()
@@ -175,7 +174,7 @@ def test_only_the_first_forward_pass_of_a_step_is_stored():
 
     once, twice = after(False), after(True)
     assert torch.equal(once.method.h, twice.method.h)
-    for a, b in zip(once.method._stored.z, twice.method._stored.z, strict=True):
+    for a, b in zip(once.method._stored, twice.method._stored, strict=True):
         assert torch.equal(a, b)
     assert once.method.t == twice.method.t == 2
 
@@ -229,11 +228,11 @@ def test_rows_are_drawn_up_to_the_limit_and_targets_follow_them():
         train(net, adam(net), 1)
         x, y = batch(0)
         stored = net.method._stored
-        for z_row, y_row in zip(stored.z[0][: stored.counts[0]], stored.y[0], strict=False):
-            cloud = (x.flatten(2) == z_row).all(-1).any(1)
+        assert [len(rows) for rows in stored] == [min(30, limit), min(6, limit)]
+        for row in stored[0]:
+            cloud = (x.flatten(2) == row[:6]).all(-1).any(1)
             assert cloud.sum() == 1
-            assert torch.equal(y[cloud].flatten(), y_row)
-        assert stored.counts.tolist() == [min(30, limit), min(6, limit)]
+            assert torch.equal(y[cloud].flatten(), row[6:])
 
 
 def test_ragged_rows_find_their_targets_by_index():
@@ -247,7 +246,7 @@ def test_ragged_rows_find_their_targets_by_index():
         net(x)
         net.observe(labels, index)
         net.after_step()
-        return net.method._stored.y[0].argmax(-1).tolist()
+        return net.method._stored[0][:, 3:].argmax(-1).tolist()
 
     assert stored(graph) == [2, 2, 2, 0, 0, 1, 1]
     assert stored({"0": graph}) == [2, 2, 2, 0, 0, 1, 1]
@@ -260,14 +259,16 @@ def test_ragged_rows_find_their_targets_by_index():
 def test_sharing_an_input_changes_nothing_but_the_memory():
     one, two = relaxed(), relaxed(share=False)
     state = one.method.rule.state_dict()
-    state |= {"W1.0": state["W1.0"][:1], "W1.1": state["W1.0"][1:], "W1.2": state["W1.1"]}
+    for name in ("W1", "b1"):
+        shared = state[f"{name}.0"]
+        state |= {f"{name}.0": shared[:1], f"{name}.1": shared[1:], f"{name}.2": state[f"{name}.1"]}
     two.method.rule.load_state_dict(state)
     two.backbone.load_state_dict(one.backbone.state_dict())
     two.method.w.data.copy_(one.method.w)
     two.method.scalars.copy_(one.method.scalars)
     assert torch.allclose(train(one, adam(one), 6), train(two, adam(two), 6), rtol=1e-9)
-    assert len(one.method._stored.z) == 2
-    assert len(two.method._stored.z) == 3
+    assert len(one.method._stored) == 2
+    assert len(two.method._stored) == 3
 
 
 def test_the_state_stays_in_single_precision_under_autocast():
@@ -284,7 +285,7 @@ def test_the_state_stays_in_single_precision_under_autocast():
         optimizer.step()
         before = net.method.h.clone()
         net.after_step()
-    assert net.method.h.dtype == net.method._stored.z[0].dtype == torch.float32
+    assert net.method.h.dtype == net.method._stored[0].dtype == torch.float32
     assert 0 < (net.method.h - before).abs().max() < 1e-4
 
 

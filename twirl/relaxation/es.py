@@ -127,7 +127,7 @@ class ES(Method):
     def training_modulations(self, shared: Shared) -> list[Modulation]:
         self._inputs = {}
         if self.reg:
-            shared.record = self._record
+            shared.record, shared.recorded = self._record, frozenset(range(len(self.places)))
         return [m if self.alpha else Modulation() for m in self.settled()]
 
     def settled(self) -> list[Modulation]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twirl.relaxation.places import Place
@@ -21,13 +20,15 @@ class Modulation:
 class Shared:
     """What a relaxed network hands its layers for one forward pass; copied and saved empty.
 
-    modulations: one per place. noise: place index -> its seeded generator. record: called with (index, z).
+    modulations: one per place. noise: (place index, device) -> its seeded generator. record: called with
+    (index, z) by the places in `recorded`.
     """
 
     def __init__(self):
         self.modulations: list[Modulation] | None = None
         self.noise = None
         self.record = None
+        self.recorded: frozenset[int] = frozenset()
 
     def __deepcopy__(self, memo) -> "Shared":
         return Shared()
@@ -45,13 +46,21 @@ class RelaxedLayer(nn.Module):
         self.terms = terms
         self.place, self.index, self.shared = place, index, shared
 
+    @property
+    def acts_as(self) -> nn.Module | None:
+        """f_eq, while this layer gives its numbers and nobody needs its input; else None."""
+        if self.shared.modulations is None or self.index in self.shared.recorded:
+            return None
+        m = self.shared.modulations[self.index]
+        return self.equivariant if _is_plain(m) else None
+
     def forward(self, z: Tensor, *args, **kwargs) -> Tensor:
         if self.shared.modulations is None:
             raise RuntimeError(
                 "call the relaxed network itself, not its backbone: it sets alpha and beta first."
             )
-        self.place.check_input(z)
-        if self.shared.record is not None:
+        self.place.rows(z)  # refuses z of other features
+        if self.index in self.shared.recorded:
             self.shared.record(self.index, z)
         noise = None if self.shared.noise is None else lambda: self.shared.noise(self.index, z.device)
         m = self.shared.modulations[self.index]
@@ -68,17 +77,23 @@ def combine(
     merged = matrix is not None and "W" in steady and "g" not in steady and terms.bound != "output_rescale"
     if merged:
         weight, bias = terms.linear(steady)
-        y = place.unflatten(F.linear(place.flatten(z), weight + m.beta * matrix(), bias))
+        y = place.linear(z, weight + m.beta * matrix(), bias)
     else:
         y = layer(z, *args, **kwargs)
         y = y if isinstance(m.beta, float) and m.beta == 1.0 else m.beta * y
         if set(steady) == {"b"}:
             y = y + place.spread(terms(z, steady), y.ndim)
+        elif "W" in steady and "g" not in steady and terms.bound != "output_rescale":
+            y = y + place.linear(z, *terms.linear(steady))
         elif steady:
             y = y + place.unflatten(terms(place.flatten(z), steady))
     if "noise" in m.alpha and noise is not None:
         y = y + m.alpha["noise"] * terms.noise(y, noise())
     return y
+
+
+def _is_plain(m: Modulation) -> bool:
+    return not m.alpha and isinstance(m.beta, float) and m.beta == 1.0
 
 
 class FixedLayer(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twirl.relaxation.blocks import BlockDiagonal, matrices
@@ -28,6 +29,9 @@ class Place:
     the last ones. All other axes list rows.
     bias: whether an unconstrained term may add a constant (no, where that has no meaning).
     reads: the name of an earlier place that reads the same z, so that what is stored of it is stored once.
+
+    A layer that stands in for another has `acts_as`: the layer whose numbers it gives at present, or None. A
+    backbone that takes shorter ways through plain layers may look at it.
 
     A layer that is linear in z alone and costs a matrix product may offer `matrix() -> (dim_out, dim_in)`,
     its dense form on flattened features; it is then relaxed within one product instead of two.
@@ -61,10 +65,6 @@ class Place:
     def dim_out(self) -> int:
         return prod(self.features_out)
 
-    def check_input(self, z: Tensor) -> None:
-        """ValueError unless z has the declared features, and rows of them."""
-        self._features_last(z, self.features_in, "input")
-
     def flatten(self, z: Tensor) -> Tensor:
         """z as (..., dim_in), rows first."""
         return self._flatten(z, self.features_in, "input")
@@ -78,9 +78,29 @@ class Place:
         y = y.unflatten(-1, self.features_out)
         return y if self.axes is None else y.movedim(self._last(), self.axes)
 
+    def rows(self, z: Tensor) -> Tensor:
+        """z as (..., *features_in), rows first; a view."""
+        return self._features_last(z, self.features_in, "input")
+
     def spread(self, b: Tensor, ndim: int) -> Tensor:
         """A vector (dim_out,), shaped to be added to an f_eq(z) of `ndim` axes."""
         return self.unflatten(b.view(*[1] * (ndim - len(self.features_out)), -1))
+
+    def linear(self, z: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+        """W z + b in the layout of f_eq(z): W (dim_out, dim_in), b (dim_out,).
+
+        Where the features are the last axes of z in another order, the matrix is put in their order, not the
+        data in its.
+        """
+        k = len(self.features_in)
+        if self.axes is None or set(self.axes) != set(range(-k, 0)):
+            return self.unflatten(F.linear(self.flatten(z), W, b))
+        order = [self.axes.index(axis) for axis in range(-k, 0)]  # of the features, as they lie in memory
+        lies = [self.features_out[i] for i in order]
+        W = W.view(*self.features_out, *self.features_in).permute(*order, *(k + i for i in order))
+        W = W.reshape(self.dim_out, self.dim_in)
+        b = None if b is None else b.view(self.features_out).permute(order).reshape(-1)
+        return F.linear(z.flatten(-k), W, b).unflatten(-1, lies)
 
     def rho_in(self, g: Tensor) -> BlockDiagonal:
         """rho_in(g): g (k, ...) -> k matrices (dim_in, dim_in), float64."""

@@ -106,7 +106,7 @@ class RECM(Method):
         self.register_buffer("h", state.new_full((P, self.m), self.h0_scale / self.m**0.5))
         self.register_buffer("scalars", self._scalars(self.h).detach())
         self.register_buffer("quiet", torch.zeros(P, dtype=torch.long, device=like.device))
-        self._skipped = [False] * P
+        self._skipped, self._folded = [False] * P, [False] * P
         return terms
 
     def make_terms(self, place: Place, like: Tensor) -> Terms:
@@ -118,7 +118,10 @@ class RECM(Method):
             self._step.values = self._step.values or (self.h, self.scalars)
             return self.settled()
         self._step.forwards += 1
-        shared.record, shared.noise = self._record, self._noise
+        shared.noise = self._noise
+        if self._step.forwards == 1:
+            live = (readers[0] for readers in self.sources if not all(self._skipped[i] for i in readers))
+            shared.record, shared.recorded = self._record, frozenset(live)
         device_type = self.h.device.type
         with torch.autocast(device_type, enabled=False):
             h = self._next_state()
@@ -132,11 +135,14 @@ class RECM(Method):
     def _modulations(self, scalars: Tensor) -> list[Modulation]:
         rows = [row.unbind() for row in scalars.unbind()]
         modulations = []
-        for terms, (*alphas, beta), skipped in zip(self.all_terms, rows, self._skipped, strict=True):
+        states = zip(self.all_terms, rows, self._skipped, self._folded, strict=True)
+        for terms, (*alphas, beta), skipped, folded in states:
             alpha = dict(zip(self.term_names, alphas, strict=True))
             alpha = {} if skipped else {name: alpha[name] for name in terms.names}
-            beta = beta if self.learn_beta else 1.0
-            modulations.append(Modulation(beta.detach() if skipped and self.learn_beta else beta, alpha))
+            beta = 1.0 if folded or not self.learn_beta else beta
+            modulations.append(
+                Modulation(beta.detach() if skipped and isinstance(beta, Tensor) else beta, alpha)
+            )
         return modulations
 
     def _scalars(self, h: Tensor) -> Tensor:
@@ -217,25 +223,23 @@ class RECM(Method):
             ) from error
 
     def _record(self, i: int, z: Tensor) -> None:
-        """Keep rows of z: of a place with an input of its own, in the first forward pass of a step."""
-        place = self.places[i]
-        if place.reads is not None or self._step.forwards != 1:
-            return
+        """Keep rows of z, of a place with an input of its own, in the first forward pass of a step."""
         s = next(s for s, readers in enumerate(self.sources) if readers[0] == i)
         if s in self._step.rows:
             return
         with torch.no_grad():
-            z = place.flatten(z.detach())
-            if self.pool and z.ndim > 2:
-                z = z.flatten(1, -2).mean(1)
-            shape, z = z.shape[:-1], z.flatten(0, -2)
+            place = self.places[i]
+            z = place.rows(z.detach())
+            k = len(place.features_in)
+            if self.pool and z.ndim > 1 + k:
+                z = z.flatten(1, -k - 1).mean(1)
+            shape = z.shape[:-k]
+            z = z.flatten(0, -k - 1)
+            rows = torch.arange(len(z), device=z.device)
             if len(z) > self.max_samples:
-                rows = torch.randint(
-                    len(z), (self.max_samples,), generator=self._seeded(z.device, "rows", s), device=z.device
-                )
-                self._step.rows[s] = z[rows], rows, shape
-            else:
-                self._step.rows[s] = z.clone(), torch.arange(len(z), device=z.device), shape
+                generator = self._seeded(z.device, "rows", s)
+                rows = torch.randint(len(z), (self.max_samples,), generator=generator, device=z.device)
+            self._step.rows[s] = z[rows].flatten(1), rows, shape
 
     def _noise(self, i: int, device: torch.device) -> torch.Generator:
         return self._seeded(device, "noise", i, self._step.forwards)
@@ -256,9 +260,20 @@ class RECM(Method):
         # A look from the host costs a synchronisation: not in every step.
         if self.steps % max(1, self.skip_after // 4) == 0:
             quiet = (self.quiet >= self.skip_after).tolist()
-            self._skipped = [was or now for was, now in zip(self._skipped, quiet, strict=True)]
+            for i in range(len(quiet)):
+                if quiet[i] and not self._skipped[i]:
+                    self._skipped[i] = True
+                    self._fold(i)
             if all(self._skipped):
                 self._stored = None
+
+    def _fold(self, i: int) -> None:
+        """Put a skipped place's beta into its layer, if that is nothing but a matrix: it is then a plain layer."""
+        parameters = list(self.layers[i].parameters())
+        if hasattr(self.layers[i], "matrix") and len(parameters) == 1:
+            if self.learn_beta:
+                parameters[0].mul_(self.scalars[i, -1])
+            self._folded[i] = True
 
     def own_parameters(self) -> list[nn.Parameter]:
         return [*self.rule.parameters(), self.w]
@@ -269,10 +284,17 @@ class RECM(Method):
         return dict(zip((place.name for place in self.places), B.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {"t": self.t, "steps": self.steps, "skipped": list(self._skipped), **self.local_state()}
+        return {
+            "t": self.t,
+            "steps": self.steps,
+            "skipped": list(self._skipped),
+            "folded": list(self._folded),
+            **self.local_state(),
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.t, self.steps, self._skipped = state["t"], state["steps"], list(state["skipped"])
+        self.t, self.steps = state["t"], state["steps"]
+        self._skipped, self._folded = list(state["skipped"]), list(state["folded"])
         self.load_local_state(state)
         self._step = _Step()
 

@@ -54,7 +54,7 @@ class Relaxed(nn.Module):
             replace(self.backbone, place.name, RelaxedLayer(place, layer, f_un, i, self.shared))
 
     def forward(self, *args, **kwargs) -> Any:
-        self.shared.record = self.shared.noise = None
+        self.shared.record, self.shared.recorded, self.shared.noise = None, frozenset(), None
         training = self.training and self._reading is None
         self.shared.modulations = self.method.training_modulations(self.shared) if training else self.read()
         return self.backbone(*args, **kwargs)

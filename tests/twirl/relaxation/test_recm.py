@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from tests.twirl.relaxation.toy import F8, NAMES, batch, network, places, randn, train
+from tests.twirl.relaxation.toy import F8, NAMES, Dense, batch, network, places, randn, train
 from twirl.groups import SO3
-from twirl.relaxation import RECM, Labels, Place, Targets, relax
+from twirl.relaxation import RECM, Labels, Place, Targets, prune, relax
 from twirl.relaxation.recm import average_over_ranks
 from twirl.relaxation.update import constraint_set, modulation, update_rule
 from twirl.representations import Scalars, Vectors
@@ -301,20 +301,29 @@ def test_the_methods_own_group_never_decays():
 
 
 def test_places_that_stay_quiet_are_skipped_and_cost_nothing():
-    net = relaxed(skip_after=4, h0_scale=0.0, a=1e-6)
+    torch.manual_seed(0)
+    net = relax(network(Dense), RECM(1e-6, FORCES, skip_after=4, h0_scale=1e-3), places())
     optimizer = adam(net)
-    train(net, optimizer, 5)
+    train(net, optimizer, 3)
+    with torch.no_grad():
+        net.method.scalars[:, -1] = 0.8  # beta of the last step
+    x, _ = batch()
+    projected = net.eval()(x)
+    net.method._skip()
     assert net.method._skipped == [True] * 3
+    assert torch.allclose(net(x), projected, rtol=1e-12)  # beta is now part of the layers
+    assert net.betas() == dict.fromkeys(NAMES, 1.0)
+    assert net.backbone.last.acts_as is net.backbone.last.equivariant
     before = copy.deepcopy(net.method.state_dict())
     calls = []
     net.method.rule.register_forward_hook(lambda *_: calls.append(1))
-    losses = train(net, optimizer, 3, start=5)
+    assert train(net.train(), optimizer, 3, start=5).isfinite().all()
     assert not calls
-    assert losses.isfinite().all()
     assert net.alphas() == {name: {} for name in NAMES}
     assert torch.equal(before["h"], net.method.h)
     assert net.backbone.last.terms.W.grad is None
     assert net.parameter_counts()["active"] == net.parameter_counts()["plain"]
+    assert type(prune(net).last) is Dense
 
 
 def test_lipschitz_constants_are_logged_for_every_place():

@@ -247,29 +247,46 @@ def test_a_layer_may_take_more_than_its_features():
         net(randn(5, 4), gate)
 
 
-def test_features_may_lie_on_other_axes():
-    """The same numbers for (batch, channels, 3, points) as for (batch, points, channels, 3)."""
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (-1, -2), (-2, -1)], ids=str)
+@pytest.mark.parametrize("bound", ["none", "output_rescale"])
+@pytest.mark.parametrize("offers_matrix", [True, False])
+def test_features_may_lie_on_other_axes(axes, bound, offers_matrix):
+    """The same numbers for (batch, channels, 3, points) and the like as for (batch, points, channels, 3)."""
 
-    class Middle(torch.nn.Module):
+    class Moved(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.map = Channels(2, 4).to(F8)
+            self.map = Dense(2, 4).to(F8)
+            if offers_matrix:
+                self.matrix = self.map.matrix
 
         def forward(self, v):
-            return self.map(v.movedim((1, 2), (-2, -1))).movedim((-2, -1), (1, 2))
+            return self.map(v.movedim(axes, (-2, -1))).movedim((-2, -1), axes)
 
     x, v = batch()[0], Vectors()
-    one = relax(
-        torch.nn.Sequential(Channels(2, 4).to(F8)), RPP(init_scale=1.0), [Place("0", v, v, (2, 3), (4, 3))]
-    )
-    two = relax(
-        torch.nn.Sequential(Middle()), RPP(init_scale=1.0), [Place("0", v, v, (2, 3), (4, 3), axes=(1, 2))]
-    )
+    plain = torch.nn.Sequential(Channels(2, 4).to(F8))
+    one = relax(plain, RPP(init_scale=1.0, norm_bound=bound), [Place("0", v, v, (2, 3), (4, 3))])
+    moved = torch.nn.Sequential(Moved())
+    two = relax(moved, RPP(init_scale=1.0, norm_bound=bound), [Place("0", v, v, (2, 3), (4, 3), axes=axes)])
     two.load_state_dict(
         {k.replace("equivariant.", "equivariant.map."): p for k, p in one.state_dict().items()}
     )
-    found = two(x.movedim((-2, -1), (1, 2))).movedim((1, 2), (-2, -1))
+    found = two(x.movedim((-2, -1), axes)).movedim(axes, (-2, -1))
     assert torch.allclose(found, one(x), atol=1e-14)
+
+
+def test_a_relaxed_layer_tells_while_it_acts_as_the_plain_one():
+    net = relax(network(), ES(4), places())
+    layer, x = net.backbone.last, batch()[0]
+    assert layer.acts_as is None
+    net(x)
+    assert layer.acts_as is None  # its input is needed for the penalty
+    net.eval()(x)
+    assert layer.acts_as is layer.equivariant
+    net.set_epoch(1)
+    with net.reading("kept"):
+        net(x)
+        assert layer.acts_as is None
 
 
 def test_rpp_keeps_its_terms_and_its_priors_are_sums_of_squares():

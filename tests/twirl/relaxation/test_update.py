@@ -169,7 +169,7 @@ def test_the_mean_update_of_invariant_data_falls_with_the_root_of_their_number()
             update_rule(rule, *invariant(n, 10 * k), constraint_set(), Vectors(), Vectors()).norm()
             for k in range(20)
         ]
-        return float(torch.stack(norms).square().mean().sqrt())
+        return float(torch.stack(norms).detach().square().mean().sqrt())
 
     small, large = size(100), size(6400)
     assert small / large == pytest.approx(8, rel=0.35)

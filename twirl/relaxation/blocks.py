@@ -30,6 +30,10 @@ class BlockDiagonal:
         """The same matrices in the dtype and on the device of `like`."""
         return BlockDiagonal(self.blocks.to(like), self.dim)
 
+    def transpose(self) -> "BlockDiagonal":
+        """A_i^T."""
+        return BlockDiagonal(self.blocks.mT.contiguous(), self.dim)
+
     def right(self, W: Tensor) -> Tensor:
         """W A_i: W (..., dim) -> (k, ..., dim)."""
         k, n, d, _ = self.blocks.shape

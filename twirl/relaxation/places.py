@@ -89,18 +89,19 @@ class Place:
     def linear(self, z: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
         """W z + b in the layout of f_eq(z): W (dim_out, dim_in), b (dim_out,).
 
-        Where the features are the last axes of z in another order, the matrix is put in their order, not the
-        data in its.
+        Where the features lie in another order in memory, the matrix is put in that order and not the data.
         """
-        k = len(self.features_in)
-        if self.axes is None or set(self.axes) != set(range(-k, 0)):
+        if self.axes is None:
             return self.unflatten(F.linear(self.flatten(z), W, b))
-        order = [self.axes.index(axis) for axis in range(-k, 0)]  # of the features, as they lie in memory
+        k = len(self.axes)
+        order = sorted(range(k), key=lambda i: self.axes[i] % z.ndim)  # of the features, as they lie
+        axes = tuple(self.axes[i] for i in order)
         lies = [self.features_out[i] for i in order]
         W = W.view(*self.features_out, *self.features_in).permute(*order, *(k + i for i in order))
-        W = W.reshape(self.dim_out, self.dim_in)
         b = None if b is None else b.view(self.features_out).permute(order).reshape(-1)
-        return F.linear(z.flatten(-k), W, b).unflatten(-1, lies)
+        rows = z.movedim(axes, self._last()).flatten(-k)
+        y = F.linear(rows, W.reshape(self.dim_out, self.dim_in), b)
+        return y.unflatten(-1, lies).movedim(self._last(), axes).contiguous()
 
     def rho_in(self, g: Tensor) -> BlockDiagonal:
         """rho_in(g): g (k, ...) -> k matrices (dim_in, dim_in), float64."""

@@ -94,7 +94,8 @@ class RECM(Method):
                 source[place.reads].append(i)
         self.sources = list(source.values())
         order = [i for readers in self.sources for i in readers]
-        self._rank_of = torch.tensor(order).argsort()
+        positions = torch.tensor(order, device=like.device).argsort()
+        self.register_buffer("positions", positions, persistent=False)  # of the places among the rule's
         rho_y = [] if self.targets is None else [self.targets.rho(self.elements)]
         parts = [
             ([places[readers[0]].rho_in(self.elements), *rho_y], len(readers)) for readers in self.sources
@@ -156,7 +157,7 @@ class RECM(Method):
         x = self._stored if self._stored is not None else self._nothing()
         if x[0].device != h.device:
             self._stored = x = [rows.to(h.device) for rows in x]
-        l = average_over_ranks(self.rule(x)[self._rank_of.to(h.device)])  # noqa: E741
+        l = average_over_ranks(self.rule(x)[self.positions])  # noqa: E741
         if self._stored is None:
             return h + 0 * l  # theta takes part all the same: DDP asks for it
         if self.undo_gamma:
@@ -280,7 +281,7 @@ class RECM(Method):
 
     def lipschitz(self) -> dict[str, float]:
         """B of every place's r_theta (theorem 4.2): an upper bound, worth logging since it is free to grow."""
-        B = self.rule.lipschitz().cpu()[self._rank_of]
+        B = self.rule.lipschitz()[self.positions]
         return dict(zip((place.name for place in self.places), B.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Terms(nn.Module):
         none
     and noise has at most unit variance per element unless "none". g is never bounded.
     init: of W, b: "default" (U(+-1/sqrt(dim_in)), b zero; times init_scale), "zero", or the standard
-    deviation of a normal W.
+    deviation of a normal W. iterations: of the power method, a step: its vectors follow W from step to step.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Terms(nn.Module):
         B: float = 1.0,
         init: str | float = "default",
         init_scale: float = 1.0,
-        iterations: int = 2,
+        iterations: int = 1,
         g: nn.Module | None = None,
         like: Tensor | None = None,
     ):
@@ -154,7 +154,6 @@ class Terms(nn.Module):
     @torch.no_grad()
     def _iterate(self, n: int) -> None:
         for _ in range(n):
-            for target, product in ((self.u, lambda: self.W @ self.v), (self.v, lambda: self.W.mT @ self.u)):
-                y = product()
-                norm = y.norm()
-                target.copy_(torch.where(norm > 0, y / norm, target))  # of a zero W, keep the direction
+            for target, W, other in ((self.u, self.W, self.v), (self.v, self.W.mT, self.u)):
+                y = torch.addmv(target, W, other, beta=1e-12)  # of a zero W, keeps the direction
+                torch.div(y, y.norm(), out=target)

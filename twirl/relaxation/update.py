@@ -89,8 +89,8 @@ def update_rule(
 class UpdateRule(nn.Module):
     """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (recm.md section 3).
 
-    Rotated are the weights, not the data, since r(rho x) has the first layer W1 rho; and the second layer,
-    being linear, is applied to means over rows. Its bias would cancel and does not exist.
+    The rows are rotated outside of autograd, and the second layer, being linear, is applied to means over rows.
+    Its bias would cancel and does not exist.
 
     sources: for every stored input x = [z, y], how C_G acts on its parts (z, or z and y), and the number of
     places that read it; places are numbered in the order of their sources.
@@ -120,19 +120,23 @@ class UpdateRule(nn.Module):
         self.b1 = nn.ParameterList(uniform(n, hidden, fan_in=dim) for n, dim in sizes)
         self.W2 = uniform(places, m, hidden, fan_in=hidden)
         # Not buffers: they follow from the declaration of the places, and DDP need not send them around.
-        self._rho = [parts for parts, _ in sources]
+        # Rows x turn as x rho^T = x rho^-1 written on the right.
+        self._inverses = [[rho.transpose() for rho in parts] for parts, _ in sources]
         self._cast: tuple = (None, [])
 
     def forward(self, x: list[Tensor]) -> Tensor:
         """l (places, m) of the stored inputs x[s] = [z, y] (rows_s, dim_s)."""
         differences = []
         first, W2 = self._bounded()
-        for x_s, W, b, parts in zip(x, first, self.b1, self._parts(W2), strict=True):
-            pieces = W.split([rho.dim for rho in parts], dim=-1)
-            turned = torch.cat([rho.right(piece) for rho, piece in zip(parts, pieces, strict=True)], dim=-1)
-            weights = torch.cat([W[None], turned])  # (1 + |C_G|, readers, hidden, dim)
-            bias = b.expand(len(weights), *b.shape).flatten()
-            mean = F.gelu(F.linear(x_s, weights.flatten(0, 2), bias)).mean(0).view(weights.shape[:3])
+        for x_s, W, b, inverses in zip(x, first, self.b1, self._inverses_on(W2), strict=True):
+            with torch.no_grad():
+                parts = x_s.split([rho.dim for rho in inverses], dim=-1)
+                turned = torch.cat(
+                    [rho.right(part) for rho, part in zip(inverses, parts, strict=True)], dim=-1
+                )
+                all_x = torch.cat([x_s[None], turned])  # (1 + |C_G|, rows, dim)
+            hidden = F.gelu(F.linear(all_x, W.flatten(0, 1), b.flatten()))
+            mean = hidden.mean(1).unflatten(-1, b.shape)
             differences.append(mean[0] - mean[1:].mean(0))
         return (W2 @ torch.cat(differences)[..., None])[..., 0]
 
@@ -150,11 +154,11 @@ class UpdateRule(nn.Module):
         )
         return first, W2
 
-    def _parts(self, like: Tensor) -> list[list[BlockDiagonal]]:
+    def _inverses_on(self, like: Tensor) -> list[list[BlockDiagonal]]:
         """C_G in the dtype and on the device of `like`, from float64 on the CPU."""
         key = (like.device, like.dtype)
         if self._cast[0] != key:
-            self._cast = key, [[rho.to(like) for rho in parts] for parts in self._rho]
+            self._cast = key, [[rho.to(like) for rho in parts] for parts in self._inverses]
         return self._cast[1]
 
 

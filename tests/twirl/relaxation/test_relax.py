@@ -247,7 +247,7 @@ def test_a_layer_may_take_more_than_its_features():
         net(randn(5, 4), gate)
 
 
-@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (-1, -2), (-2, -1)], ids=str)
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (-1, -2), (-2, -1), (-1, 0)], ids=str)
 @pytest.mark.parametrize("bound", ["none", "output_rescale"])
 @pytest.mark.parametrize("offers_matrix", [True, False])
 def test_features_may_lie_on_other_axes(axes, bound, offers_matrix):

@@ -200,7 +200,7 @@ def test_training_the_rule_finds_a_preferred_direction_and_only_that():
 @pytest.mark.parametrize("targets", [None, Vectors(), Scalars()], ids=str)
 @pytest.mark.parametrize("size", [2, 5])
 @pytest.mark.parametrize("bound", [None, 0.4])
-def test_rotating_weights_gives_the_definition(targets, size, bound):
+def test_all_places_at_once_give_the_definition(targets, size, bound):
     """Two stored inputs of different lengths, one of them read by two places."""
     elements = constraint_set(SO3(), size)
     shapes, readers = [(2, 3), (5, 3)], [2, 1]

@@ -9,11 +9,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tests.twirl.relaxation.toy import F8, NAMES, Dense, batch, network, places, randn, train
-from twirl.groups import SO3
+from twirl.groups import SO2, SO3, Octahedral, Permutations
 from twirl.relaxation import RECM, Labels, Place, Targets, prune, relax
 from twirl.relaxation.recm import average_over_ranks
 from twirl.relaxation.update import constraint_set, modulation, update_rule
-from twirl.representations import Scalars, Vectors
+from twirl.representations import IrrepsRep, Permuted, Scalars, Vectors
 
 FORCES = Targets(Vectors(), (1, 3))
 
@@ -352,6 +352,60 @@ def turned(x, y, step):
     """Clouds and targets turned together, each by its own rotation."""
     g = SO3().sample(len(x), torch.Generator().manual_seed(step))
     return Vectors().act_rows(g, x), Vectors().act_rows(g, y)
+
+
+class Steerable(nn.Module):
+    """2x0e + 1x1o -> 1x0e + 2x1o, as in e3nn."""
+
+    def __init__(self):
+        super().__init__()
+        self.scalars, self.vectors = nn.Parameter(randn(1, 2)), nn.Parameter(randn(2, 1))
+
+    def forward(self, x):
+        vectors = self.vectors @ x[..., 2:].unflatten(-1, (1, 3))
+        return torch.cat([x[..., :2] @ self.scalars.mT, vectors.flatten(-2)], dim=-1)
+
+
+class Sets(nn.Module):
+    """Equivariant under permutations of the four things along the last axis but one."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = nn.Parameter(torch.ones((), dtype=F8))
+
+    def forward(self, x):
+        return torch.tanh(x) + self.share * x.mean(-2, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "acts", "sizes", "group", "elements"),
+    [
+        (Steerable(), (IrrepsRep("2x0e + 1x1o"), IrrepsRep("1x0e + 2x1o")), (5, 7), SO3(), 2),
+        (Steerable(), (IrrepsRep("2x0e + 1x1o"), IrrepsRep("1x0e + 2x1o")), (5, 7), SO2("y"), 1),
+        (Steerable(), (IrrepsRep("2x0e + 1x1o"), IrrepsRep("1x0e + 2x1o")), (5, 7), Octahedral(), 2),
+        (Sets(), (Permuted(), Permuted()), ((4, 2), (4, 2)), Permutations(4), 2),
+    ],
+)
+def test_any_representation_of_any_group_with_generators_can_be_relaxed(layer, acts, sizes, group, elements):
+    torch.manual_seed(0)
+    method = RECM(1.0, group=group, max_samples=8)
+    net = relax(nn.Sequential(layer, nn.Identity()).to(F8), method, [Place("0", *acts, *sizes)])
+    assert len(method.elements) == elements
+    optimizer = torch.optim.Adam(net.parameter_groups(1e-2))
+    x = randn(20, *net.places[0].features_in)
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(x).square().mean().backward()
+        optimizer.step()
+        net.after_step()
+    assert method.rule.W2.grad.any()
+    g = group.sample(3, torch.Generator().manual_seed(1))
+    with net.eval().reading("projected"):
+        turned = net(acts[0].act(g, x[None]).flatten(0, 1))
+        assert torch.allclose(turned, acts[1].act(g, net(x)[None]).flatten(0, 1), atol=1e-12)
+    with net.reading("kept"):
+        turned = net(acts[0].act(g, x[None]).flatten(0, 1))
+        assert not torch.allclose(turned, acts[1].act(g, net(x)[None]).flatten(0, 1), atol=1e-3)
 
 
 def test_outside_of_a_distributed_run_the_average_over_ranks_is_the_value():

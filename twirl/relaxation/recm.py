@@ -184,6 +184,7 @@ class RECM(Method):
         step, self._step = self._step, _Step()
         if step.values is None:
             raise ValueError("RECM: after_step() needs a forward pass in training mode before it.")
+        to_store = self._to_store(step)
         for terms, skipped in zip(self.all_terms, self._skipped, strict=True):
             if not skipped:
                 terms.after_step()
@@ -192,7 +193,7 @@ class RECM(Method):
         self.scalars.copy_(step.values[1])
         if self._stored is not None and not all(self._skipped):
             self.t += 1
-        self._stored = self._to_store(step)
+        self._stored = to_store
         if self.skip_after is not None:
             self._skip()
 
@@ -308,7 +309,7 @@ class RECM(Method):
 
 
 class _Step:
-    """What one optimiser step has gathered so far; copied empty."""
+    """What one optimiser step has gathered so far."""
 
     def __init__(self):
         self.forwards = 0

@@ -31,7 +31,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("rep", "features"), CASES, ids=str)
+@pytest.mark.parametrize(("rep", "features"), CASES, ids=lambda case: type(case).__name__)
 def test_the_matrices_of_a_representation_act_as_it_does(rep, features):
     rho = matrices(rep, G, features)
     z = randn(6, *features)
@@ -50,7 +50,7 @@ def test_vector_channels_store_one_block_and_permutations_act_too():
     assert torch.equal(found, Permuted().act(g, z[None]).flatten(2))
 
 
-@pytest.mark.parametrize(("rep", "features"), CASES[:4], ids=str)
+@pytest.mark.parametrize(("rep", "features"), CASES[:4], ids=lambda case: type(case).__name__)
 def test_generators_are_the_derivatives_of_rotations(rep, features):
     A, h = rotation_generators(rep, features).dense(), 1e-3
 

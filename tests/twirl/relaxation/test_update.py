@@ -197,7 +197,7 @@ def test_training_the_rule_finds_a_preferred_direction_and_only_that():
 # ---- the fast formulation
 
 
-@pytest.mark.parametrize("targets", [None, Vectors(), Scalars()], ids=str)
+@pytest.mark.parametrize("targets", [None, Vectors(), Scalars()], ids=["none", "vectors", "labels"])
 @pytest.mark.parametrize("size", [2, 5])
 @pytest.mark.parametrize("bound", [None, 0.4])
 def test_all_places_at_once_give_the_definition(targets, size, bound):

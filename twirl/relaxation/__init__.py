@@ -1,0 +1,41 @@
+"""Relaxed equivariance for any network: RECM and its rivals ES, RPP and ACE (paper B).
+
+A backbone declares its equivariant layers as places; `relax` copies it with every place turned into
+f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z). A network of vector neurons with forces as targets, and what
+RECM makes of each layer:
+
+>>> import torch, twirl
+>>> from twirl.relaxation import RECM, Place, Targets, relax
+>>> class Channels(torch.nn.Linear):  # an equivariant layer: mixes vector channels, (..., channels, 3)
+...     def forward(self, v): return torch.nn.functional.linear(v.mT, self.weight).mT
+>>> net = torch.nn.Sequential(Channels(2, 8, bias=False), Channels(8, 1, bias=False))
+>>> v = twirl.Vectors()
+>>> places = [Place("0", v, v, (2, 3), (8, 3)), Place("1", v, v, (8, 3), (1, 3))]
+>>> net = relax(net, RECM(a=1.0, targets=Targets(v, (1, 3))), places)
+>>> adam = torch.optim.Adam(net.parameter_groups(lr=1e-2))
+>>> for step in range(20):
+...     x = torch.randn(16, 5, 2, 3); y = x.sum(-2, keepdim=True) + torch.tensor([0, 0, 1.0])  # gravity
+...     net.observe(y); loss = (net(x) - y).square().mean() + net.extra_loss()
+...     adam.zero_grad(); loss.backward(); net.after_backward(); adam.step(); net.after_step()
+>>> {place: sorted(alpha) for place, alpha in net.alphas().items()}  # alpha is {"W": 0.21, "b": 1.07}, say
+{'0': ['W', 'b'], '1': ['W', 'b']}
+"""
+
+from twirl.relaxation.ace import ACE
+from twirl.relaxation.es import ES
+from twirl.relaxation.method import Method
+from twirl.relaxation.places import Place
+from twirl.relaxation.prune import prune
+from twirl.relaxation.recm import RECM
+from twirl.relaxation.relax import Relaxed, relax
+from twirl.relaxation.rpp import RPP
+from twirl.relaxation.targets import Labels, Targets
+from twirl.relaxation.update import constraint_set
+
+# By the name that marks a method's checkpoints; "none" relaxes nothing.
+methods = {"none": Method, "recm": RECM, "es": ES, "rpp": RPP, "ace": ACE}
+
+__all__ = [
+    "ACE", "ES", "RECM", "RPP", "Labels", "Method", "Place", "Relaxed", "Targets", "constraint_set", "methods", "prune",
+    "relax",
+]  # fmt: skip

@@ -1,0 +1,173 @@
+"""ES: relaxation on a schedule, with a penalty on the equivariance error of the added map (relaxation.md section 2).
+
+Pertigkiozoglou et al. 2024, "Improving equivariant model training via constraint relaxation".
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from twirl.relaxation.blocks import BlockDiagonal, rotation_generators
+from twirl.relaxation.layer import Modulation, Shared
+from twirl.relaxation.method import Method
+from twirl.relaxation.places import Place
+from twirl.relaxation.terms import Terms
+
+_SMALLEST_SUM = 1e-12  # keeps the gradient of sqrt finite at W = 0 (relaxation.md 2.3)
+
+
+def schedule(epoch: int, epochs: int) -> float:
+    """alpha(e): 0 in epoch 0, 1 in the middle, 2 / E in the last epoch (relaxation.md 2.2)."""
+    half = epochs / 2
+    return max(0.0, epoch / half if epoch <= half else 1 - (epoch - half) / half)
+
+
+def lie_derivative(W: Tensor, A_in: Tensor, A_out: Tensor) -> Tensor:
+    """C_a = W A_in,a - A_out,a W, which vanishes for all generators iff W is equivariant.
+
+    W: (dim_out, dim_in); A_in: (k, dim_in, dim_in), A_out: (k, dim_out, dim_out), or their BlockDiagonal forms.
+    Returns (k, dim_out, dim_in).
+    """
+    left = A_in.right(W) if isinstance(A_in, BlockDiagonal) else W @ A_in
+    right = A_out.left(W) if isinstance(A_out, BlockDiagonal) else A_out @ W
+    return left - right
+
+
+def lie_norm(
+    W: Tensor, b: Tensor | None, A_in: Tensor | BlockDiagonal, A_out: Tensor | BlockDiagonal, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(LD^2, N^2) of g(z) = W z + b, summed over the rows of z (rows, dim_in) and the generators a:
+
+        LD^2 = sum |g(A_in,a z) - A_out,a g(z)|^2,   N^2 = sum |g(z)|^2.
+
+    z gets no gradient. Both are quadratic forms of the maps' matrices in the rows' second moments, so that
+    their backward passes never touch the rows.
+    """
+    z = z.detach()
+    C, k = lie_derivative(W, A_in, A_out), len(A_in)
+    maps = torch.cat([C, W[None]])
+    if b is None:
+        S = z.mT @ z
+    else:
+        # The constant of g(A z) - A g(z) is b - A b.
+        turned = A_out.left(b[:, None]) if isinstance(A_out, BlockDiagonal) else A_out @ b[:, None]
+        maps = torch.cat([maps, torch.cat([b[None, :, None] - turned, b[None, :, None]])], dim=-1)
+        z = torch.cat([z, z.new_ones(len(z), 1)], dim=-1)
+        S = z.mT @ z
+    sums = ((maps @ S) * maps).sum((1, 2)).clamp_min(0)
+    return sums[:k].sum(), sums[k]
+
+
+def lie_norm_of(
+    g: Callable[[Tensor], Tensor], A_in: Tensor | BlockDiagonal, A_out: Tensor | BlockDiagonal, z: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`lie_norm` of any map g on rows, row by row."""
+    z = z.detach()
+    y = g(z)
+    A_in, A_out = (A if isinstance(A, Tensor) else A.dense() for A in (A_in, A_out))
+    LD2 = sum((g(z @ a.mT) - y @ c.mT).square().sum() for a, c in zip(A_in, A_out, strict=True))
+    return LD2, y.square().sum()
+
+
+def scrambled(A: Tensor) -> Tensor:
+    """The matrices that the published code uses in place of A (3, dim, dim), by its slip of a reshape.
+
+    It stacks z A_x^T | z A_y^T | z A_z^T along the features and cuts the 3 dim columns into dim triples, where
+    three runs of dim were meant: row j of its k-th matrix is row 3 j + k of the stack (relaxation.md 2.3).
+    """
+    return A.reshape(A.shape[-1], 3, -1).transpose(0, 1)
+
+
+def penalty(sums: Iterable[tuple[Tensor, Tensor]], reg: float = 0.01) -> Tensor:
+    """reg * (sqrt(sum of LD^2) + sqrt(sum of N^2)): one root over all places (relaxation.md 2.3)."""
+    LD2, N2 = (torch.stack(terms).sum() for terms in zip(*sums, strict=True))
+    return reg * ((LD2 + _SMALLEST_SUM).sqrt() + (N2 + _SMALLEST_SUM).sqrt())
+
+
+class ES(Method):
+    """alpha rises from 0 to 1 and falls back over `epochs`; evaluation reads f_eq alone.
+
+    epochs: E of the schedule; `set_epoch` tells where it is. reg: weight of the penalty (0.01 as published).
+    init: of W: a standard deviation (1e-4 as for SEGNN) or "zero" (as for VN-PointNet).
+    bias: whether the added maps have one, where the place allows it. lie_derivative: "correct", or "upstream"
+    for the published code's.
+    """
+
+    name = "es"
+    readout = "projected"
+
+    def __init__(
+        self,
+        epochs: int,
+        reg: float = 0.01,
+        init: str | float = 1e-4,
+        bias: bool = True,
+        lie_derivative: str = "correct",
+        norm_bound: str = "none",
+    ):
+        super().__init__()
+        if epochs < 1:
+            raise ValueError(f"ES needs the number of epochs of its schedule, at least 1, not {epochs}.")
+        if lie_derivative not in ("correct", "upstream"):
+            raise ValueError(f"lie_derivative must be 'correct' or 'upstream', not {lie_derivative!r}.")
+        self.epochs, self.reg, self.init, self.bias = epochs, reg, init, bias
+        self.variant, self.norm_bound = lie_derivative, norm_bound
+        self.alpha = 0.0
+        self._inputs: dict[int, Tensor] = {}
+        self._generators: dict[tuple, tuple] = {}
+
+    def make_terms(self, place: Place, like: Tensor) -> Terms:
+        names = ("W", "b") if self.bias else ("W",)
+        return Terms(place, names, bound=self.norm_bound, init=self.init, like=like)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.alpha = schedule(epoch, self.epochs)
+
+    def training_modulations(self, shared: Shared) -> list[Modulation]:
+        self._inputs = {}
+        if self.reg:
+            shared.record, shared.recorded = self._record, frozenset(range(len(self.places)))
+        return [m if self.alpha else Modulation() for m in self.settled()]
+
+    def settled(self) -> list[Modulation]:
+        return [Modulation(1.0, dict.fromkeys(terms.names, self.alpha)) for terms in self.all_terms]
+
+    def extra_loss(self) -> Tensor:
+        """The penalty on the inputs of the last forward pass in training; no gradient below the places."""
+        if not self.reg:
+            return super().extra_loss()
+        if not self._inputs:
+            raise ValueError("ES: extra_loss() needs a forward pass in training mode before it.")
+        inputs, self._inputs = self._inputs, {}
+        sums = []
+        for i, z in sorted(inputs.items()):
+            terms, (A_in, A_out) = self.all_terms[i], self._generators_of(i, z)
+            b = None if terms.b is None else terms.bias()
+            sums.append(lie_norm(terms.weight(), b, A_in, A_out, z))
+        return penalty(sums, self.reg)
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {"alpha": self.alpha}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self.alpha = state["alpha"]
+
+    def _record(self, i: int, z: Tensor) -> None:
+        # A place that runs more than once in a pass counts with all its rows.
+        z = self.places[i].flatten(z.detach()).flatten(0, -2)
+        self._inputs[i] = z if i not in self._inputs else torch.cat([self._inputs[i], z])
+
+    def _generators_of(self, i: int, like: Tensor) -> tuple:
+        """(A_in, A_out) of place i, made on first use."""
+        key = (i, like.device, like.dtype)
+        if key not in self._generators:
+            place = self.places[i]
+            A = [
+                rotation_generators(place.acts_on_in, place.features_in).to(like),
+                rotation_generators(place.acts_on_out, place.features_out).to(like),
+            ]
+            self._generators[key] = tuple(
+                A if self.variant == "correct" else (scrambled(a.dense()) for a in A)
+            )
+        return self._generators[key]

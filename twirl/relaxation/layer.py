@@ -1,0 +1,126 @@
+"""`RelaxedLayer`: what stands in a place of a relaxed backbone, and `FixedLayer`, what is left of it after pruning."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from twirl.relaxation.places import Place
+from twirl.relaxation.terms import Terms
+
+
+@dataclass
+class Modulation:
+    """The scalars of one place in one forward pass: beta, and alpha of those terms that contribute at all."""
+
+    beta: Tensor | float = 1.0
+    alpha: dict[str, Tensor | float] = field(default_factory=dict)
+
+
+class Shared:
+    """What a relaxed network hands its layers for one forward pass; copied and saved empty.
+
+    modulations: one per place. noise: (place index, device) -> its seeded generator. record: called with
+    (index, z) by the places in `recorded`.
+    """
+
+    def __init__(self):
+        self.modulations: list[Modulation] | None = None
+        self.noise = None
+        self.record = None
+        self.recorded: frozenset[int] = frozenset()
+
+    def __deepcopy__(self, memo) -> "Shared":
+        return Shared()
+
+    def __reduce__(self):
+        return Shared, ()
+
+
+class RelaxedLayer(nn.Module):
+    """f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z) (recm.md section 1), with the scalars of `shared`."""
+
+    def __init__(self, place: Place, layer: nn.Module, terms: Terms | None, index: int, shared: Shared):
+        super().__init__()
+        self.equivariant = layer
+        self.terms = terms
+        self.place, self.index, self.shared = place, index, shared
+
+    @property
+    def acts_as(self) -> nn.Module | None:
+        """f_eq, while this layer gives its numbers and nobody needs its input; else None."""
+        if self.shared.modulations is None or self.index in self.shared.recorded:
+            return None
+        m = self.shared.modulations[self.index]
+        return self.equivariant if _is_plain(m) else None
+
+    def forward(self, z: Tensor, *args, **kwargs) -> Tensor:
+        if self.shared.modulations is None:
+            raise RuntimeError(
+                "call the relaxed network itself, not its backbone: it sets alpha and beta first."
+            )
+        self.place.rows(z)  # refuses z of other features
+        if self.index in self.shared.recorded:
+            self.shared.record(self.index, z)
+        noise = None if self.shared.noise is None else lambda: self.shared.noise(self.index, z.device)
+        m = self.shared.modulations[self.index]
+        return combine(self.place, self.equivariant, self.terms, m, noise, z, args, kwargs)
+
+
+def combine(
+    place: Place, layer: nn.Module, terms: Terms | None, m: Modulation, noise, z: Tensor, args=(), kwargs=None
+) -> Tensor:
+    """beta f_eq(z) + sum_i alpha_i f_un,i(z); exactly f_eq(z) for beta = 1.0 and no alpha."""
+    kwargs = kwargs or {}
+    steady = {name: alpha for name, alpha in m.alpha.items() if name != "noise"}
+    matrix = None if args or kwargs else getattr(layer, "matrix", None)
+    merged = matrix is not None and "W" in steady and "g" not in steady and terms.bound != "output_rescale"
+    if merged:
+        weight, bias = terms.linear(steady)
+        y = place.linear(z, weight + m.beta * matrix(), bias)
+    else:
+        y = layer(z, *args, **kwargs)
+        y = y if isinstance(m.beta, float) and m.beta == 1.0 else m.beta * y
+        if set(steady) == {"b"}:
+            y = y + place.spread(terms(z, steady), y.ndim)
+        elif "W" in steady and "g" not in steady and terms.bound != "output_rescale":
+            y = y + place.linear(z, *terms.linear(steady))
+        elif steady:
+            y = y + place.unflatten(terms(place.flatten(z), steady))
+    if "noise" in m.alpha and noise is not None:
+        y = y + m.alpha["noise"] * terms.noise(y, noise())
+    return y
+
+
+def _is_plain(m: Modulation) -> bool:
+    return not m.alpha and isinstance(m.beta, float) and m.beta == 1.0
+
+
+class FixedLayer(nn.Module):
+    """A place whose alpha and beta are settled: f_eq and the terms that contribute, with their bounds applied.
+
+    Parameters: those of f_eq, and W, b, g where their term is alive; alpha and beta are buffers.
+    """
+
+    def __init__(self, place: Place, layer: nn.Module, terms: Terms | None, m: Modulation):
+        super().__init__()
+        self.place = place
+        self.equivariant = layer
+        self.names = tuple(name for name in m.alpha if name != "noise")
+        self.terms = terms.settled(self.names) if self.names else None
+        for name in ("beta", *self.names):
+            value = m.beta if name == "beta" else m.alpha[name]
+            self.register_buffer(f"scale_{name}", torch.as_tensor(value).detach().clone())
+
+    def forward(self, z: Tensor, *args, **kwargs) -> Tensor:
+        alpha = {name: getattr(self, f"scale_{name}") for name in self.names}
+        return combine(
+            self.place,
+            self.equivariant,
+            self.terms,
+            Modulation(self.scale_beta, alpha),
+            None,
+            z,
+            args,
+            kwargs,
+        )

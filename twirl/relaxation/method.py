@@ -1,0 +1,86 @@
+"""`Method`: the small interface between a relaxed network and the rule that sets its alpha and beta.
+
+relaxation.md section 6. A training loop calls, once per optimiser step and in this order:
+`observe(targets)`, the forward pass, `extra_loss()`, backward, `after_backward()`, the optimiser's step,
+`after_step()`; and `set_epoch(epoch)` at the start of every epoch.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from twirl.relaxation.layer import Modulation, Shared
+from twirl.relaxation.places import Place
+from twirl.relaxation.terms import Terms
+
+READOUTS = ("projected", "kept", "pruned")
+PRUNE_BELOW = 0.01  # paper B appendix C
+
+
+class Method(nn.Module):
+    """The base of all methods, and by itself the one that relaxes nothing.
+
+    name: what checkpoints are marked with. readout: what is evaluated unless asked otherwise: "projected"
+    (f_eq alone, beta kept), "kept" (every term) or "pruned" (terms of |alpha| under `prune_below` left out).
+    """
+
+    name = "none"
+    readout = "projected"
+
+    def __init__(self, prune_below: float = PRUNE_BELOW):
+        super().__init__()
+        self.prune_below = prune_below
+        self.places: list[Place] = []
+
+    def attach(self, places: list[Place], layers: list[nn.Module], like: Tensor) -> list[Terms | None]:
+        """Take up the places of one network and their layers f_eq; the terms of each. like: gives dtype and device."""
+        if self.places:
+            raise ValueError(f"this {type(self).__name__} already belongs to a network; make one for each.")
+        self.places = places
+        terms = [self.make_terms(place, like) for place in places]
+        # Both live in the network's layers, and are not registered a second time.
+        self.__dict__["all_terms"], self.__dict__["layers"] = terms, layers
+        return terms
+
+    def make_terms(self, place: Place, like: Tensor) -> Terms | None:
+        """The terms f_un of one place; None for none."""
+        return None
+
+    def training_modulations(self, shared: Shared) -> list[Modulation]:
+        """alpha and beta for a forward pass in training; may ask `shared` to record inputs."""
+        return [Modulation() for _ in self.places]
+
+    def settled(self) -> list[Modulation]:
+        """alpha and beta of every term as they stand, without gradients: what evaluation reads."""
+        return [Modulation() for _ in self.places]
+
+    def observe(self, targets: Tensor, index: Any = None) -> None:
+        """The targets of this step's batch: see RECM, the one method that looks at them."""
+
+    def extra_loss(self) -> Tensor:
+        """What to add to the task's loss in this step; 0 for most methods."""
+        return torch.zeros(())
+
+    def after_backward(self) -> None:
+        """Between the backward pass and the optimiser's step."""
+
+    def after_step(self) -> None:
+        """After the optimiser's step."""
+        for terms in self.all_terms:
+            if terms is not None:
+                terms.after_step()
+
+    def set_epoch(self, epoch: int) -> None:
+        """At the start of an epoch, counted from 0."""
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """Parameters that want an Adam group of their own (RECM's theta and w)."""
+        return []
+
+    def local_state(self) -> dict[str, Any]:
+        """What differs between the ranks of a distributed run."""
+        return {}
+
+    def load_local_state(self, state: dict[str, Any]) -> None:
+        """Undo `local_state`."""

@@ -1,0 +1,31 @@
+"""`prune`: a relaxed network for export, without what its readout leaves out."""
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from twirl.relaxation.layer import FixedLayer
+from twirl.relaxation.relax import Relaxed, replace
+
+
+@torch.no_grad()
+def prune(relaxed: Relaxed, readout: str | None = None) -> nn.Module:
+    """The backbone with the terms that `readout` leaves (None: the method's), and alpha and beta settled.
+
+    The same output to the bit as `relaxed` in eval mode under that readout. Where no term is left and beta is
+    1, the plain layer is back in its place; where beta is not 1, it is a buffer: with every term dead the
+    parameters are exactly the plain network's.
+    """
+    modulations = relaxed.read(readout)
+    copy = deepcopy(relaxed.backbone)
+    for place, m in zip(relaxed.places, modulations, strict=True):
+        layer = copy.get_submodule(place.name)
+        names = [name for name in m.alpha if name != "noise"]
+        plain = not names and float(m.beta) == 1.0
+        replace(
+            copy,
+            place.name,
+            layer.equivariant if plain else FixedLayer(place, layer.equivariant, layer.terms, m),
+        )
+    return copy

@@ -1,0 +1,159 @@
+"""The unconstrained terms f_un of a place, and what bounds their norms (recm.md section 3, relaxation.md 4)."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from twirl.relaxation.places import Place
+
+BOUNDS = ("spectral_cap", "spectral_unit", "frobenius_unit", "output_rescale", "none")
+
+
+class Terms(nn.Module):
+    """W (an unconstrained linear map), b (a constant vector), noise and g (any map) of one place.
+
+    Each is there if named in `names` (b only where the place allows a bias); all act on flattened features.
+    bound: with B the largest operator norm and sigma_max that of W, by power iteration,
+        spectral_cap     W / max(1, sigma_max / B), b likewise: |W z| <= B |z|
+        spectral_unit    W B / sigma_max (ACE's EGNO); b is free
+        frobenius_unit   W is divided by its Frobenius norm after every step (ACE's vector neurons); b is free
+        output_rescale   W z min(1, B |z| / |W z|), b as in spectral_cap
+        none
+    and noise has at most unit variance per element unless "none". g is never bounded.
+    init: of W, b: "default" (U(+-1/sqrt(dim_in)), b zero; times init_scale), "zero", or the standard
+    deviation of a normal W. iterations: of the power method, a step: its vectors follow W from step to step.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        names: tuple[str, ...],
+        *,
+        bound: str = "spectral_cap",
+        B: float = 1.0,
+        init: str | float = "default",
+        init_scale: float = 1.0,
+        iterations: int = 1,
+        g: nn.Module | None = None,
+        like: Tensor | None = None,
+    ):
+        super().__init__()
+        if bound not in BOUNDS:
+            raise ValueError(f"norm_bound must be one of {', '.join(BOUNDS)}, not {bound!r}.")
+        if bound.endswith("unit") and init == "zero":
+            raise ValueError(f"norm_bound {bound!r} cannot start from zero weights; use 'spectral_cap'.")
+        self.place, self.bound, self.B, self.iterations = place, bound, B, iterations
+        options = {} if like is None else {"dtype": like.dtype, "device": like.device}
+        self.W = self.b = self.log_sigma = self.g = None
+        if "W" in names:
+            self.W = nn.Parameter(torch.empty(place.dim_out, place.dim_in, **options))
+            if init == "default":
+                nn.init.uniform_(self.W, -(place.dim_in**-0.5), place.dim_in**-0.5)
+                self.W.data *= init_scale
+            elif init == "zero":
+                nn.init.zeros_(self.W)
+            else:
+                nn.init.normal_(self.W, std=float(init))
+            if bound.startswith("spectral"):
+                self.register_buffer("u", F.normalize(torch.ones(place.dim_out, **options), dim=0))
+                self.register_buffer("v", F.normalize(torch.ones(place.dim_in, **options), dim=0))
+                self._iterate(50)
+            elif bound == "frobenius_unit":
+                self.after_step()
+        if "b" in names and place.bias:
+            self.b = nn.Parameter(torch.zeros(place.dim_out, **options))
+        if "noise" in names:
+            self.log_sigma = nn.Parameter(torch.zeros((), **options))
+        if "g" in names:
+            self.g = g if like is None else g.to(like)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of W, b, noise, g that this place has."""
+        parameters = {"W": self.W, "b": self.b, "noise": self.log_sigma, "g": self.g}
+        return tuple(name for name, value in parameters.items() if value is not None)
+
+    def size(self, name: str) -> int:
+        """The number of parameters of a term that remain at inference (noise leaves none)."""
+        if name == "noise":
+            return 0
+        return sum(p.numel() for p in self.g.parameters()) if name == "g" else getattr(self, name).numel()
+
+    def weight(self) -> Tensor:
+        """W under its bound: (dim_out, dim_in)."""
+        if not self.bound.startswith("spectral"):
+            return self.W
+        # Clones: the vectors change in place after the step, and DDP may write buffers during the forward pass.
+        sigma = self.u.clone() @ (self.W @ self.v.clone())
+        return self.W / ((sigma / self.B).clamp_min(1) if self.bound == "spectral_cap" else sigma / self.B)
+
+    def bias(self) -> Tensor:
+        """b under its bound: (dim_out,)."""
+        if self.bound not in ("spectral_cap", "output_rescale"):
+            return self.b
+        # A norm's gradient at 0 is 0 here, and nan for sqrt of a sum.
+        return self.b / (torch.linalg.vector_norm(self.b) / self.B).clamp_min(1)
+
+    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """sigma * eps, eps ~ N(0, I), in the shape of `like`."""
+        eps = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+        return self.log_sigma.exp() * eps
+
+    def linear(self, alpha: Mapping[str, Tensor | float]) -> tuple[Tensor, Tensor | None]:
+        """alpha_W W and alpha_b b (None without b in `alpha`), for whoever applies W in a product of their own."""
+        # alpha on the matrix, not on the product: nothing of the product's size has to be kept for alpha.
+        return alpha["W"] * self.weight(), alpha["b"] * self.bias() if "b" in alpha else None
+
+    def forward(self, z: Tensor, alpha: Mapping[str, Tensor | float] | None = None) -> Tensor:
+        """sum_i alpha_i f_un,i(z) over the terms but noise: z (..., dim_in) -> (..., dim_out).
+
+        alpha: the terms to add; without it all of them, each with alpha = 1. With b alone: (dim_out,).
+        """
+        alpha = dict.fromkeys(self.names, 1.0) if alpha is None else alpha
+        bias = alpha["b"] * self.bias() if "b" in alpha else None
+        y = None
+        if "W" in alpha and self.bound == "output_rescale":
+            y = F.linear(z, self.W)
+            size = self.B * z.norm(dim=-1, keepdim=True) / y.norm(dim=-1, keepdim=True).clamp_min(1e-30)
+            y = alpha["W"] * size.clamp_max(1) * y
+            y = y if bias is None else y + bias
+        elif "W" in alpha:
+            y = F.linear(z, *self.linear(alpha))
+        elif bias is not None:
+            y = bias
+        if "g" in alpha:
+            g = alpha["g"] * self.g(z)
+            y = g if y is None else y + g
+        return y
+
+    @torch.no_grad()
+    def settled(self, names: tuple[str, ...]) -> "Terms":
+        """A copy with the named terms only, whose W and b are the bounded ones."""
+        bound = "output_rescale" if self.bound == "output_rescale" else "none"
+        like = next(self.parameters())
+        copy = Terms(self.place, names, bound=bound, B=self.B, init="zero", g=deepcopy(self.g), like=like)
+        if copy.W is not None:
+            copy.W.copy_(self.weight())
+        if copy.b is not None:
+            copy.b.copy_(self.bias())
+        return copy
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """What bounds need once the optimiser has moved the parameters."""
+        if self.W is not None and self.bound.startswith("spectral"):
+            self._iterate(self.iterations)
+        if self.W is not None and self.bound == "frobenius_unit":
+            self.W.mul_(self.B / torch.linalg.matrix_norm(self.W))
+        if self.log_sigma is not None and self.bound != "none":
+            self.log_sigma.clamp_(max=0.0)
+
+    @torch.no_grad()
+    def _iterate(self, n: int) -> None:
+        for _ in range(n):
+            for target, W, other in ((self.u, self.W, self.v), (self.v, self.W.mT, self.u)):
+                y = torch.addmv(target, W, other, beta=1e-12)  # of a zero W, keeps the direction
+                torch.div(y, y.norm(), out=target)

@@ -26,8 +26,7 @@ class Case:
     """One thing to time.
 
     step: runs one training step of `samples` examples. measure: runs one measurement of the equivariance
-    monitor, on as many examples, or None. cadence: training steps between measurements in the paper.
-    reference: what to compare samples/s with, as (samples/s, where it was measured), or None. rival: another
+    monitor, on as many examples, or None. cadence: training steps between measurements in the paper. rival: another
     way to run the same step, timed in turns with it in this process, as (step, what it is), or None.
     """
 
@@ -35,20 +34,22 @@ class Case:
     samples: int
     measure: Callable[[], None] | None = None
     cadence: int | None = None
-    reference: tuple[float, str] | None = None
     rival: tuple[Callable[[], None], str] | None = None
 
 
-def median_seconds(function: Callable[[], None], repeats: int) -> float:
-    """Median duration of a call after two calls to warm up; waits for the GPU, if there is one."""
-    durations = []
-    for _ in range(repeats + 2):
-        begun = time.perf_counter()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        durations.append(time.perf_counter() - begun)
-    return statistics.median(durations[2:])
+def seconds(function: Callable[[], None]) -> float:
+    """Duration of one call; waits for the GPU, if there is one."""
+    begun = time.perf_counter()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def median_seconds(*functions: Callable[[], None], repeats: int) -> list[float]:
+    """Median duration of each function, called in turns; two rounds to warm up are left out."""
+    rounds = [[seconds(function) for function in functions] for _ in range(repeats + 2)]
+    return [statistics.median(durations) for durations in zip(*rounds[2:], strict=True)]
 
 
 def run_case(system: str, name: str, threads: int, steps: int) -> dict:
@@ -56,8 +57,8 @@ def run_case(system: str, name: str, threads: int, steps: int) -> dict:
     torch.set_num_threads(threads)
     tune_process()
     case = importlib.import_module(f"models.{system}.bench").CASES[name]()
-    seconds = median_seconds(case.step, steps)
-    result = {"case": f"{system} {name}", "step_s": seconds, "samples_per_s": case.samples / seconds}
+    (step_s,) = median_seconds(case.step, repeats=steps)
+    result = {"case": f"{system} {name}", "step_s": step_s, "samples_per_s": case.samples / step_s}
     on_gpu = torch.cuda.is_available()
     peak = (
         torch.cuda.max_memory_allocated()
@@ -66,15 +67,12 @@ def run_case(system: str, name: str, threads: int, steps: int) -> dict:
     )
     result["peak_MiB"] = peak / 2**20
     if case.measure is not None:
-        overhead = median_seconds(case.measure, max(3, steps // 3)) / (case.cadence * seconds)
-        result["monitor_percent"] = 100 * overhead
-    if case.reference is not None:
-        rate, source = case.reference
-        result |= {"speedup": result["samples_per_s"] / rate, "reference": source}
+        measure_s, between_s = median_seconds(case.measure, case.step, repeats=max(3, steps // 2))
+        result["monitor_percent"] = 100 * measure_s / (case.cadence * between_s)
     if case.rival is not None:
-        rival, source = case.rival
-        ratios = [median_seconds(rival, 1) / median_seconds(case.step, 1) for _ in range(max(3, steps // 3))]
-        result |= {"speedup": statistics.median(ratios), "reference": source}
+        rival, rival_name = case.rival
+        rival_s, own_s = median_seconds(rival, case.step, repeats=max(3, steps // 2))
+        result |= {"speedup": rival_s / own_s, "rival": rival_name}
     return result
 
 
@@ -107,7 +105,7 @@ def _line(result: dict) -> str:
     if "monitor_percent" in result:
         text += f", monitor at the paper's cadence {result['monitor_percent']:.1f}% of training time"
     if "speedup" in result:
-        text += f", {result['speedup']:.2f} times the samples/s of {result['reference']}"
+        text += f", {result['speedup']:.2f} times the samples/s of {result['rival']}"
     return text
 
 

@@ -15,8 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from models.escaip.graph import NeighborGraph
 
-BLOCK = 128  # rows that share a band
-Block = tuple[slice, slice]  # rows, columns
+ROWS = 128  # that share a band
 
 
 def gaussian_smearing(graph: NeighborGraph, cutoff: float, size: int) -> Tensor:
@@ -24,62 +23,74 @@ def gaussian_smearing(graph: NeighborGraph, cutoff: float, size: int) -> Tensor:
 
     value_k(d) = exp(-(d - c_k)^2 / (2 sigma^2)), sigma = 2 (c_1 - c_0); zero where a slot holds no other atom.
     """
-    spacing = cutoff / (size - 1)
-    centres = torch.arange(size, dtype=graph.distance.dtype, device=graph.distance.device)
-    return torch.exp((graph.distance[..., None] / spacing - centres).square() / -8) * graph.real[..., None]
+    return _gaussians(graph.distance * ((size - 1) / cutoff), graph.real, 0, size)
+
+
+def _gaussians(grid: Tensor, real: Tensor, low: int, high: int) -> Tensor:
+    """Gaussians low .. high - 1 at distances in grid steps: (...) -> (..., high - low)."""
+    centres = torch.arange(low, high, dtype=grid.dtype, device=grid.device)
+    return torch.exp((grid[..., None] - centres).square() / -8) * real[..., None]
+
+
+@dataclass(frozen=True)
+class Band:
+    """values: (rows, high - low), the Gaussians low .. high - 1 of some rows, those of the others being zero."""
+
+    rows: slice
+    columns: slice
+    values: Tensor
 
 
 @dataclass(frozen=True)
 class SmearedDistances:
-    """values: (N, M, K). order: (N M,) rows by distance, with the blocks of the sorted rows; None: dense."""
+    """Either dense: (N, M, K), or bands of the N M rows sorted by distance, with that `order`: (N M,)."""
 
-    values: Tensor
-    order: Tensor | None
-    blocks: tuple[Block, ...]
+    shape: torch.Size
+    dense: Tensor | None
+    order: Tensor | None = None
+    bands: tuple[Band, ...] = ()
 
     @classmethod
     def of(cls, graph: NeighborGraph, cutoff: float, size: int) -> "SmearedDistances":
-        values = gaussian_smearing(graph, cutoff, size)
-        if values.device.type != "cpu":
-            return cls(values, None, ())
-        distance, order = graph.distance.flatten().sort()
-        half = math.sqrt(-8 * math.log(torch.finfo(distance.dtype).eps / 4))
-        grid = distance * ((size - 1) / cutoff)
-        rows = [slice(first, min(first + BLOCK, len(grid))) for first in range(0, len(grid), BLOCK)]
-        low = (grid[[r.start for r in rows]] - half).floor().clamp(min=0).int().tolist()
-        high = (grid[[r.stop - 1 for r in rows]] + half).ceil().clamp(max=size - 1).int().tolist()
-        blocks = tuple((r, slice(a, b + 1)) for r, a, b in zip(rows, low, high, strict=True))
-        touched = sum((r.stop - r.start) * (c.stop - c.start) for r, c in blocks)
-        return cls(values, order, blocks) if 4 * touched < grid.numel() * size else cls(values, None, ())
+        shape = graph.distance.shape
+        if graph.distance.device.type == "cpu":
+            grid, order = (graph.distance.flatten() * ((size - 1) / cutoff)).sort()
+            half = math.sqrt(-8 * math.log(torch.finfo(grid.dtype).eps / 4))
+            rows = [slice(first, min(first + ROWS, len(grid))) for first in range(0, len(grid), ROWS)]
+            low = (grid[[r.start for r in rows]] - half).floor().clamp(min=0).int().tolist()
+            high = (grid[[r.stop - 1 for r in rows]] + half).ceil().clamp(max=size - 1).int().tolist()
+            columns = [slice(a, b + 1) for a, b in zip(low, high, strict=True)]
+            blocks = list(zip(rows, columns, strict=True))
+            if 4 * sum((r.stop - r.start) * (c.stop - c.start) for r, c in blocks) < len(grid) * size:
+                real = graph.real.flatten()[order]
+                bands = tuple(Band(r, c, _gaussians(grid[r], real[r], c.start, c.stop)) for r, c in blocks)
+                return cls(shape, None, order, bands)
+        return cls(shape, gaussian_smearing(graph, cutoff, size))
 
     def linear(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """F.linear(values, weight, bias): (N, M, E), to rounding."""
-        if self.order is None:
-            return F.linear(self.values, weight, bias)
-        sorted_values = self.values.flatten(0, 1)[self.order]
-        product = _BandedProduct.apply(sorted_values, weight, self.blocks)
-        unsorted = product[self.order.argsort()].unflatten(0, self.values.shape[:2])
-        return unsorted + bias
+        """F.linear of the smeared distances (N, M, K): (N, M, E), to rounding."""
+        if self.dense is not None:
+            return F.linear(self.dense, weight, bias)
+        product = _BandedProduct.apply(weight, self.bands)
+        return product[self.order.argsort()].unflatten(0, self.shape) + bias
 
 
 class _BandedProduct(torch.autograd.Function):
-    """values (n, K) times weight (E, K) transposed, over the blocks alone; differentiable in the weight."""
+    """Smeared distances times weight (E, K) transposed, over the bands alone; differentiable in the weight."""
 
     @staticmethod
-    def forward(ctx, values: Tensor, weight: Tensor, blocks: tuple[Block, ...]) -> Tensor:
-        ctx.save_for_backward(values)
-        ctx.blocks = blocks
+    def forward(ctx, weight: Tensor, bands: tuple[Band, ...]) -> Tensor:
+        ctx.bands, ctx.size = bands, weight.shape[1]
         columns_first = weight.t().contiguous()
-        product = values.new_empty(len(values), len(weight))
-        for rows, columns in blocks:
-            torch.mm(values[rows, columns], columns_first[columns], out=product[rows])
+        product = weight.new_empty(bands[-1].rows.stop, len(weight))
+        for band in bands:
+            torch.mm(band.values, columns_first[band.columns], out=product[band.rows])
         return product
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream: Tensor) -> tuple[None, Tensor, None]:
-        (values,) = ctx.saved_tensors
-        gradient = upstream.new_zeros(values.shape[1], upstream.shape[1])
-        for rows, columns in ctx.blocks:
-            gradient[columns].addmm_(values[rows, columns].t(), upstream[rows])
-        return None, gradient.t(), None
+    def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
+        gradient = upstream.new_zeros(ctx.size, upstream.shape[1])
+        for band in ctx.bands:
+            gradient[band.columns].addmm_(band.values.t(), upstream[band.rows])
+        return gradient.t(), None

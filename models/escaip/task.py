@@ -82,6 +82,11 @@ class EScAIPTask(LightningModule):
         energy, forces = self.network(
             batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs
         )
+        return self.errors(energy, forces, batch)
+
+    @staticmethod
+    def errors(energy: Tensor, forces: Tensor, batch: MoleculeBatch) -> tuple[Tensor, Tensor]:
+        """The two terms for given predictions (B,) and (N, 3)."""
         return (energy - batch.energy).abs().mean(), (forces - batch.forces).norm(dim=1).mean()
 
     def training_step(self, batch: MoleculeBatch) -> dict[str, Tensor]:

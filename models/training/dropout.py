@@ -18,4 +18,6 @@ def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     dropped = round(probability * 65536)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     draws = words.view(torch.int16)[: x.numel()].view(x.shape)  # uniform on -32768 .. 32767
-    return x * (draws >= dropped - 32768).to(x.dtype).mul_(65536 / (65536 - dropped))
+    kept = torch.empty(x.shape, dtype=x.dtype)
+    torch.ge(draws, dropped - 32768, out=kept)
+    return x * kept.mul_(65536 / (65536 - dropped))

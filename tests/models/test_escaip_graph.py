@@ -129,13 +129,16 @@ def test_the_banded_product_is_the_dense_one_with_its_gradient(dtype, tolerance)
     positions, graph_index = molecules([20, 14, 1, 9])
     graph = build_graph(positions.to(dtype), graph_index, 4, 12.0, 20)
     distances = SmearedDistances.of(graph, 12.0, 600)
-    assert distances.order is not None
+    assert distances.dense is None
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(16, 600, generator=generator, dtype=dtype, requires_grad=True)
     bias = torch.randn(16, generator=generator, dtype=dtype)
     pull = torch.randn(44, 20, 16, generator=generator, dtype=dtype)
     results = []
-    for product in (distances.linear(weight, bias), F.linear(distances.values, weight, bias)):
+    for product in (
+        distances.linear(weight, bias),
+        F.linear(gaussian_smearing(graph, 12.0, 600), weight, bias),
+    ):
         results.append((product, *torch.autograd.grad(product, weight, pull)))
     for banded, dense in zip(*results, strict=True):
         torch.testing.assert_close(banded, dense, atol=tolerance * dense.detach().abs().max().item(), rtol=0)
@@ -144,4 +147,4 @@ def test_the_banded_product_is_the_dense_one_with_its_gradient(dtype, tolerance)
 def test_a_short_grid_is_multiplied_densely():
     positions, graph_index = molecules([9])
     graph = build_graph(positions, graph_index, 1, 6.0, 8)
-    assert SmearedDistances.of(graph, 6.0, 48).order is None
+    assert SmearedDistances.of(graph, 6.0, 48).dense is not None

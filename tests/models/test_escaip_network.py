@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from models.escaip import textbook
 from models.escaip.closed_form import exact_losses, head_variance, make_equivariant, twirled_forces
 from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIP, EScAIPConfig
@@ -90,6 +91,14 @@ def test_latents_and_energies_are_invariant(network, batch):
     torch.testing.assert_close(
         network(positions @ R.T, *rest)[0], network(positions, *rest)[0], atol=1e-12, rtol=0
     )
+
+
+@pytest.mark.parametrize("change", [{}, {"edge_distance_expansion_size": 600, "max_radius": 12.0}])
+def test_the_network_computes_the_formulas_of_the_specification(batch, change):
+    torch.manual_seed(0)
+    network = EScAIP(EScAIPConfig(**NETWORK | change)).double().eval()
+    for ours, plain in zip(network(*inputs(batch)), textbook.predict(network, *inputs(batch)), strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-12, rtol=1e-12)
 
 
 def test_forces_do_not_depend_on_the_rest_of_the_batch(network, batch):

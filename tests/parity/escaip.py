@@ -10,6 +10,7 @@ from models.escaip.closed_form import exact_losses, head_variance, twirled_force
 from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIP, EScAIPConfig
 from models.escaip.official import RULES, load_state
+from models.escaip.smearing import gaussian_smearing
 from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
 from models.official import official_name
 from tests.parity.case import Case, Result
@@ -101,7 +102,9 @@ def _forward(task: EScAIPTask, batch: MoleculeBatch) -> dict[str, Tensor]:
         "neighbor_list": graph.neighbors,
         "neighbor_mask": graph.mask.int(),
         "edge_direction": graph.direction,
-        "edge_distance_expansion": geometry.distances.values,
+        "edge_distance_expansion": gaussian_smearing(
+            graph, network.config.max_radius, network.config.edge_distance_expansion_size
+        ),
         "boo": geometry.bond_order,
         "input_node": seen["input"][1][0],
         "input_edge": seen["input"][1][1] * used,

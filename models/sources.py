@@ -29,6 +29,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         f"data/{dataset}/augment.py",
         "data/digest.py",
         "data/errors.py",
+        "data/mapped.py",
         without=("bench.py", "official.py", "textbook.py"),
         root=root,
     )

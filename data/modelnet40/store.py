@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 from data.errors import DataError
+from data.mapped import MappedStore
 from data.modelnet40.clouds import LabelledCloud
 
 FORMAT = "modelnet-store-1"
@@ -40,54 +41,24 @@ class Clouds:
         return len(self.label)
 
 
-class CloudStore:
+class CloudStore(MappedStore):
     """Random access to a store by cloud index. Pickles as its path, for data-loader workers.
 
     Attributes read from the file: source, dataset, pose, up_axis, config, digest (of the content), classes
     (names by label), points (per cloud), label (C,) and split (C,).
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        self._open()
+    FORMAT = FORMAT
+    PREPARED_BY = "data.modelnet40.prepare"
 
-    def _open(self) -> None:
-        if not self.path.exists():
-            raise DataError(
-                f"store {self.path} does not exist: prepare it with python -m data.modelnet40.prepare"
-            )
-        try:
-            with h5py.File(self.path, "r") as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise DataError(
-                        f"store {self.path} is not of format {FORMAT}: delete it and prepare it again"
-                    )
-                for name in ("source", "dataset", "pose", "up_axis", "digest"):
-                    setattr(self, name, str(file.attrs[name]))
-                self.config = json.loads(file.attrs["config"])
-                self.classes = tuple(name.decode() for name in file["class_names"][:])
-                self.label = file["label"][:]
-                self.split = file["split"][:]
-                self._clouds = self._map(file["clouds"])
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(
-                f"store {self.path} cannot be read ({error}): delete it and prepare it again"
-            ) from error
-
-    def _map(self, dataset: h5py.Dataset) -> np.ndarray:
-        start = dataset.id.get_offset()
-        if dataset.chunks is not None or start is None:
-            raise DataError(f"store {self.path}: {dataset.name} is not contiguous: prepare the store again")
-        return np.memmap(self.path, dataset.dtype, "r", start, dataset.shape)
-
-    def __getstate__(self) -> dict:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict) -> None:
-        self.path = state["path"]
-        self._open()
+    def _read(self, file: h5py.File) -> None:
+        for name in ("source", "dataset", "pose", "up_axis", "digest"):
+            setattr(self, name, str(file.attrs[name]))
+        self.config = json.loads(file.attrs["config"])
+        self.classes = tuple(name.decode() for name in file["class_names"][:])
+        self.label = file["label"][:]
+        self.split = file["split"][:]
+        self._clouds = self._map(file["clouds"])
 
     def __len__(self) -> int:
         return len(self.label)

@@ -26,6 +26,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
+from data.mapped import MappedStore
 
 FORMAT = "spice-store-2"
 SPLITS = ("train", "test")
@@ -65,7 +66,7 @@ class Conformations:
         return len(self.counts)
 
 
-class ConformationStore:
+class ConformationStore(MappedStore):
     """Random access to a store by conformation index. Pickles as its path, for data-loader workers.
 
     Attributes read from the file: labels (the level of theory), source, config (what prepared it), digest (of
@@ -73,48 +74,22 @@ class ConformationStore:
     energy_mean, energy_std [eV] and force_std [eV/Angstrom] (root mean square component).
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        self._open()
+    FORMAT = FORMAT
+    PREPARED_BY = "data.spice.prepare"
 
-    def _open(self) -> None:
-        if not self.path.exists():
-            raise DataError(f"store {self.path} does not exist: prepare it with python -m data.spice.prepare")
-        try:
-            with h5py.File(self.path, "r") as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise DataError(
-                        f"store {self.path} is not of format {FORMAT}: delete it and prepare it again"
-                    )
-                self.labels = str(file.attrs["labels"])
-                self.source = str(file.attrs["source"])
-                self.config = json.loads(file.attrs["config"])
-                self.digest = str(file.attrs["digest"])
-                self.energy_mean = float(file.attrs["energy_mean"])
-                self.energy_std = float(file.attrs["energy_std"])
-                self.force_std = float(file.attrs["force_std"])
-                self.offsets = file["offsets"][:]
-                self.energy = file["energy"][:]
-                self.molecule = file["molecule"][:]
-                self.split = file["split"][:]
-                self._atoms = {name: self._map(file[name]) for name in _PER_ATOM}
-        except (OSError, KeyError, RuntimeError) as error:
-            raise DataError(
-                f"store {self.path} cannot be read ({error}): delete it and prepare it again"
-            ) from error
-
-    def _map(self, dataset: h5py.Dataset) -> np.ndarray:
-        start = dataset.id.get_offset()
-        if dataset.chunks is not None or start is None:
-            raise DataError(f"store {self.path}: {dataset.name} is not contiguous: prepare the store again")
-        return np.memmap(self.path, dataset.dtype, "r", start, dataset.shape)
-
-    def __getstate__(self) -> dict:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict) -> None:
-        self.path = state["path"]
-        self._open()
+    def _read(self, file: h5py.File) -> None:
+        self.labels = str(file.attrs["labels"])
+        self.source = str(file.attrs["source"])
+        self.config = json.loads(file.attrs["config"])
+        self.digest = str(file.attrs["digest"])
+        self.energy_mean = float(file.attrs["energy_mean"])
+        self.energy_std = float(file.attrs["energy_std"])
+        self.force_std = float(file.attrs["force_std"])
+        self.offsets = file["offsets"][:]
+        self.energy = file["energy"][:]
+        self.molecule = file["molecule"][:]
+        self.split = file["split"][:]
+        self._atoms = {name: self._map(file[name]) for name in _PER_ATOM}
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -1,7 +1,7 @@
 """Batches of molecules for EScAIP, with targets in normalised units (spec escaip.md 2.3, 4, 5.1)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.spice.store import Conformations, ConformationStore
+from models.training.batch import TensorBatch
 from models.training.sampling import StepBatches, nested_subset
 
 
 @dataclass(frozen=True)
-class MoleculeBatch:
+class MoleculeBatch(TensorBatch):
     """B molecules of N atoms in all.
 
     positions: (N, 3) [Angstrom]. atomic_numbers, graph_index: (N,). energy: (B,), forces: (N, 3), both
@@ -32,12 +33,6 @@ class MoleculeBatch:
     @property
     def num_graphs(self) -> int:
         return len(self.energy)
-
-    def to(self, *args, **kwargs) -> "MoleculeBatch":
-        return MoleculeBatch(*(getattr(self, f.name).to(*args, **kwargs) for f in fields(self)))
-
-    def pin_memory(self) -> "MoleculeBatch":
-        return MoleculeBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Batches of point clouds for VN-PointNet, augmented as the recipe asks (spec vn_pointnet.md 2.2, 2.3, 5)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,22 +13,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.modelnet40.augment import MOST_DROPPED, evaluation_view, train_view
 from data.modelnet40.store import CloudStore
+from models.training.batch import TensorBatch
 from models.training.sampling import StepBatches, stream_seed
 
 
 @dataclass(frozen=True)
-class CloudBatch:
+class CloudBatch(TensorBatch):
     """B clouds of N points. points: (B, N, 3). label: (B,). clouds: (B,) their numbers in the store."""
 
     points: Tensor
     label: Tensor
     clouds: Tensor
-
-    def to(self, *args, **kwargs) -> "CloudBatch":
-        return CloudBatch(*(getattr(self, f.name).to(*args, **kwargs) for f in fields(self)))
-
-    def pin_memory(self) -> "CloudBatch":
-        return CloudBatch(*(getattr(self, f.name).pin_memory() for f in fields(self)))
 
 
 @dataclass(frozen=True)

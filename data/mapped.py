@@ -1,0 +1,55 @@
+"""A prepared store: one HDF5 file of contiguous arrays, read through memory maps. Training imports this."""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from data.errors import DataError
+
+
+class MappedStore(ABC):
+    """Opens a store and checks its format; a subclass reads what it holds in `_read`. Pickles as its path."""
+
+    FORMAT: str
+    PREPARED_BY: str  # the module that writes such stores
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._open()
+
+    @abstractmethod
+    def _read(self, file: h5py.File) -> None:
+        """Sets what the store holds as attributes."""
+
+    def _open(self) -> None:
+        if not self.path.exists():
+            raise DataError(f"store {self.path} does not exist: prepare it with python -m {self.PREPARED_BY}")
+        try:
+            with h5py.File(self.path, "r") as file:
+                if file.attrs.get("format") != self.FORMAT:
+                    raise DataError(
+                        f"store {self.path} is not of format {self.FORMAT}: delete it and prepare it again"
+                    )
+                self._read(file)
+        except DataError:
+            raise
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"store {self.path} cannot be read ({error}): delete it and prepare it again"
+            ) from error
+
+    def _map(self, dataset: h5py.Dataset) -> np.ndarray:
+        start = dataset.id.get_offset()
+        if dataset.chunks is not None or start is None:
+            raise DataError(f"store {self.path}: {dataset.name} is not contiguous: prepare the store again")
+        return np.memmap(self.path, dataset.dtype, "r", start, dataset.shape)
+
+    def __getstate__(self) -> dict:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict) -> None:
+        self.path = state["path"]
+        self._open()

@@ -1,10 +1,10 @@
 """The `data.modelnet40` block of a tier: config/schema.yaml explains its keys."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
+from data.keys import check_keys
 from data.modelnet40.classes import MODELNET40
 from data.modelnet40.generate import CLASSES
 from data.modelnet40.meshes import SAMPLED
@@ -45,7 +45,7 @@ def parse_config(block: Any) -> ModelnetConfig:
     if not isinstance(block, dict):
         raise DataError("data.modelnet40 is not a mapping of keys to values: see config/schema.yaml")
     values = dict(block)
-    _known(values, ModelnetConfig, "data.modelnet40")
+    check_keys(values, ModelnetConfig, "data.modelnet40")
     if values.get("source") not in SOURCES:
         raise DataError(
             f"data.modelnet40.source is {values.get('source')!r}, not one of {', '.join(SOURCES)}"
@@ -54,20 +54,13 @@ def parse_config(block: Any) -> ModelnetConfig:
         raise DataError(f"data.modelnet40.points must be a whole number from 1 to {SAMPLED}")
     files = values.get("files") or []
     for file in files:
-        _known(file, RawFile, "data.modelnet40.files")
+        check_keys(file, RawFile, "data.modelnet40.files")
     values["files"] = tuple(RawFile(**file) for file in files)
     if values.get("classes") is not None:
         values["classes"] = tuple(values["classes"])
     config = ModelnetConfig(**values)
     _consistent(config)
     return config
-
-
-def _known(values: dict, kind: type, where: str) -> None:
-    names = [field.name for field in dataclasses.fields(kind)]
-    for key in values:
-        if key not in names:
-            raise DataError(f"{where} has no key '{key}': it has {', '.join(names)}")
 
 
 def _consistent(config: ModelnetConfig) -> None:

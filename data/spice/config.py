@@ -1,12 +1,12 @@
 """The `data.spice` block of a tier: config/schema.yaml explains its keys."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 from ase.data import atomic_numbers as NUMBER_OF
 
 from data.errors import DataError
+from data.keys import check_keys
 from data.spice.units import BOHR, HARTREE
 
 SOURCES = ("generate", "geometries", "spice", "mace_off")
@@ -50,12 +50,12 @@ def parse_config(block: Any) -> SpiceConfig:
     if not isinstance(block, dict):
         raise DataError("data.spice is not a mapping of keys to values: see config/schema.yaml")
     values = dict(block)
-    _known(values, SpiceConfig, "data.spice")
+    check_keys(values, SpiceConfig, "data.spice")
     if values.get("source") not in SOURCES:
         raise DataError(f"data.spice.source is {values.get('source')!r}, not one of {', '.join(SOURCES)}")
     files = values.get("files") or []
     for file in files:
-        _known(file, RawFile, "data.spice.files")
+        check_keys(file, RawFile, "data.spice.files")
     values["files"] = tuple(RawFile(**file) for file in files)
     values["elements"] = tuple(values.get("elements") or ELEMENTS)
     for element in values["elements"]:
@@ -64,13 +64,6 @@ def parse_config(block: Any) -> SpiceConfig:
     config = SpiceConfig(**values)
     _consistent(config)
     return config
-
-
-def _known(values: dict, kind: type, where: str) -> None:
-    names = [field.name for field in dataclasses.fields(kind)]
-    for key in values:
-        if key not in names:
-            raise DataError(f"{where} has no key '{key}': it has {', '.join(names)}")
 
 
 def _consistent(config: SpiceConfig) -> None:

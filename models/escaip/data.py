@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.spice.store import Conformations, ConformationStore
-from models.training.batch import TensorBatch
+from models.training.batch import TensorBatch, batch_loader
 from models.training.sampling import StepBatches, nested_subset
 
 
@@ -69,10 +69,6 @@ class _StoreBatches(Dataset):
         return self.normaliser(self.store.read(chosen), chosen)
 
 
-def _as_it_is(batch: MoleculeBatch) -> MoleculeBatch:
-    return batch
-
-
 class SpiceData(LightningDataModule):
     """Training batches by step, and the fixed validation molecules that are twirled.
 
@@ -125,13 +121,8 @@ class SpiceData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         sampler = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
-        return DataLoader(
-            _StoreBatches(self.store, self.train_conformations, self.normaliser),
-            batch_sampler=sampler,
-            collate_fn=_as_it_is,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+        return batch_loader(
+            _StoreBatches(self.store, self.train_conformations, self.normaliser), sampler, self.workers
         )
 
     def monitor_dataloader(self) -> list[MoleculeBatch]:

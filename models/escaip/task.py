@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.escaip.closed_form import exact_losses, head_variance
 from models.escaip.data import MoleculeBatch
-from models.escaip.network import EScAIP, EScAIPConfig, ForceTerms
+from models.escaip.network import EScAIP, EScAIPConfig, ForceTerms, Geometry
 from twirl.problem import Problem
 from twirl.representations import Scalars, Tree, Vectors
 
@@ -129,12 +129,15 @@ class EScAIPTask(LightningModule):
         Only the directions turn with the molecule, so the backbone runs once and the head is twisted alone;
         a test holds this against rotating the positions.
         """
-        return {"raw": force_problem(self.network, batch), "ema": force_problem(self.ema.module, batch)}
+        geometry = self.network.geometry(
+            batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs
+        )
+        networks = {"raw": self.network, "ema": self.ema.module}
+        return {series: force_problem(network, geometry, batch) for series, network in networks.items()}
 
 
-def force_problem(network: EScAIP, batch: MoleculeBatch) -> Problem:
-    """The force head of `network` on `batch` as a thing to twirl, with its exact split."""
-    geometry = network.geometry(batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs)
+def force_problem(network: EScAIP, geometry: Geometry, batch: MoleculeBatch) -> Problem:
+    """The force head of `network` on `batch`, whose geometry is given, to twirl; with its exact split."""
     if geometry.graph.isolated.any():
         atom = int(geometry.graph.isolated.nonzero()[0])
         conformation = int(batch.conformations[batch.graph_index[atom]])

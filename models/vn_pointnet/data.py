@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.modelnet40.augment import MOST_DROPPED, evaluation_view, train_view
 from data.modelnet40.store import CloudStore
-from models.training.batch import TensorBatch
+from models.training.batch import TensorBatch, batch_loader
 from models.training.sampling import StepBatches, stream_seed
 
 
@@ -85,10 +85,6 @@ def read_batch(store: CloudStore, clouds: np.ndarray, points: int) -> CloudBatch
     return CloudBatch(torch.from_numpy(raw.points), torch.from_numpy(raw.label), torch.as_tensor(clouds))
 
 
-def _as_it_is(batch: CloudBatch) -> CloudBatch:
-    return batch
-
-
 class ModelnetData(LightningDataModule):
     """Training batches by step, test batches, and the fixed test clouds that are twirled.
 
@@ -139,14 +135,7 @@ class ModelnetData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
-        return DataLoader(
-            _TrainingViews(self, trainer.global_rank),
-            batch_sampler=_NumberedRows(batches),
-            collate_fn=_as_it_is,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return batch_loader(_TrainingViews(self, trainer.global_rank), _NumberedRows(batches), self.workers)
 
     def test_batches(self, step: int) -> Iterator[CloudBatch]:
         """The whole test split in an order and in orientations of its own for every step."""

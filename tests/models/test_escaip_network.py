@@ -110,7 +110,7 @@ def test_forces_do_not_depend_on_the_rest_of_the_batch(network, batch):
 
 def test_the_head_twisted_alone_equals_rotating_the_positions(network, batch):
     rotations = rotation_set("iid", 6, torch.Generator().manual_seed(6))
-    head = force_problem(network, batch).twist(rotations)
+    head = force_problem(network, network.geometry(*inputs(batch)), batch).twist(rotations)
     torch.testing.assert_close(head, whole_network(network, batch).twist(rotations), atol=1e-12, rtol=0)
 
 

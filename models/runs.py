@@ -24,6 +24,8 @@ DEFAULT_TIER = "mini"
 RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
 STEP_OVERHEAD = 5
+# A relaxed step over a plain one, about.
+METHOD_COST = {"ES": 2, "RPP": 1.5, "RECM": 2.5, "ACE": 2}
 
 
 class ConfigError(ValueError):
@@ -51,7 +53,9 @@ class Run:
     def cost(self) -> int:
         """Relative training time, for spreading runs over processes."""
         batch_size = self.settings["data"]["init_args"]["batch_size"]
-        return self.settings["trainer"]["max_steps"] * (batch_size + STEP_OVERHEAD)
+        method = self.settings["model"]["init_args"].get("relaxation", {}).get("class_path", "").split(".")[-1]
+        steps = self.settings["trainer"]["max_steps"]
+        return round(steps * (batch_size + STEP_OVERHEAD) * METHOD_COST.get(method, 1))
 
     def resolved(self) -> dict:
         """What run.yaml holds."""
@@ -61,7 +65,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one system that one process trains, one after the other."""
+    """Runs of one system on one data set that one process trains, one after the other."""
 
     name: str
     runs: tuple[Run, ...]
@@ -143,9 +147,9 @@ class Plan:
     def groups(self) -> list[Group]:
         """The runs, spread over processes so that each process has about the same to do."""
         groups = []
-        for system in sorted({run.system for run in self.runs}):
-            runs = [run for run in self.runs if run.system == system]
-            groups += spread(system, runs, self.config["processes"])
+        for system, dataset in sorted({(run.system, run.dataset) for run in self.runs}):
+            runs = [run for run in self.runs if (run.system, run.dataset) == (system, dataset)]
+            groups += spread(f"{system}_{dataset}", runs, self.config["processes"])
         return groups
 
 
@@ -167,12 +171,12 @@ def store(dataset: str, tier: str) -> str:
     return f"data/{dataset}/prepared/{tier}.h5"
 
 
-def spread(system: str, runs: list[Run], processes: int | None) -> list[Group]:
+def spread(name: str, runs: list[Run], processes: int | None) -> list[Group]:
     """Longest run first, each to the process with least to do so far; None: a process per run."""
     bins: list[list[Run]] = [[] for _ in range(min(processes or len(runs), len(runs)))]
     for run in sorted(runs, key=lambda run: (-run.cost, run.name, run.seed)):
         min(bins, key=lambda members: sum(member.cost for member in members)).append(run)
-    return [Group(f"{system}_{i}", tuple(members)) for i, members in enumerate(bins)]
+    return [Group(f"{name}_{i}", tuple(members)) for i, members in enumerate(bins)]
 
 
 def merge(*layers: Mapping) -> dict:
@@ -207,17 +211,13 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     _check(config, schema, "tier_file", f"{source} with --configfile and --config")
 
     runs: list[Run] = []
-    systems = []
-    for path in sorted((root / "config" / "runs").glob("*.yaml")):
-        declared, source = _read(path), f"config/runs/{path.name}"
-        _check(declared, schema, "runs_file", source)
-        systems.append(declared["system"])
-        if declared["system"] in config["runs"]:
-            runs += _resolve(declared, config, schema, source)
-    for system in config["runs"]:
-        if system not in systems:
-            hint = _hint(system, systems)
-            raise ConfigError(f"config/{tier}.yaml: runs.{system} is not a declared system{hint}")
+    files = sorted((root / "config" / "runs").glob("*.yaml"))
+    for name in config["runs"]:
+        if name not in (known := [path.stem for path in files]):
+            raise ConfigError(f"config/{tier}.yaml: runs.{name} is not a file of config/runs{_hint(name, known)}")
+    for path in files:
+        if path.stem in config["runs"]:
+            runs += _resolve(path, config, schema)
     return Plan(config, tuple(runs))
 
 
@@ -225,12 +225,16 @@ def tiers(root: Path = ROOT) -> list[str]:
     return sorted(path.stem for path in (root / "config").glob("*.yaml") if path.stem != "schema")
 
 
-def _resolve(declared: Mapping, config: Mapping, schema: Mapping, source: str) -> Iterator[Run]:
-    """The runs of one system in one tier."""
+def _resolve(path: Path, config: Mapping, schema: Mapping) -> Iterator[Run]:
+    """The runs that one file of config/runs declares, in one tier."""
+    declared, source = _read(path), f"config/runs/{path.name}"
+    schema = _of_system(declared.get("system"), schema, source)
+    _check(declared, schema, "runs_file", source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
-        raise ConfigError(f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {system} read.")
-    overlay = dict(config["runs"][system])
+        raise ConfigError(f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read.")
+    overlay = dict(config["runs"][path.stem])
+    _check(overlay, schema, "tier_runs", f"config/{tier}.yaml: runs.{path.stem}")
     location = {"data": {"init_args": {"store": store(dataset, tier)}}}
     base = merge(declared["base"], overlay.pop("base", {}), location)
     for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
@@ -260,6 +264,15 @@ def _read(path: Path) -> dict:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: must hold keys and values, not {type(content).__name__}.")
     return content
+
+
+def _of_system(system: object, schema: Mapping, source: str) -> dict:
+    """The schema in which "settings" are those of a system."""
+    definitions = schema["$defs"]
+    if f"{system}" not in definitions:
+        known = [name for name, part in definitions.items() if "trainer" in part.get("properties", {})]
+        raise ConfigError(f"{source}: `system` is {system!r}, which config/schema.yaml does not know{_hint(system, known)}")
+    return {**schema, "$defs": {**definitions, "settings": definitions[system]}}
 
 
 def _check(value: Mapping, schema: Mapping, definition: str, source: str) -> None:

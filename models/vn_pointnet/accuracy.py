@@ -44,7 +44,7 @@ def _means(values: Tensor, group: Tensor) -> Tensor:
 class TestAccuracy(Callback):
     """Classifies the whole test split every so many steps and after the last one: rows test/<series>/<accuracy>.
 
-    The module's `predictors()` gives the series: functions from points to class scores. The test orientations
+    The module's `readings()` gives the series: functions from points to class scores. The test orientations
     are drawn anew each time, as functions of (seed, step); training's random numbers are left alone.
     """
 
@@ -71,12 +71,12 @@ class TestAccuracy(Callback):
     def measure(self, trainer, pl_module) -> dict[str, float]:
         data, step = trainer.datamodule, trainer.global_step
         with undisturbed(pl_module, stream_seed(data.seed, "test", step)):
-            predictors = pl_module.predictors()
-            correct, labels = {series: [] for series in predictors}, []
+            readings = pl_module.readings()
+            correct, labels = {series: [] for series in readings}, []
             for batch in data.test_batches(step):
                 batch = batch.to(pl_module.device)
                 labels.append(batch.label)
-                for series, scores in predictors.items():
+                for series, scores in readings.items():
                     correct[series].append(scores(batch.points).argmax(1) == batch.label)
             label = torch.cat(labels)
             return {

@@ -1,20 +1,22 @@
 """Training VN-PointNet to classify, and saying what of it is to be twirled (spec vn_pointnet.md sections 4 and 5)."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from torch import Tensor
 
+from models.training.relaxation import RelaxedTask
 from models.vn_pointnet.accuracy import TestAccuracy
 from models.vn_pointnet.data import CloudBatch
 from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
 from twirl.problem import Problem
+from twirl.relaxation import Labels, Method
 from twirl.representations import Scalars, Vectors
 
 # Convex in the logits, so that twirled logits never lose to the mean of the twisted ones (paper A eq. 9).
@@ -23,10 +25,14 @@ CROSS_ENTROPY = partial(F.cross_entropy, reduction="none")
 
 @dataclass
 class OptimizerConfig:
-    """Adam. lr: at the start. weight_decay: coupled (L2), on everything."""
+    """Adam. lr: at the start. weight_decay: coupled (L2), on everything but RECM's own parameters.
+
+    recm_lr_mult: their learning rate over lr.
+    """
 
     lr: float = 1e-3
     weight_decay: float = 1e-4
+    recm_lr_mult: float = 1.0
 
 
 @dataclass
@@ -51,55 +57,56 @@ class ScheduleConfig:
         return self.factor ** ((step + self.ahead) // self.every)
 
 
-class VNPointNetTask(LightningModule):
+class VNPointNetTask(RelaxedTask):
     """Classification by cross-entropy.
 
-    network, optimizer, schedule: see the classes. evaluate_every: steps between measurements of the test
-    accuracy, which is also measured after the last step.
+    network, optimizer, schedule: see the classes. relaxation: the method that relaxes the network; Method()
+    leaves it as it is. evaluate_every: steps between measurements of the test accuracy, which is also measured
+    after the last step. alphas_every: steps between rows of the method's alphas.
     """
 
     def __init__(
         self,
         network: VNPointNetConfig,
+        relaxation: Method,
         optimizer: OptimizerConfig,
         schedule: ScheduleConfig,
         evaluate_every: int = 410,
+        alphas_every: int = 410,
     ):
-        super().__init__()
-        self.network = VNPointNet(network)
+        super().__init__(VNPointNet(network), relaxation, Labels(network.classes), alphas_every)
+        self.classes = network.classes
         self.optimizer, self.schedule = optimizer, schedule
         self.evaluate_every = evaluate_every
 
     def configure_callbacks(self) -> list[Callback]:
-        return [TestAccuracy(self.evaluate_every)]
+        return [*super().configure_callbacks(), TestAccuracy(self.evaluate_every)]
 
     def on_fit_start(self) -> None:
-        store, classes = self.trainer.datamodule.store, self.network.config.classes
-        if len(store.classes) != classes:
+        super().on_fit_start()
+        store = self.trainer.datamodule.store
+        if len(store.classes) != self.classes:
             raise ValueError(
-                f"the network tells {classes} classes apart, but store {store.path} has {len(store.classes)}: "
-                "set model.init_args.network.classes accordingly"
+                f"the network tells {self.classes} classes apart, but store {store.path} has "
+                f"{len(store.classes)}: set model.init_args.network.classes accordingly"
             )
 
     def training_step(self, batch: CloudBatch) -> dict[str, Tensor]:
+        self.network.observe(batch.label)
         logits = self.network(batch.points)
-        loss = F.cross_entropy(logits, batch.label)
+        method_loss = self.network.extra_loss()
+        loss = F.cross_entropy(logits, batch.label) + method_loss
         accuracy = (logits.detach().argmax(1) == batch.label).float().mean()
-        return {"loss": loss, "accuracy": accuracy}
+        return {"loss": loss, "method_loss": method_loss.detach(), "accuracy": accuracy}
 
     def configure_optimizers(self) -> dict:
-        optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            lr=self.optimizer.lr,
-            weight_decay=self.optimizer.weight_decay,
-            fused=True,
+        settings = self.optimizer
+        groups = self.network.parameter_groups(
+            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
         )
+        optimizer = torch.optim.Adam(groups, fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def predictors(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
-        """What is tested and twirled: functions from points (B, N, 3) to logits (B, classes), by series."""
-        return {"raw": self.network}
 
     def twirl_problems(self, batch: CloudBatch) -> Mapping[str, Problem]:
         """Cross-entropy of every series on one batch, split by paper A's eq. 9."""
@@ -112,5 +119,5 @@ class VNPointNetTask(LightningModule):
                 acts_on_y=Scalars(),
                 loss=CROSS_ENTROPY,
             )
-            for series, scores in self.predictors().items()
+            for series, scores in (self.readings() | self.attributed()).items()
         }

@@ -61,6 +61,7 @@ def configuration(store: Path, name: str = "tiny", steps: int = 12, seed: int = 
             "class_path": "models.vn_pointnet.task.VNPointNetTask",
             "init_args": {
                 "network": NETWORK,
+                "relaxation": {"class_path": "twirl.relaxation.Method"},
                 "optimizer": {"lr": 0.01, "weight_decay": 1e-4},
                 "schedule": {"kind": "cosine", "total_steps": steps},
                 "evaluate_every": 5,

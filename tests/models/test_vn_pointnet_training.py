@@ -18,6 +18,7 @@ from models.vn_pointnet.task import OptimizerConfig, ScheduleConfig, VNPointNetT
 from tests.models.clouds import NETWORK, configuration, write_clouds
 from tests.models.configuration import write_run
 from twirl.metric import EquivarianceError
+from twirl.relaxation import Method
 from twirl.rotations import rotation_set
 
 
@@ -41,7 +42,7 @@ def data(store, **change) -> ModelnetData:
 
 def task() -> VNPointNetTask:
     torch.manual_seed(0)
-    return VNPointNetTask(VNPointNetConfig(**NETWORK), OptimizerConfig(), ScheduleConfig()).eval()
+    return VNPointNetTask(VNPointNetConfig(**NETWORK), Method(), OptimizerConfig(), ScheduleConfig()).eval()
 
 
 def test_the_learning_rate_follows_the_recipe():

@@ -29,7 +29,7 @@ def test_everything_is_made_once(finished):
     assert finished.path("figures/smoke/a_fig2.pdf").exists()
     assert finished.path("figures/smoke/a_landmarks.md").exists()
     assert finished.path("figures/smoke/index.html").exists()
-    assert finished.path("logs/smoke/train/escaip_0.log").read_text().startswith("training results/smoke/")
+    assert finished.path("logs/smoke/train/escaip_spice_0.log").read_text().startswith("training results/smoke/")
     assert NOTHING in finished.run()
 
 
@@ -83,7 +83,7 @@ def test_a_failed_job_names_its_log_and_leaves_checkpoints_alone(fresh):
     (folder / "checkpoints/last.ckpt").write_text("weights")
     result = fresh.snakemake("--configfile", "config/smoke.yaml")
     assert result.returncode != 0
-    assert "logs/smoke/train/escaip_0.log" in result.stderr
+    assert "logs/smoke/train/escaip_spice_0.log" in result.stderr
     assert "was told to fail" in result.stdout + result.stderr
     assert "MissingOutputException" not in result.stderr  # its exit status is seen behind the log's pipe
     (folder / "fail").unlink()

@@ -23,10 +23,12 @@ class Method(nn.Module):
 
     name: what checkpoints are marked with. readout: what is evaluated unless asked otherwise: "projected"
     (f_eq alone, beta kept), "kept" (every term) or "pruned" (terms of |alpha| under `prune_below` left out).
+    seed: of whatever a method draws; a training loop sets it to its run's.
     """
 
     name = "none"
     readout = "projected"
+    seed = 0
 
     def __init__(self, prune_below: float = PRUNE_BELOW):
         super().__init__()
@@ -73,6 +75,10 @@ class Method(nn.Module):
 
     def set_epoch(self, epoch: int) -> None:
         """At the start of an epoch, counted from 0."""
+
+    def diagnostics(self) -> dict[str, dict[str, float]]:
+        """Quantities of the method worth watching, of every place: {quantity: {place: value}}."""
+        return {}
 
     def own_parameters(self) -> list[nn.Parameter]:
         """Parameters that want an Adam group of their own (RECM's theta and w)."""

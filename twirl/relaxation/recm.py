@@ -282,8 +282,13 @@ class RECM(Method):
 
     def lipschitz(self) -> dict[str, float]:
         """B of every place's r_theta (theorem 4.2): an upper bound, worth logging since it is free to grow."""
-        B = self.rule.lipschitz()[self.positions]
-        return dict(zip((place.name for place in self.places), B.tolist(), strict=True))
+        return self._by_place(self.rule.lipschitz()[self.positions])
+
+    def diagnostics(self) -> dict[str, dict[str, float]]:
+        return {"h_norm": self._by_place(self.h.norm(dim=-1)), "lipschitz": self.lipschitz()}
+
+    def _by_place(self, values: Tensor) -> dict[str, float]:
+        return dict(zip((place.name for place in self.places), values.tolist(), strict=True))
 
     def get_extra_state(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,121 @@
+"""Training a network whose equivariant layers are relaxed (paper B): what every system's task does for its method.
+
+A task hands its network, the configured method and the kind of its targets to `RelaxedTask`, adds
+`network.extra_loss()` to its loss and lists its `readings()` wherever a network is tested or twirled.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule
+from torch import nn
+
+from twirl.relaxation import Method, Relaxed, Targets, relax
+
+
+class RelaxedTask(LightningModule):
+    """A training of a relaxed network; with Method() as its method nothing is relaxed.
+
+    relaxation: the method. targets: what RECM's update rule sees, unless the method was told otherwise.
+    alphas_every: steps between rows of alpha and beta.
+    """
+
+    def __init__(self, network: nn.Module, relaxation: Method, targets: Targets, alphas_every: int):
+        super().__init__()
+        if getattr(relaxation, "targets", targets) is None:
+            relaxation.targets = targets
+        self.network = relax(network, relaxation, network.places())
+        self.alphas_every = alphas_every
+        self.in_last_step = False
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [AlphaRows(self.alphas_every)]
+
+    def on_fit_start(self) -> None:
+        self.network.method.seed = self.trainer.datamodule.seed
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.in_last_step = self.trainer.global_step + 1 == self.trainer.max_steps
+        self.network.set_epoch(self.trainer.global_step // self.trainer.datamodule.steps_per_epoch)
+
+    def on_after_backward(self) -> None:
+        self.network.after_backward()
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.network.after_step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["relaxation"] = self.network.gather_local_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Before the state_dict is loaded, whose own state is rank 0's.
+        self._local_states = checkpoint["relaxation"]
+
+    def on_train_start(self) -> None:
+        if states := self.__dict__.pop("_local_states", None):
+            self.network.load_local_state(states)
+
+    def readings(self) -> dict[str, Callable]:
+        """The network as it can be read out, by series: functions of its inputs.
+
+        "raw" is the method's own readout; those that differ from it come under their names.
+        """
+        network = self.network
+        own = network.method.readout
+        readouts = {"raw": own}
+        if any(terms is not None for terms in network.method.all_terms):
+            readouts |= {other: other for other in ("kept", "projected") if other != own}
+        return {series: partial(_read, network, readout) for series, readout in readouts.items()}
+
+    def attributed(self) -> dict[str, Callable]:
+        """After the last step, the method's own readout with one place's terms left out: "without <place>".
+
+        What that takes from the equivariance error is the place's share of it (claim X2).
+        """
+        network = self.network
+        if not self.in_last_step:
+            return {}
+        own, alive = network.method.readout, zip(network.places, network.read(), strict=True)
+        return {
+            f"without {place.name}": partial(_read, network, own, without=[place.name])
+            for place, modulation in alive
+            if modulation.alpha
+        }
+
+
+def _read(network: Relaxed, readout: str, *inputs, without: list[str] = ()):
+    with network.reading(readout, without):
+        return network(*inputs)
+
+
+class AlphaRows(Callback):
+    """Logs alpha, beta and the method's own quantities of every place, and numbers of parameters.
+
+    Rows relaxation/<place>/<quantity> and relaxation/network/<count>, as they stand after so many steps.
+    """
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def on_train_start(self, trainer, pl_module):
+        if trainer.global_step == 0:
+            self._log(trainer, pl_module.network)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+            self._log(trainer, pl_module.network)
+
+    def _log(self, trainer, network: Relaxed) -> None:
+        rows = {f"relaxation/{place}/{name}": value for place, name, value in quantities(network)}
+        counts = {f"relaxation/network/{name}": n for name, n in network.parameter_counts().items()}
+        trainer.logger.log_metrics(rows | counts, step=trainer.global_step)
+
+
+def quantities(network: Relaxed) -> Iterator[tuple[str, str, float]]:
+    """(place, quantity, value) of alpha, beta and what the method reports of itself."""
+    for place, alphas in network.alphas().items():
+        yield from ((place, f"alpha_{term}", value) for term, value in alphas.items())
+    for name, values in {"beta": network.betas(), **network.method.diagnostics()}.items():
+        yield from ((place, name, value) for place, value in values.items())

@@ -32,7 +32,8 @@ class VNPointNetConfig:
 
     classes: to tell apart. neighbours: k, of every point, itself among them. c1, c2, c3: vector channels of the
     point features. f1, f2: of the global branch. h1, h2: hidden widths of the invariant head. pooling: over
-    neighbours and points. dropout: before the second batch norm of the head.
+    neighbours and points. dropout: before the second batch norm of the head. global_branch: off, the mean of the
+    point features stands for it (half as many layers, for small trials).
     """
 
     classes: int = 40
@@ -46,6 +47,7 @@ class VNPointNetConfig:
     h2: int = 256
     pooling: Literal["mean", "max"] = "mean"
     dropout: float = 0.4
+    global_branch: bool = True
 
 
 def _pool(channels: int, pooling: str) -> nn.Module:
@@ -81,7 +83,7 @@ class VNPointNet(nn.Module):
         self.conv_pos = EdgeLayer(c1)
         self.pool = _pool(c1, config.pooling)
         self.conv1 = VNLinearLeakyReLU(c1, c1)
-        self.fstn = GlobalBranch(config)
+        self.fstn = GlobalBranch(config) if config.global_branch else VNMeanPool()
         self.conv2 = VNLinearLeakyReLU(2 * c1, c2)
         self.conv3 = VNLinear(c2, c3)
         self.bn3 = VNBatchNorm(c3)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.vn_pointnet.layers import EPS, VNBatchNorm, VNLinearLeakyReLU
-from models.vn_pointnet.network import VNPointNet
+from models.vn_pointnet.network import GlobalBranch, VNPointNet
 
 
 def logits(network: VNPointNet, points: Tensor) -> Tensor:
@@ -17,9 +17,7 @@ def logits(network: VNPointNet, points: Tensor) -> Tensor:
     x = points.mT
     x = _layer(network.conv_pos, _graph_feature(x, network.config.neighbours)).mean(-1)
     x = _layer(network.conv1, x)
-    branch = network.fstn
-    y = _layer(branch.conv3, _layer(branch.conv2, _layer(branch.conv1, x))).mean(-1)
-    y = _map(branch.fc3, _layer(branch.fc2, _layer(branch.fc1, y)))
+    y = _branch(network.fstn, x) if network.config.global_branch else x.mean(-1)
     x = torch.cat([x, y.unsqueeze(-1).expand_as(x)], dim=1)
     x = _normalise(network.bn3, _map(network.conv3, _layer(network.conv2, x)))
     x = torch.cat([x, x.mean(-1, keepdim=True).expand_as(x)], dim=1)
@@ -29,6 +27,11 @@ def logits(network: VNPointNet, points: Tensor) -> Tensor:
     x = F.relu(network.bn1(network.fc1(x)))
     x = F.relu(network.bn2(network.dropout(network.fc2(x))))
     return network.fc3(x)
+
+
+def _branch(branch: GlobalBranch, x: Tensor) -> Tensor:
+    y = _layer(branch.conv3, _layer(branch.conv2, _layer(branch.conv1, x))).mean(-1)
+    return _map(branch.fc3, _layer(branch.fc2, _layer(branch.fc1, y)))
 
 
 def _graph_feature(x: Tensor, k: int) -> Tensor:

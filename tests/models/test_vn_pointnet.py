@@ -120,9 +120,10 @@ def test_frames_turn_and_coordinates_stay(orthonormal):
         torch.testing.assert_close(products, torch.eye(3).double().expand_as(products), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_the_network_computes_the_formulas(training):
-    network, points = small(dropout=0.0).train(training), clouds().requires_grad_()
+@pytest.mark.parametrize(("training", "global_branch"), [(False, True), (True, True), (True, False)])
+def test_the_network_computes_the_formulas(training, global_branch):
+    network = small(dropout=0.0, global_branch=global_branch).train(training)
+    points = clouds().requires_grad_()
     buffers = {name: b.clone() for name, b in network.named_buffers()}
     results = []
     for scores in (network, lambda x: textbook.logits(network, x)):

@@ -68,16 +68,89 @@ def test_accuracies_are_those_of_the_definitions():
     )
 
 
-def test_a_repeated_and_an_interrupted_run_have_identical_metrics(store, tmp_path, monkeypatch):
-    whole = (run(configuration(store)) / "metrics.parquet").read_bytes()
+METHODS = {
+    "Method": {},
+    "ES": {"epochs": 8, "init": "zero"},
+    "RPP": {},
+    "RECM": {"a": 1.0, "terms": ["W", "b", "noise"], "max_samples": 8},
+    "ACE": {"constraint": "resilient", "slack_lr": 0.01},
+}
+
+
+def relaxed(store, method: str) -> dict:
+    config = configuration(store)
+    relaxation = {"class_path": f"twirl.relaxation.{method}", "init_args": METHODS[method]}
+    config["model"]["init_args"] |= {"relaxation": relaxation, "alphas_every": 5}
+    return config
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_repeated_and_an_interrupted_run_have_identical_metrics(method, store, tmp_path, monkeypatch):
+    whole = (run(relaxed(store, method)) / "metrics.parquet").read_bytes()
     again = tmp_path / "again"
     again.mkdir()
     monkeypatch.chdir(again)
     write_clouds(again / "clouds.h5")
-    config = configuration(Path("clouds.h5"))
+    config = relaxed(Path("clouds.h5"), method)
     with pytest.raises(SystemExit, match="run it again to resume"):
         run(config, "--trainer.max_time=00:00:00:00")
-    assert (run(config) / "metrics.parquet").read_bytes() == whole
+    resumed = run(config) / "metrics.parquet"
+    assert resumed.read_bytes() == whole
+    measures_every_readout_and_writes_down_its_alphas(method, pd.read_parquet(resumed))
+
+
+READOUTS = {
+    "Method": {"raw"},
+    "ES": {"raw", "kept"},
+    "RPP": {"raw", "projected"},
+    "RECM": {"raw", "kept", "projected"},
+    "ACE": {"raw", "kept"},
+}
+
+
+def measures_every_readout_and_writes_down_its_alphas(method: str, metrics: pd.DataFrame) -> None:
+    assert set(metrics[metrics.split == "test"].series) == READOUTS[method]
+    val = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
+    error = val[val.step == 12].set_index("series").value
+    left_out = {series for series in error.index if series.startswith("without ")}
+    assert set(error.index) - left_out == READOUTS[method]
+    assert not val[val.step < 12].series.str.startswith("without ").any()
+    rows = metrics[metrics.split == "relaxation"]
+    assert sorted(rows.step.unique()) == [0, 5, 10, 12]
+    network = rows[(rows.series == "network") & (rows.step == 12)].set_index("metric").value
+    alphas = rows[rows.metric.str.startswith("alpha_") & (rows.step == 12)]
+    if method == "Method":
+        assert alphas.empty
+        assert network.active == network.plain
+        assert network.terms == network.method == 0
+        return
+    assert alphas.series.nunique() == 22
+    terms = {"RECM": {"alpha_W", "alpha_b", "alpha_noise"}}.get(method, {"alpha_W", "alpha_b"})
+    assert set(alphas.metric) == terms
+    assert network.terms > network.plain / 2
+    # What the projected readout leaves is exactly invariant; what is kept of trained terms is not.
+    projected = "raw" if method in ("ES", "ACE") else "projected"
+    kept = "raw" if method == "RPP" else "kept"
+    assert error[projected] < 1e-5
+    assert error[kept] > 20 * error[projected]
+    assert (network.active > network.plain) == (method in ("RPP", "RECM"))
+    assert len(left_out) == (22 if method in ("RPP", "RECM") else 0)
+
+
+def test_relaxing_draws_from_the_seed_of_the_run_and_leaves_the_initial_weights_alone(store):
+    def trained(method: str, seed: int) -> pd.DataFrame:
+        config = relaxed(store, method)
+        config["run"] |= {"name": f"{method.lower()}-{seed}", "seed": seed}
+        return pd.read_parquet(run(config) / "metrics.parquet")
+
+    first = {
+        (method, seed): trained(method, seed).query("split == 'val' and step == 0 and metric == 'L_total'")
+        for method, seed in [("Method", 0), ("ES", 0), ("RECM", 0), ("RECM", 1)]
+    }
+    plain = first["Method", 0].set_index("series").value["raw"]
+    assert first["ES", 0].set_index("series").value["raw"] == plain
+    noisy = first["RECM", 0].set_index("series").value["raw"]
+    assert noisy not in (plain, first["RECM", 1].set_index("series").value["raw"])
 
 
 def test_a_run_measures_losses_accuracy_and_equivariance(store):

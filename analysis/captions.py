@@ -34,15 +34,23 @@ FILES = {
 """What is in the raw files that are only a part of SPICE."""
 
 
+GENERATED = ("generate", "parametric")
+"""Sources whose examples we make up."""
+
+
 def is_generated(data: dict) -> bool:
-    """Whether the geometries were made up by us rather than taken from a published data set."""
-    return bool(data.get("generated", data.get("source") == "generate"))
+    """Whether the examples were made up by us rather than taken from a published data set."""
+    return bool(data.get("generated", data.get("source") in GENERATED))
 
 
 def data_sentences(results: Results) -> list[str]:
-    """Where the molecules and the labels come from; generated data and xTB labels are always named."""
+    """Where the examples and the labels come from; generated data and xTB labels are always named."""
     sentences = []
     for data in _distinct(run.data for run in results.runs):
+        if "dataset" in data:
+            generated = "Drawn from generated data" if is_generated(data) else "Data"
+            sentences.append(f"{generated}: {data['dataset']}{_clouds(data)}.")
+            continue
         labels = data.get("labels")
         origin = f" ({_origin(data)})" if data.get("source") else ""
         if is_generated(data):
@@ -52,6 +60,13 @@ def data_sentences(results: Results) -> list[str]:
         elif labels:
             sentences.append(f"Data{origin} with {labels} labels.")
     return sentences or ["The runs do not say where their data come from."]
+
+
+def _clouds(data: dict) -> str:
+    if not {"classes", "train_clouds", "test_clouds"} <= data.keys():
+        return ""
+    classes, train, test = len(data["classes"]), data["train_clouds"], data["test_clouds"]
+    return f" ({classes} classes, {train} training and {test} test clouds)"
 
 
 def _origin(data: dict) -> str:
@@ -64,6 +79,9 @@ def footer(results: Results) -> list[str]:
     """The same in a few words, printed inside the figure so that it travels with the image."""
     words = [f"{results.tier} tier", _seeds(results), _sizes(results)]
     for data in _distinct(run.data for run in results.runs):
+        if "dataset" in data:
+            words.append(data["dataset"])
+            continue
         molecules = "generated molecules" if is_generated(data) else "real geometries"
         words.append(f"{data.get('labels', 'unknown')} labels on {molecules}")
     return words
@@ -77,6 +95,11 @@ def paper_sentence(paper: PaperCurves | None, about: str) -> str:
         f"Grey: the paper's curves (light: as logged; lines: medians of 20 bins a decade), unbiased, {about} "
         "Their percent is a mean of ratios, which after the start is larger than the ratio of means drawn of ours."
     )
+
+
+def words_only_sentence(figure: str, says: str) -> str:
+    """What the paper says of a figure of which it gives no numbers and whose curves nobody has recovered."""
+    return f"Of its {figure} the paper gives no numbers, and its curves were not recovered; it says: {says}"
 
 
 def absent_sentence(results: Results, names: list[str]) -> str:
@@ -123,12 +146,15 @@ def scientific(number: float) -> str:
 
 
 def _seeds(results: Results) -> str:
-    most = max((results.of(run.name) for run in results.runs), key=len)
+    by_name = {run.name: results.of(run.name) for run in results.runs}
+    most = max(by_name.values(), key=len)
     if len(most) == 1:
         return f"one seed ({most[0].seed})"
     seeds = ", ".join(str(run.seed) for run in most)
-    single = any(len(results.of(run.name)) == 1 for run in results.runs)
-    return f"seeds {seeds} of {most[0].name}" + (", one of the others" if single else "")
+    fewer = [len(runs) for runs in by_name.values() if len(runs) < len(most)]
+    if len(fewer) == len(by_name) - 1:
+        return f"seeds {seeds} of {most[0].name}" + (", one of the others" if 1 in fewer else "")
+    return f"seeds {seeds}" + (f", fewer of {len(fewer)} of the {len(by_name)} runs" if fewer else "")
 
 
 def _sizes(results: Results) -> str:
@@ -140,8 +166,10 @@ def _sizes(results: Results) -> str:
 
 
 def _distinct(blocks) -> list[dict]:
-    """Different answers about the data, in order of first appearance, by labels, source and origin only."""
+    """Different answers about the data, in order of first appearance, by what they are and whence only."""
     seen: dict[tuple, dict] = {}
     for block in blocks:
-        seen.setdefault(tuple(str(block.get(key)) for key in ("labels", "source", "generated")), block)
+        seen.setdefault(
+            tuple(str(block.get(key)) for key in ("dataset", "labels", "source", "generated")), block
+        )
     return [block for block in seen.values() if block]

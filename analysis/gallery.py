@@ -26,11 +26,15 @@ CSS = """
 body { margin: 0 auto; max-width: 64rem; padding: 3rem 1.5rem 5rem; color: var(--ink); background: #fff;
        font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.9rem; font-weight: 600; letter-spacing: -0.01em; margin: 0 0 0.4rem; }
-h2 { font-size: 1.2rem; font-weight: 600; margin: 0 0 1rem; }
-h2 small { color: var(--soft); font: 0.8rem ui-monospace, Menlo, Consolas, monospace; margin-left: 0.5rem; }
+h2 { font-size: 1.35rem; font-weight: 600; margin: 3rem 0 1rem; }
+h2 span + span { color: var(--soft); font-weight: 400; font-size: 1rem; margin-left: 0.8rem; }
+h3 { font-size: 1.2rem; font-weight: 600; margin: 0 0 1rem; }
+h3 small { color: var(--soft); font: 0.8rem ui-monospace, Menlo, Consolas, monospace; margin-left: 0.5rem; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 .lead, nav { color: var(--soft); margin: 0 0 1.2rem; }
+nav { margin: 0 0 0.4rem; }
+nav b { color: var(--ink); font-weight: 600; margin-right: 1.1rem; }
 nav a { margin-right: 1.1rem; white-space: nowrap; }
 section { border-top: 1px solid var(--line); padding: 2.2rem 0 1rem; }
 img { display: block; max-width: 100%; height: auto; margin: 0 auto 1rem; }
@@ -52,8 +56,17 @@ thead { border-bottom: 1px solid var(--ink); }
 tbody th { text-align: left; }
 tr.first > * { border-top: 1px solid var(--line); }
 tr.first > th:first-child, tr[data-whose="ours"].first > * { font-weight: 600; }
+tr.block > th { font-weight: 600; padding-top: 0.9rem; }
 tr[data-whose="paper"], tr[data-whose="difference"] { color: var(--soft); }
 """
+
+
+PAPERS = {
+    "a": ("Paper A", "Training Dynamics of Learning 3D-Rotational Equivariance"),
+    "b": ("Paper B", "Recurrent Equivariant Constraint Modulation"),
+    "x": ("Beyond both", "one paper's measure on the other's methods"),
+}
+"""First letter of an output -> what its part of the page is called, and about what it is."""
 
 
 def gallery(figures: Path) -> str:
@@ -62,8 +75,9 @@ def gallery(figures: Path) -> str:
     if not shown:
         raise ResultsError(f"{figures}: nothing rendered there yet; run `snakemake --cores all figures`.")
     tiers = sorted({facts["tier"] for _, facts in shown})
-    links = " ".join(f'<a href="#{name}">{_title(name)}</a>' for name, _ in shown)
-    sections = "\n".join(_section(figures, name, facts) for name, facts in shown)
+    papers = {name[0]: [entry for entry in shown if entry[0][0] == name[0]] for name, _ in shown}
+    nav = "\n".join(_nav(letter, entries) for letter, entries in papers.items())
+    sections = "\n".join(_paper(figures, letter, entries) for letter, entries in papers.items())
     tier = html.escape(", ".join(tiers))
     return f"""<!doctype html>
 <html lang="en">
@@ -77,11 +91,22 @@ def gallery(figures: Path) -> str:
 <h1>Figures and tables, tier {tier}</h1>
 <p class="lead">Ours in colour, the papers' own numbers in grey. Every entry names the runs, the commit and
 the command that made it.</p>
-<nav>{links}</nav>
+{nav}
 {sections}
 </body>
 </html>
 """
+
+
+def _nav(letter: str, entries: list[tuple[str, dict]]) -> str:
+    links = " ".join(f'<a href="#{name}">{_title(name)}</a>' for name, _ in entries)
+    return f"<nav><b>{PAPERS[letter][0]}</b>{links}</nav>"
+
+
+def _paper(figures: Path, letter: str, entries: list[tuple[str, dict]]) -> str:
+    heading = "".join(f"<span>{html.escape(text)}</span>" for text in PAPERS[letter])
+    shown = "\n".join(_section(figures, name, facts) for name, facts in entries)
+    return f'<h2 class="paper">{heading}</h2>\n{shown}'
 
 
 def write_gallery(figures: Path) -> Path:
@@ -96,7 +121,7 @@ def _section(figures: Path, name: str, facts: dict) -> str:
     captions = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts["caption"])
     heading = f"{html.escape(facts['title'])}<small>{name}</small>"
     return f"""<section id="{name}">
-<h2>{heading}</h2>
+<h3>{heading}</h3>
 {_body(figures, name, facts)}
 <div class="caption">{captions}</div>
 <p class="links">{_links(figures, name, facts)}</p>
@@ -138,10 +163,12 @@ def _provenance(facts: dict) -> str:
 
 
 def _title(name: str) -> str:
-    """a_fig2 -> Paper A, fig. 2; a_landmarks -> Paper A, landmarks."""
-    paper, what = name.split("_", 1)
-    what = f"fig. {what[3:]}" if what.startswith("fig") else what.replace("_", " ")
-    return f"Paper {paper.upper()}, {what}"
+    """a_fig2 -> fig. 2; b_table1 -> table 1; a_landmarks -> landmarks; x1 -> X1."""
+    paper, _, what = name.partition("_")
+    for kind, short in (("fig", "fig."), ("table", "table")):
+        if what.startswith(kind):
+            return f"{short} {what.removeprefix(kind)}"
+    return what.replace("_", " ") or paper.upper()
 
 
 def _facts(path: Path) -> dict | None:

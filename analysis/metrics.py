@@ -2,8 +2,8 @@
 
     python -m analysis.metrics --figures figures/mini
 
-reads <figures>/a_landmarks.csv and writes <figures>/metrics.json: run -> landmark -> median over
-seeds, for a few of them.
+reads the CSV files in <figures> that hold headline numbers and writes <figures>/metrics.json: run -> headline ->
+value. Of paper A, medians over seeds; of paper B, means over seeds, and of alpha the largest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +20,7 @@ import pandas as pd
 from analysis.results import ResultsError
 from models.training.files import replacing
 
-HEADLINES = {
+LANDMARKS = {
     "start": "start_percent",
     "below_1_step": "below_1_percent_step",
     "dip": "dip_percent",
@@ -29,20 +29,73 @@ HEADLINES = {
     "peak": "later_peak_percent",
     "end": "end_percent",
 }
+Found = Iterator[tuple[str, str, float | None]]
+"""Run, headline, value."""
+
+
+def landmarks(frame: pd.DataFrame) -> Found:
+    """Of the table of landmarks."""
+    frame = frame[frame["estimator"] == "ratio of means"]
+    values = frame.pivot_table(index="run", columns="landmark", values="ours", sort=False, dropna=False)
+    for run, row in values.iterrows():
+        for landmark, name in LANDMARKS.items():
+            yield run, name, row.get(landmark)
+
+
+def accuracies(frame: pd.DataFrame) -> Found:
+    """Of every method's own readout after the last step."""
+    own = frame[(frame["block"] == "last step") & (frame["readout"] == "raw")]
+    for row in own[own["measure"].isin(("instance", "class"))].itertuples():
+        yield row.run, f"{row.measure}_accuracy", row.ours
+
+
+def largest_alphas(frame: pd.DataFrame) -> Found:
+    """Largest |alpha| after the last step over layers and seeds, of each term drawn."""
+    ends = frame.loc[frame.groupby(["run", "seed", "label", "quantity"])["step"].idxmax()]
+    for (run, quantity), values in ends.groupby(["run", "quantity"])["value"]:
+        yield run, f"largest_{quantity}", values.abs().max()
+
+
+def active_parameters(frame: pd.DataFrame) -> Found:
+    """Share of the plain network's parameters that the readout keeps after the last step."""
+    ours = frame[frame["source"] == "ours"]
+    ends = ours.loc[ours.groupby(["run", "seed"])["step"].idxmax()]
+    for run, value in ends.groupby("run", sort=False)["value"].mean().items():
+        yield run, "active_parameters_over_plain", value
+
+
+def errors(frame: pd.DataFrame) -> Found:
+    """Percent of the loss that is equivariance error after the last step, of every method's own readout."""
+    for run, value in frame[frame["panel"] == "d"].groupby("run", sort=False)["value"].mean().items():
+        yield run, "end_percent", value
+
+
+SOURCES: dict[str, Callable[[pd.DataFrame], Found]] = {
+    "a_landmarks": landmarks,
+    "b_table1": accuracies,
+    "b_fig2": largest_alphas,
+    "b_fig4": largest_alphas,
+    "b_active_parameters": active_parameters,
+    "x1": errors,
+}
+"""The outputs whose CSV holds headline numbers."""
 
 
 def headlines(figures: Path) -> dict[str, dict[str, float | None]]:
-    """run -> headline -> value with four digits, from the table of landmarks in `figures`."""
-    table = Path(figures) / "a_landmarks.csv"
-    if not table.is_file():
-        raise ResultsError(f"{table}: missing; render the table a_landmarks first.")
-    frame = pd.read_csv(table)
-    frame = frame[frame["estimator"] == "ratio of means"]
-    values = frame.pivot_table(index="run", columns="landmark", values="ours", sort=False, dropna=False)
-    return {
-        run: {name: _digits(row.get(landmark)) for landmark, name in HEADLINES.items()}
-        for run, row in values.iterrows()
-    }
+    """run -> headline -> value with four digits, from the outputs in `figures`.
+
+    Raises ResultsError if none of those that hold such numbers is there.
+    """
+    present = {name: path for name in SOURCES if (path := Path(figures, f"{name}.csv")).is_file()}
+    if not present:
+        raise ResultsError(
+            f"{figures}: holds none of {', '.join(f'{name}.csv' for name in SOURCES)}; render one of them first."
+        )
+    found: dict[str, dict[str, float | None]] = {}
+    for name, path in present.items():
+        for run, headline, value in SOURCES[name](pd.read_csv(path)):
+            found.setdefault(run, {})[headline] = _digits(value)
+    return found
 
 
 def write_metrics(figures: Path) -> Path:
@@ -61,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m analysis.metrics", description="Write metrics.json.")
     parser.add_argument(
-        "--figures", required=True, type=Path, help="folder with a_landmarks.csv, e.g. figures/mini"
+        "--figures", required=True, type=Path, help="folder with rendered outputs, e.g. figures/mini"
     )
     given = parser.parse_args(arguments)
     try:

@@ -30,12 +30,17 @@ def provenance(
         "runs": runs,
         "trained_at_commit": sorted({str(run.summary.get("commit")) for run in results.runs}),
         "trained_on": sorted({str(run.summary["device"]) for run in results.runs if "device" in run.summary}),
-        "data": sorted({f"{run.data.get('labels')}; {run.data.get('source')}" for run in results.runs}),
+        "data": sorted({_data(run.data) for run in results.runs}),
         "paper_curves": digest_of(paper),
         "inputs_digest": hashlib.sha256(
             "".join(f"{k} {v}\n" for k, v in sorted(runs.items())).encode()
         ).hexdigest(),
     }
+
+
+def _data(data: dict) -> str:
+    named = "dataset" if "dataset" in data else "labels"
+    return f"{data.get(named)}; {data.get('source')}"
 
 
 def file_metadata(about: dict, title: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ def outputs() -> dict[str, str]:
     return {
         path.stem: f"analysis.{package}.{path.stem}"
         for package in PACKAGES
-        for path in sorted((here / package).glob("[ab]_*.py"))
+        for path in sorted((here / package).glob("[abx]*.py"))
     }
 
 

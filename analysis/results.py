@@ -59,8 +59,9 @@ class Run:
 
     @property
     def parameters(self) -> int | None:
-        """Number of trainable parameters of the network."""
-        return self.summary.get("parameters")
+        """Number of trainable parameters of the network, without what relaxes it."""
+        plain = self.curve("plain", "network", split="relaxation")
+        return self.summary.get("parameters") if plain is None else int(plain.value[-1])
 
     @property
     def data(self) -> dict:
@@ -79,6 +80,10 @@ class Run:
         """The curve of a metric that has no time t, or None where it was not logged."""
         curve = self._curves.get((split, series, metric))
         return curve if curve is not None and len(curve) else None
+
+    def series(self, split: str) -> list[str]:
+        """The series that were logged in a split, in alphabetical order."""
+        return sorted({series for other, series, _ in self._curves if other == split})
 
     def line(self, quantity: str, series: str) -> Curve | None:
         """`quantity` in closed form where the model has one, else from sampled rotations."""

@@ -12,8 +12,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 COLUMN = 3.4
 """Width of one text column [inch]."""
@@ -133,6 +134,30 @@ def linear_percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}%"))
 
 
+def depth_colors(n: int) -> list[str]:
+    """`n` colours from a network's first layer (dark) to its last (light), none too light for white paper."""
+    shades = matplotlib.colormaps["plasma"]([0.82 * i / max(n - 1, 1) for i in range(n)])
+    return [matplotlib.colors.to_hex(shade) for shade in shades]
+
+
+def alpha_scale(axis: Axis, threshold: float, largest: float, *, sparse: bool = False) -> None:
+    """Linear between -threshold and threshold, logarithmic beyond, with a tick per decade up to `largest`.
+
+    sparse: on a short axis, where the threshold's own ticks would touch that of zero, those have no label.
+    """
+    set_scale = axis.axes.set_yscale if axis.axis_name == "y" else axis.axes.set_xscale
+    set_scale("symlog", linthresh=threshold, linscale=0.4)
+    decades = [threshold * 10.0**i for i in range(8) if threshold * 10.0**i <= 10 * largest]
+    ticks = [*(-d for d in reversed(decades)), 0.0, *decades]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(FixedLocator([k * tick for tick in ticks for k in range(2, 10)]))
+    hidden = (-threshold, threshold) if sparse else ()
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: "" if value in hidden else f"{value:g}".replace("-", "−"))
+    )
+    axis.set_minor_formatter(NullFormatter())
+
+
 def log_loss(axes: Axes) -> None:
     """Logarithmic loss axis with labels on every second decade at most four times."""
     axes.set_yscale("log")
@@ -148,6 +173,14 @@ def count(number: float) -> str:
             short = number / size
             return f"{short:.0f}{suffix}" if short >= 20 or short == round(short) else f"{short:.2g}{suffix}"
     return f"{number:g}"
+
+
+def number(value: float) -> str:
+    """Two digits, with a power of ten where there would be more than two zeros: 0.043, 4.4 × 10⁻⁹."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.2g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return rf"${mantissa} \times 10^{{{int(exponent)}}}$"
 
 
 def save(figure: Figure, path: Path, kind: str, about: dict[str, str]) -> None:

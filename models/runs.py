@@ -154,8 +154,8 @@ class Plan:
 
 
 def is_figure(output: str) -> bool:
-    """Whether an output is a figure, e.g. a_fig2, rather than a table, e.g. a_landmarks."""
-    return output.partition("_")[2].startswith("fig")
+    """Whether an output is a figure, e.g. a_fig2 or x1, rather than a table, e.g. a_landmarks."""
+    return (ROOT / "analysis" / "figures" / f"{output}.py").is_file()
 
 
 def formats(output: str) -> list[str]:

@@ -3,7 +3,7 @@
 
 rule metrics:
     input:
-        f"figures/{TIER}/a_landmarks.csv",
+        [f"figures/{TIER}/{output}.csv" for output in PLAN.outputs],
     output:
         METRICS,
     log:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,6 +14,7 @@ from analysis.reference.paper_curves import PERCENT_CURVES, PaperCurves
 from analysis.reference.printed import paper_landmarks
 from analysis.results import Results, Run
 from analysis.style import count
+from analysis.tabular import ABSENT, Line, Table, as_html, markdown, signed
 
 TITLE = "EScAIP: landmarks of the percent curves"
 RUNS = tuple(PERCENT_CURVES)
@@ -37,16 +37,6 @@ ESTIMATORS = {"ratio of means": "ours", "mean of ratios": "ours, mean of ratios"
 
 
 @dataclass(frozen=True)
-class Table:
-    """What a table module returns."""
-
-    frame: pd.DataFrame
-    markdown: str
-    html: str
-    caption: list[str]
-
-
-@dataclass(frozen=True)
 class Cell:
     """A landmark over seeds or replicates: median, lowest, highest; how many have it, of how many."""
 
@@ -60,7 +50,8 @@ class Cell:
 def build(results: Results, paper: PaperCurves | None) -> Table:
     """Long frame for machines, wide table for people."""
     frame = landmarks_frame(results)
-    return Table(frame, _markdown(frame), _html(frame), _caption(results))
+    headings, lines = _headings(), _lines(frame)
+    return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
 
 
 def landmarks_frame(results: Results) -> pd.DataFrame:
@@ -125,8 +116,8 @@ def _cell(rows: list[dict], landmark: str) -> Cell:
     return Cell(median(values), min(values), max(values), len(values), len(rows))
 
 
-def _wide(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
-    """Lines (run, whose, cells) of the table for people."""
+def _lines(frame: pd.DataFrame) -> list[Line]:
+    """The table for people."""
     lines = []
     for name, of_run in frame.groupby("run", sort=False):
         label = of_run["label"].iloc[0]
@@ -134,17 +125,18 @@ def _wide(frame: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
             part = of_run[of_run["estimator"] == estimator].set_index("landmark")
             if len(part):
                 cells = [_number(part.loc[k], "ours") for k in COLUMNS]
-                lines.append((f"{name} ({label})" if estimator == "ratio of means" else "", whose, cells))
+                about = f"{name} ({label})" if estimator == "ratio of means" else ""
+                lines.append(Line(about, whose, cells))
         main = of_run[of_run["estimator"] == "ratio of means"].set_index("landmark")
-        lines.append(("", "paper", [_number(main.loc[k], "paper") for k in COLUMNS]))
-        lines.append(("", "difference", [_difference(main.loc[k]) for k in COLUMNS]))
+        lines.append(Line("", "paper", [_number(main.loc[k], "paper") for k in COLUMNS]))
+        lines.append(Line("", "difference", [_difference(main.loc[k]) for k in COLUMNS]))
     return lines
 
 
 def _number(row: pd.Series, whose: str) -> str:
     middle, low, high = (row[f"{whose}{part}"] for part in ("", "_low", "_high"))
     if pd.isna(middle):
-        return "–"
+        return ABSENT
     write = steps if row["unit"] == "step" else digits
     text = write(middle)
     if write(low) != write(high):
@@ -156,10 +148,8 @@ def _number(row: pd.Series, whose: str) -> str:
 
 def _difference(row: pd.Series) -> str:
     value = row["difference"]
-    if pd.isna(value):
-        return "–"
-    text = steps(abs(value)) if row["unit"] == "step" else digits(abs(value))
-    return f"{'−' if value < 0 else '+'}{text}"
+    size = abs(value) if pd.notna(value) else 0.0
+    return signed(value, steps(size) if row["unit"] == "step" else digits(size))
 
 
 def steps(value: float) -> str:
@@ -174,25 +164,6 @@ def digits(value: float) -> str:
 
 def _headings() -> list[str]:
     return ["run", "", *(f"{name} [{unit}]" if unit == "%" else name for name, unit in COLUMNS.values())]
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    rows = [_headings(), ["---", "---", *["---:"] * len(COLUMNS)]]
-    rows += [[run, whose, *cells] for run, whose, cells in _wide(frame)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _html(frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in _headings())
-    body = []
-    for run, whose, cells in _wide(frame):
-        kind = whose.split(",")[0].replace(" ", "-")
-        tds = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        first = ' class="first"' if run else ""
-        row = f'<tr{first} data-whose="{kind}">'
-        body.append(f"{row}<th>{html.escape(run)}</th><th>{html.escape(whose)}</th>{tds}</tr>")
-    rows = "\n".join(body)
-    return f'<table class="landmarks">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n'
 
 
 def _caption(results: Results) -> list[str]:

@@ -1,4 +1,5 @@
-"""Synthetic run folders in the layout that training writes: curves with a plateau, a dip and a late rise."""
+"""Synthetic run folders in the layout that training writes: EScAIP's with a plateau, a dip and a late rise;
+VN-PointNet's with alphas that decay on rotated and partly stay on aligned shapes."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
+from analysis.relaxed import PLACES
 
 STEPS = [0, 1, 2, 4, 7, 10, 14, 18, 24, 32, 42, 56, 75, 100, 133, 178, 237, 316, 420]
 RUNS = {
@@ -92,6 +95,125 @@ def write_run(
     return folder
 
 
+VN_STEPS = [0, *range(20, 801, 20)]
+VN_MEASURED = [0, 1, 3, 10, 30, 100, 200, 400, 600, 800]
+VN_PLAIN, VN_TERMS = 9_000, 20_000
+VN_RUNS = {
+    f"vn-{data}-{method}": 3 for data in ("rotated", "aligned") for method in ("plain", "es", "rpp", "recm")
+}
+VN_RUNS |= {f"vn-{data}-recm-cg{size}": 1 for data in ("rotated", "aligned") for size in (4, 8, 16)}
+
+
+def vn_metrics(data: str, method: str, seed: int) -> pd.DataFrame:
+    """Rows of metrics.parquet for a run of VN-PointNet."""
+    rng = np.random.default_rng([seed, len(data), len(method)])
+    rows: list[tuple] = []
+
+    def log(split, series, metric, steps, values):
+        values = np.broadcast_to(values, len(steps))
+        rows.extend(
+            (s, 32 * s, split, series, np.nan, metric, float(v)) for s, v in zip(steps, values, strict=True)
+        )
+
+    relaxed = method.startswith("recm")
+    steps, share = np.array(VN_STEPS), 1 / (1 + np.array(VN_STEPS) / 8)
+    stays = {}
+    for i, place in enumerate(PLACES):
+        stays[place] = data == "aligned" and i % 3 == 1
+        end = rng.uniform(0.1, 0.9) if stays[place] else rng.uniform(-0.003, 0.003)
+        wobble = 1 + 0.05 * rng.normal(size=len(steps))
+        if relaxed:
+            log(
+                "relaxation",
+                place,
+                "alpha_W",
+                steps,
+                share * rng.uniform(0.1, 0.8) + (1 - share) * end * wobble,
+            )
+            if place.endswith("feature"):
+                bias = share * rng.uniform(-0.16, 0.5) + (1 - share) * end / 3
+                log("relaxation", place, "alpha_b", steps, bias)
+            log("relaxation", place, "alpha_noise", steps, share * rng.uniform(0.1, 0.4) + 0.002)
+            log("relaxation", place, "beta", steps, 1.0)
+        elif method == "rpp":
+            log("relaxation", place, "alpha_W", steps, 1.0)
+        elif method == "es":
+            log("relaxation", place, "alpha_W", steps, 1 - np.abs(steps / 400 - 1))
+    each = VN_TERMS / len(PLACES)
+    left = each * sum(stays.values()) + (each * (22 - sum(stays.values()))) * (steps < 500)
+    active = {"plain": 0.0, "es": 0.0, "rpp": VN_TERMS}.get(method, left)
+    if method != "plain":
+        for kind, count in (("plain", VN_PLAIN), ("terms", VN_TERMS), ("active", VN_PLAIN + active)):
+            log("relaxation", "network", kind, steps, count)
+
+    breaks = data == "aligned" and (relaxed or method == "rpp")
+    tested = np.arange(100, 801, 100)
+    score = (0.93 if breaks else 0.45) * (1 - np.exp(-tested / 150)) + 0.02 * rng.normal(size=len(tested))
+    series = {"raw": 0.0, **({"kept": 0.03, "projected": -0.2} if relaxed else {})}
+    for name, gain in series.items():
+        for kind, less in (("instance", 0.0), ("class", 0.04)):
+            for definition, more in (("", 0.0), ("_upstream", 0.003)):
+                log("test", name, f"{kind}_accuracy{definition}", tested, score + gain - less + more)
+
+    at = np.array(VN_MEASURED)
+    total = 0.3 + 1.8 * np.exp(-at / 200)
+    exact = 1e-6 * rng.uniform(0.5, 2, size=len(at))
+    broken = 25 * np.exp(-at / 500) + (8 if data == "aligned" else 0.005)
+    percent = {"plain": exact, "es": exact, "rpp": 2 * broken}.get(method, broken)
+    for name in series:
+        here = exact if name == "projected" else percent
+        if relaxed and name == "raw" and data == "rotated":
+            here = np.where(at > 500, exact, percent)
+        equiv = total * here / 100
+        for metric, value in (
+            ("L_total", total),
+            ("L_equiv", equiv),
+            ("L_mean", total - equiv),
+            ("percent", here),
+        ):
+            log("val", name, metric, at, value)
+    log("val", "zero", "L_total", [0], np.log(8))
+    if relaxed:
+        last = total[-1] * (percent if data == "aligned" else exact)[-1] / 100
+        for place in PLACES:
+            taken = rng.uniform(0.05, 0.3) if stays[place] else 0.0
+            log("val", f"without {place}", "L_equiv", at[-1:], last * (1 - taken))
+            log("val", f"without {place}", "L_total", at[-1:], total[-1] * (1 + 2 * taken))
+    return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+
+
+def write_vn_run(root: Path, name: str, seed: int, *, tier: str = "mini", dataset: str | None = None) -> Path:
+    """One complete run folder of VN-PointNet under `root`; dataset: real data of this description."""
+    folder = root / tier / name / f"seed{seed}"
+    folder.mkdir(parents=True)
+    _, data, method = name.split("-", 2)
+    identity = {"tier": tier, "name": name, "system": "vn_pointnet", "dataset": "modelnet40", "label": method}
+    facts = {
+        "dataset": dataset or "generated shapes",
+        "source": "voxel_clouds" if dataset else "parametric",
+        "classes": [f"class {i}" for i in range(8)],
+        "train_clouds": 800,
+        "test_clouds": 240,
+    }
+    vn_metrics(data, method, seed).to_parquet(folder / "metrics.parquet", index=False)
+    seconds = 0.05 * (1.4 if method.startswith("recm") else 1.0) * np.array(VN_STEPS)
+    seconds += np.array(VN_STEPS) // 100  # a test takes a second
+    timing = pd.DataFrame({"step": VN_STEPS, "wall_s": seconds})
+    timing.to_parquet(folder / "timing.parquet", index=False)
+    (folder / "run.yaml").write_text(yaml.safe_dump({"run": {**identity, "seed": seed}}))
+    (folder / "summary.json").write_text(
+        json.dumps({"parameters": VN_PLAIN, "data": facts, "device": "1 x cpu, 2 cores"})
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vn_folders(tmp_path_factory) -> list[Path]:
+    """Every run of VN-PointNet of the mini tier."""
+    root = tmp_path_factory.mktemp("vn_results")
+    return [write_vn_run(root, name, seed) for name, seeds in VN_RUNS.items() for seed in range(seeds)]
+
+
 @pytest.fixture(scope="session")
 def run_folders(tmp_path_factory) -> list[Path]:
     """Every run of the mini tier, with three seeds of the default."""
@@ -104,6 +226,12 @@ def without_paper(monkeypatch, tmp_path) -> None:
     """A machine without the reference folder."""
     monkeypatch.delenv("REFERENCE_DIR", raising=False)
     monkeypatch.setattr("analysis.reference.paper_curves.ROOT", tmp_path / "nowhere" / "repository")
+
+
+@pytest.fixture(name="write_vn_run", scope="session")
+def _write_vn_run():
+    """The builder of one run folder of VN-PointNet."""
+    return write_vn_run
 
 
 @pytest.fixture(name="write_run", scope="session")

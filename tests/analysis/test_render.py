@@ -11,26 +11,32 @@ import pytest
 from analysis import gallery, metrics, render
 from analysis.panels import spread
 from analysis.style import count
+from models.runs import is_figure
 
 FIGURES = ["a_fig1e", "a_fig2", "a_fig6"]
+OF_PAPER_B = ["b_active_parameters", "b_fig2", "b_fig4", "b_fig5"]
+BEYOND = ["x1", "x2"]
+TABLES = ["a_landmarks", "b_table1", "b_table4"]
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory, run_folders):
+def rendered(tmp_path_factory, run_folders, vn_folders):
     """Everything rendered from synthetic runs of the mini tier, with the paper's curves where present."""
     out = tmp_path_factory.mktemp("figures")
     for output in render.outputs():
-        render.render(output, "mini", out, run_folders, ["python", "-m", "analysis.render", output])
+        command = ["python", "-m", "analysis.render", output]
+        render.render(output, "mini", out, [*run_folders, *vn_folders], command)
     gallery.write_gallery(out)
     metrics.write_metrics(out)
     return out
 
 
-def test_every_output_of_this_paper_is_known():
-    assert [*render.outputs()] == [*FIGURES, "a_landmarks"]
+def test_every_output_is_known_and_told_apart_as_figure_or_table():
+    assert [*render.outputs()] == [*FIGURES, *OF_PAPER_B, *BEYOND, *TABLES]
+    assert [name for name in render.outputs() if not is_figure(name)] == TABLES
 
 
-@pytest.mark.parametrize("output", FIGURES)
+@pytest.mark.parametrize("output", [*FIGURES, *OF_PAPER_B, *BEYOND])
 def test_a_figure_has_all_its_files_and_leaves_no_temporary_one(rendered, output):
     for suffix in (".pdf", ".png", ".csv", ".json", ".rst"):
         assert (rendered / f"{output}{suffix}").stat().st_size > 0
@@ -77,10 +83,10 @@ def test_fonts_are_embedded_and_no_time_is_written(rendered):
     assert b"CreationDate" not in pdf
 
 
-@pytest.mark.parametrize("output", ["a_fig1e", "a_landmarks"])
-def test_rendering_twice_gives_the_same_bytes(tmp_path, run_folders, output):
+@pytest.mark.parametrize("output", ["a_fig1e", "a_landmarks", "b_fig2", "b_table1", "x2"])
+def test_rendering_twice_gives_the_same_bytes(tmp_path, run_folders, vn_folders, output):
     for name in "ab":
-        render.render(output, "mini", tmp_path / name, run_folders, ["again"])
+        render.render(output, "mini", tmp_path / name, [*run_folders, *vn_folders], ["again"])
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -143,12 +149,38 @@ def test_metrics_are_few_numbers_per_run(rendered):
     found = json.loads((rendered / "metrics.json").read_text())
     assert found == metrics.headlines(rendered)
     assert found["escaip-default"]["dip_percent"] == pytest.approx(0.25, abs=0.1)
+    assert set(found["vn-rotated-recm"]) == {
+        "instance_accuracy",
+        "class_accuracy",
+        "largest_alpha_W",
+        "largest_alpha_b",
+        "largest_alpha_noise",
+        "active_parameters_over_plain",
+        "end_percent",
+    }
+    assert found["vn-rotated-recm"]["active_parameters_over_plain"] == 1.0
+    assert max(found["vn-rotated-recm"][f"largest_alpha_{term}"] for term in ("W", "b", "noise")) < 0.01
+    assert found["vn-aligned-recm"]["largest_alpha_W"] > 0.1
+
+
+def test_metrics_of_one_paper_alone(tmp_path, vn_folders, capsys):
+    render.render("b_table1", "mini", tmp_path, vn_folders, ["x"])
+    assert set(metrics.headlines(tmp_path)["vn-aligned-rpp"]) == {"instance_accuracy", "class_accuracy"}
+    (tmp_path / "b_table1.csv").unlink()
+    assert metrics.main(["--figures", str(tmp_path)]) == 1
+    assert "holds none of a_landmarks.csv, b_table1.csv" in capsys.readouterr().err
 
 
 def test_the_gallery_shows_every_output_and_links_only_to_files_that_exist(rendered):
     page = (rendered / "index.html").read_text()
     for output in render.outputs():
         assert f'<section id="{output}">' in page
+    papers = ["Paper A", "Paper B", "Beyond both"]
+    parts = [page.index(f'<h2 class="paper"><span>{paper}') for paper in papers]
+    assert parts == sorted(parts)
+    for paper, first, last in zip("abx", parts, [*parts[1:], len(page)], strict=True):
+        sections = [name for name in render.outputs() if first < page.index(f'<section id="{name}">') < last]
+        assert sections == [name for name in render.outputs() if name[0] == paper]
     links = {part.split('"')[0] for part in page.split('href="')[1:]} | {
         part.split('"')[0] for part in page.split('src="')[1:]
     }

@@ -1,0 +1,40 @@
+"""Paper B, Figure 2: how much of the unconstrained linear map RECM gives each layer, over training."""
+
+from __future__ import annotations
+
+from analysis import style
+from analysis.captions import absent_sentence, footer, provenance_line, words_only_sentence
+from analysis.depth import alpha_row, branch_handles, end_handles
+from analysis.panels import Drawing, Drawn, figure_key
+from analysis.reference.paper_curves import PaperCurves
+from analysis.relaxed import DATA, vn_run
+from analysis.results import Results
+
+TITLE = "RECM on VN-PointNet: alpha_W of every layer over training"
+RUN_OF = {data: vn_run(data, "recm") for data in DATA}
+RUNS = REQUIRED = tuple(RUN_OF.values())
+
+
+def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+    """a rotated, b aligned, c where every layer and seed ends."""
+    drawn = Drawn()
+    figure = style.new_figure(style.PAGE, 3.35)
+    grid = figure.add_gridspec(1, 1, left=0.062, right=0.985, top=0.925, bottom=0.205)
+    alpha_row(figure, grid[0], results, RUN_OF, "W", "abc", drawn)
+    figure_key(figure, [*branch_handles(), *end_handles(DATA)], footer(results))
+    return Drawing(figure, drawn.table(), caption(results))
+
+
+def caption(results: Results) -> list[str]:
+    return [
+        "alpha_W, the weight of the unconstrained linear map that RECM adds to each equivariant linear map of "
+        "VN-PointNet, over training on rotated (a) and aligned (b) shapes, first seed; c: its value after the "
+        "last step, every seed. A line per layer, dark near the input, light near the output, named in c. The "
+        "scale is linear within ±0.01 (shaded: such terms are pruned after training) and logarithmic beyond.",
+        words_only_sentence(
+            "Figure 2",
+            "on rotated data alpha_W of every layer goes to zero, at different speeds; on aligned data some "
+            "layers keep a relaxation.",
+        ),
+        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
+    ]

@@ -1,0 +1,42 @@
+"""Paper B, Figure 4: the same as Figure 2 for the bias and the noise that RECM adds."""
+
+from __future__ import annotations
+
+from analysis import style
+from analysis.captions import absent_sentence, footer, provenance_line, words_only_sentence
+from analysis.depth import alpha_row, branch_handles, end_handles
+from analysis.panels import Drawing, Drawn, figure_key
+from analysis.reference.paper_curves import PaperCurves
+from analysis.relaxed import DATA, vn_run
+from analysis.results import Results
+
+TITLE = "RECM on VN-PointNet: alpha_b and alpha_noise of every layer over training"
+RUN_OF = {data: vn_run(data, "recm") for data in DATA}
+RUNS = REQUIRED = tuple(RUN_OF.values())
+
+
+def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+    """a-c bias, d-f noise; rotated, aligned, and where every layer and seed ends."""
+    drawn = Drawn()
+    figure = style.new_figure(style.PAGE, 5.95)
+    grid = figure.add_gridspec(2, 1, left=0.062, right=0.985, top=0.958, bottom=0.115, hspace=0.27)
+    alpha_row(figure, grid[0], results, RUN_OF, "b", "abc", drawn)
+    alpha_row(figure, grid[1], results, RUN_OF, "noise", "def", drawn)
+    figure_key(figure, [*branch_handles(), *end_handles(DATA)], footer(results))
+    return Drawing(figure, drawn.table(), caption(results))
+
+
+def caption(results: Results) -> list[str]:
+    return [
+        "alpha_b (a-c) and alpha_noise (d-f), the weights of the bias and of the noise that RECM adds to each "
+        "equivariant linear map of VN-PointNet, over training on rotated (a, d) and aligned (b, e) shapes, first "
+        "seed; c, f: their values after the last step, every seed. A line per layer, dark near the input, light "
+        "near the output. The scale is linear within ±0.01 (shaded: such terms are pruned after training) and "
+        "logarithmic beyond. Noise is added in training only.",
+        words_only_sentence(
+            "Figure 4",
+            "alpha_b behaves like alpha_W, to zero on rotated and partly kept on aligned data; alpha_noise goes "
+            "to zero on both.",
+        ),
+        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
+    ]

@@ -1,0 +1,96 @@
+"""What the runs of paper B's methods measured: accuracy, alpha of every place, parameters left, time per step.
+
+A place is a layer of the network that the method relaxes, named by its path. All functions read what training
+logged: rows relaxation/<place>/alpha_<term>, relaxation/network/<count>, test/<series>/<accuracy>.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.curves import Curve
+from analysis.results import Run
+
+DATA = ("rotated", "aligned")
+METHODS = {"plain": "plain", "es": "ES", "rpp": "RPP", "recm": "RECM"}
+"""Methods by what run names call them; plain relaxes nothing."""
+SIZES = (2, 4, 8, 16)
+"""|C_G|, the number of rotations in RECM's update rule (paper B, Fig. 5)."""
+
+PRUNE_BELOW = 0.01
+"""A term of smaller |alpha| is left out after training (paper B, appendix C)."""
+STEADY = ("W", "b")
+"""The terms that a trained network still has; noise is added in training only."""
+
+_RECTIFIED = ("fstn.conv1", "fstn.conv2", "fstn.conv3", "fstn.fc1", "fstn.fc2")
+PLACES = (
+    *(f"{layer}.{part}" for layer in ("conv_pos", "conv1", *_RECTIFIED) for part in ("feature", "direction")),
+    "fstn.fc3",
+    *("conv2.feature", "conv2.direction", "conv3"),
+    *(f"std_feature.{layer}.{part}" for layer in ("vn1", "vn2") for part in ("feature", "direction")),
+)
+"""VN-PointNet's 22 places from the first layer to the last."""
+
+
+def vn_run(data: str, method: str, size: int = SIZES[0]) -> str:
+    """Name of a VN-PointNet run."""
+    return f"vn-{data}-{method}" + ("" if size == SIZES[0] else f"-cg{size}")
+
+
+def vn_runs(*methods: str) -> tuple[str, ...]:
+    """Names of the runs of these methods on both data sets."""
+    return tuple(vn_run(data, method) for data in DATA for method in methods)
+
+
+def places(run: Run, term: str = "W") -> list[str]:
+    """The places that have this term, from the first layer to the last; names not known here come last."""
+    having = [p for p in run.series("relaxation") if p != "network" and alpha(run, p, term) is not None]
+    return sorted(having, key=lambda place: (PLACES.index(place) if place in PLACES else len(PLACES), place))
+
+
+def alpha(run: Run, place: str, term: str) -> Curve | None:
+    """alpha of a place's term after each logged step; None if the place has no such term."""
+    return run.curve(f"alpha_{term}", place, split="relaxation")
+
+
+def largest_alpha(run: Run, terms: tuple[str, ...] = STEADY) -> Curve | None:
+    """Largest |alpha| over all places and these terms after each logged step; None if nothing is relaxed."""
+    curves = [alpha(run, place, term) for term in terms for place in places(run, term)]
+    if not curves:
+        return None
+    steps = np.unique(np.concatenate([curve.step for curve in curves]))
+    sizes = [np.interp(steps, curve.step, np.abs(curve.value)) for curve in curves]
+    return Curve(steps, np.max(sizes, axis=0))
+
+
+def parameters(run: Run, kind: str) -> Curve | None:
+    """Parameter counts of one kind: plain (f_eq), terms (f_un), method, active (those the readout leaves)."""
+    return run.curve(kind, "network", split="relaxation")
+
+
+def active_ratio(run: Run) -> Curve | None:
+    """Active parameters over those of the plain network; 1 where nothing relaxes it."""
+    active, plain = parameters(run, "active"), run.parameters
+    if plain is None:
+        return None
+    if active is None:
+        return Curve(np.array([0.0, run.metrics["step"].max()]), np.ones(2))
+    return active.scaled(1 / plain)
+
+
+def accuracy(run: Run, series: str, measure: str) -> Curve | None:
+    """Test accuracy of a readout; measures: instance_accuracy, class_accuracy, each also with _upstream."""
+    return run.curve(measure, series, split="test")
+
+
+def step_time(run: Run) -> float | None:
+    """Median time of a training step [s]: wall time between two logged steps, over their number.
+
+    Stretches that end with a measurement on test or validation data are left out, unless all do.
+    """
+    measured = run.metrics.loc[run.metrics["split"].isin(("val", "test")), "step"].unique()
+    timing = run.timing.sort_values("step")
+    taken = timing["wall_s"].diff() / timing["step"].diff()
+    undisturbed = taken[~timing["step"].isin(measured)].dropna()
+    taken = taken.dropna() if undisturbed.empty else undisturbed
+    return None if taken.empty else float(taken.median())

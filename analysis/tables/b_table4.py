@@ -1,0 +1,142 @@
+"""Paper B, Table 4: what RECM costs, in parameters after pruning and in training time, beside the plain network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.captions import absent_sentence, provenance_line
+from analysis.reference.paper_curves import PaperCurves
+from analysis.reference.printed import tables
+from analysis.relaxed import active_ratio, step_time, vn_run
+from analysis.results import Results, ResultsError, Run
+from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
+
+TITLE = "RECM: extra parameters at inference, extra training time"
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """One row: a relaxed run beside the plain run of the same network and data, and the paper's row."""
+
+    name: str
+    plain: str
+    relaxed: str
+    paper: str
+
+
+OVERHEADS = (
+    *(
+        Overhead(
+            f"VN-PointNet, {data} shapes",
+            vn_run(data, "plain"),
+            vn_run(data, "recm"),
+            f"ModelNet40 {data} (VN-PointNet)",
+        )
+        for data in ("rotated", "aligned")
+    ),
+)
+"""The rows, in the paper's order; a network joins by a row here."""
+RUNS = tuple(name for row in OVERHEADS for name in (row.plain, row.relaxed))
+REQUIRED = ()
+MEASURES = {"inference_parameters": "parameters at inference", "training_time": "training time"}
+
+
+def build(results: Results, paper: PaperCurves | None) -> Table:
+    """Long frame for machines, wide table for people. Raises ResultsError if no pair of runs is complete."""
+    frame = overhead_frame(results)
+    if frame.empty:
+        pairs = "; ".join(f"{row.plain} and {row.relaxed}" for row in OVERHEADS)
+        raise ResultsError(
+            f"b_table4 needs a relaxed run and its plain one, and tier {results.tier} gives no such pair "
+            f"with a common seed: {pairs}."
+        )
+    headings = ["", "", "seeds", *MEASURES.values()]
+    lines = _lines(frame)
+    return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
+
+
+def overhead_frame(results: Results) -> pd.DataFrame:
+    """A row per network and measure: ours as a share of the plain network's, the paper's, and their difference."""
+    rows = []
+    for row in OVERHEADS:
+        plain = {run.seed: run for run in results.of(row.plain)}
+        pairs = [(run, plain[run.seed]) for run in results.of(row.relaxed) if run.seed in plain]
+        for measure, share in (("inference_parameters", extra_parameters), ("training_time", extra_time)):
+            values = [value for relaxed, base in pairs if (value := share(relaxed, base)) is not None]
+            theirs = tables("b")["table_4"].cell(row.paper, measure)
+            if (ours := Spread.of(values)) is None:
+                continue
+            rows.append(
+                {
+                    "tier": results.tier,
+                    "row": row.name,
+                    "run": row.relaxed,
+                    "plain_run": row.plain,
+                    "plain_parameters": pairs[0][1].parameters,
+                    "measure": measure,
+                    "seeds": ours.seeds,
+                    "ours": ours.mean,
+                    "ours_std": ours.std,
+                    "ours_low": ours.low,
+                    "ours_high": ours.high,
+                    "paper": theirs,
+                    "difference": difference(ours.mean, theirs),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def extra_parameters(relaxed: Run, plain: Run) -> float | None:
+    """Parameters that pruning leaves after the last step, beyond the plain network's, as a share of those."""
+    ratio = active_ratio(relaxed)
+    return None if ratio is None else float(ratio.value[-1]) - 1.0
+
+
+def extra_time(relaxed: Run, plain: Run) -> float | None:
+    """Median time of a training step over that of the plain run, minus one."""
+    ours, base = step_time(relaxed), step_time(plain)
+    return None if ours is None or not base else ours / base - 1.0
+
+
+def _lines(frame: pd.DataFrame) -> list[Line]:
+    lines = []
+    for name, part in frame.groupby("row", sort=False):
+        rows = {row["measure"]: row for _, row in part.iterrows()}
+        seeds = str(part["seeds"].max())
+        lines.append(Line(name, "ours", [seeds, *(_ours(rows.get(measure)) for measure in MEASURES)]))
+        for whose in ("paper", "difference"):
+            lines.append(Line("", whose, ["", *(_share(rows.get(measure), whose) for measure in MEASURES)]))
+    return lines
+
+
+def _ours(row: pd.Series | None) -> str:
+    if row is None:
+        return ABSENT
+    spread = "" if pd.isna(row["ours_std"]) else f" ± {row['ours_std']:.2f}"
+    return f"{_share(row, 'ours')}{spread}"
+
+
+def _share(row: pd.Series | None, whose: str) -> str:
+    return ABSENT if row is None else signed(row[whose], f"{abs(row[whose]):.2f}")
+
+
+def _caption(results: Results) -> list[str]:
+    return [
+        "What RECM adds, as a share of the plain network's: parameters that are left at inference, after the "
+        "terms of |alpha| below 0.01 are pruned; and training time. Ours: mean ± standard deviation over seeds, "
+        "each beside the plain run of its seed; paper: its Table 4; difference: ours minus the paper's.",
+        "Training time is the ratio of the median times of one step, tests and measurements left out. The runs "
+        "were trained on their own, perhaps with others at their side, so small differences are the machine's: "
+        "the benchmark that times both networks in turns in one process is `python -m models.bench vn_pointnet`. "
+        "The overhead depends on the widths, the batch and the device, which are this tier's.",
+        " ".join(
+            [provenance_line(results), _trained_on(results), absent_sentence(results, list(RUNS))]
+        ).strip(),
+    ]
+
+
+def _trained_on(results: Results) -> str:
+    devices = sorted({str(run.summary["device"]) for run in results.runs if "device" in run.summary})
+    return f"Trained on {'; '.join(devices)}." if devices else ""

@@ -1,0 +1,304 @@
+"""Paper B's tables and figures say what the runs measured: definitions, readouts, spread, and what is absent."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import render
+from analysis.curves import Curve
+from analysis.methods import seed_median
+from analysis.reference.printed import tables
+from analysis.relaxed import PLACES, active_ratio, alpha, largest_alpha, places, step_time, vn_run
+from analysis.results import ResultsError, load_run, load_runs
+from analysis.tables import b_table1, b_table4
+from analysis.tabular import Line, Spread, as_html, difference, markdown, signed
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory, vn_folders):
+    out = tmp_path_factory.mktemp("figures")
+    for output in render.outputs():
+        if output[0] in "bx":
+            render.render(output, "mini", out, vn_folders, ["python", "-m", "analysis.render", output])
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(vn_folders):
+    return load_runs(vn_folders, "mini")
+
+
+def run_of(results, data, method):
+    return results.first(vn_run(data, method))
+
+
+def change_metrics(folder, change):
+    """Rewrite a run's metrics.parquet."""
+    path = folder / "metrics.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+def test_places_are_those_of_the_network_from_input_to_output():
+    network = pytest.importorskip("models.vn_pointnet.network")
+    declared = network.VNPointNet(network.VNPointNetConfig(c1=4, c2=4, c3=4, f1=4, f2=4, h1=4, h2=4)).places()
+    assert [place.name for place in declared] == list(PLACES)
+
+
+def test_places_are_ordered_by_depth_and_hold_the_term_asked_for(results):
+    run = run_of(results, "aligned", "recm")
+    assert places(run) == list(PLACES)
+    assert places(run, "b") == [place for place in PLACES if place.endswith(".feature")]
+    assert places(run_of(results, "aligned", "plain")) == []
+    assert alpha(run, "conv3", "b") is None
+
+
+def test_the_largest_alpha_is_that_of_its_absolute_value_over_places_and_steady_terms(results):
+    run = run_of(results, "rotated", "recm")
+    frame = run.metrics[run.metrics["metric"].isin(("alpha_W", "alpha_b"))]
+    expected = frame.assign(size=frame["value"].abs()).groupby("step")["size"].max()
+    found = largest_alpha(run)
+    np.testing.assert_array_equal(found.step, expected.index)
+    np.testing.assert_array_equal(found.value, expected)
+    assert largest_alpha(run_of(results, "rotated", "plain")) is None
+
+
+def test_parameters_are_the_plain_networks_and_active_ones_are_relative_to_them(results):
+    run = run_of(results, "rotated", "recm")
+    assert run.parameters == 9000
+    assert active_ratio(run).value[0] == pytest.approx(29 / 9)
+    assert active_ratio(run).value[-1] == 1
+    assert set(active_ratio(run_of(results, "rotated", "plain")).value) == {1.0}
+
+
+def test_the_time_of_a_step_leaves_tests_out(results):
+    assert step_time(run_of(results, "rotated", "plain")) == pytest.approx(0.05)
+    assert step_time(run_of(results, "rotated", "recm")) == pytest.approx(0.07)
+
+
+def test_where_every_stretch_holds_a_test_their_time_is_counted(tmp_path, write_vn_run):
+    folder = write_vn_run(tmp_path, "vn-rotated-plain", 0)
+    timing = pd.DataFrame({"step": [100, 200, 300], "wall_s": [10.0, 20.0, 30.0]})
+    timing.to_parquet(folder / "timing.parquet", index=False)
+    assert step_time(load_run(folder)) == pytest.approx(0.1)
+
+
+def test_the_median_over_seeds_is_taken_where_all_were_logged():
+    middle = seed_median([Curve([0, 1, 2], [1, 2, 3]), Curve([0, 2], [5, 5]), Curve([0, 2, 4], [3, 9, 9])])
+    assert (list(middle.step), list(middle.value)) == ([0, 2], [3, 5])
+
+
+def test_table_one_has_both_blocks_and_the_papers_cells(rendered):
+    frame = pd.read_csv(rendered / "b_table1.csv")
+    assert set(frame["block"]) == {"last step", "best test step"}
+    assert set(frame["measure"]) == {"instance", "class", "instance_upstream", "class_upstream"}
+    own = frame[(frame["readout"] == "raw") & (frame["measure"] == "class") & (frame["block"] == "last step")]
+    assert len(own) == 8
+    printed = tables("b")["table_1"]
+    for row in own.itertuples():
+        assert row.paper == printed.cell(b_table1.PAPER_ROWS[row.method], f"{row.data}_class")
+        assert row.difference == pytest.approx(row.ours - row.paper, abs=1e-5)
+        assert row.ours_low < row.ours < row.ours_high
+        assert row.seeds == 3
+    assert frame.loc[frame["readout"] != "raw", "paper"].isna().all()
+
+
+def test_table_one_takes_the_last_step_and_apart_from_it_the_best_of_every_seed(rendered, results):
+    frame = pd.read_csv(rendered / "b_table1.csv")
+    for block, pick in (
+        ("last step", lambda part: -1),
+        ("best test step", lambda part: part["value"].argmax()),
+    ):
+        values = []
+        for run in results.of("vn-rotated-es"):
+            part = run.metrics.query("split == 'test' and series == 'raw' and metric == 'instance_accuracy'")
+            values.append(part["value"].iloc[pick(part)])
+        row = frame.query(f"block == '{block}' and run == 'vn-rotated-es' and measure == 'instance'").iloc[0]
+        assert row["ours"] == pytest.approx(np.mean(values), rel=1e-5)
+        assert row["ours_std"] == pytest.approx(np.std(values, ddof=1), rel=1e-4)
+
+
+def test_table_one_names_the_selection_on_the_test_set_and_other_readouts_where_they_differ(rendered):
+    text = (rendered / "b_table1.md").read_text()
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+    assert "**At each seed's best test step (selected on the test set)**" in text
+    assert text.count("| ours, kept |") == 2  # RECM's, in both blocks
+    assert "selects on the test set" in (rendered / "b_table1.rst").read_text()
+
+
+def test_a_readout_that_scores_the_same_has_no_line(tmp_path, write_vn_run):
+    folder = write_vn_run(tmp_path, "vn-rotated-recm", 0)
+
+    def same(metrics):
+        test = metrics["split"] == "test"
+        own = metrics[test & (metrics["series"] == "raw")]
+        return pd.concat([metrics[~test], own, own.assign(series="kept")])
+
+    change_metrics(folder, same)
+    table = b_table1.build(load_runs([folder], "mini"), None)
+    assert "ours, kept" not in table.markdown
+    assert set(table.frame["readout"]) == {"raw", "kept"}
+
+
+def test_one_seed_has_no_spread_and_absent_runs_are_named(tmp_path, write_vn_run):
+    table = b_table1.build(load_runs([write_vn_run(tmp_path, "vn-rotated-plain", 0)], "mini"), None)
+    assert "±" not in table.markdown
+    assert "| VN-PointNet | ours | 1 |" in table.markdown
+    assert "| – | – |" in table.markdown
+    assert "Not part of this tier: vn-rotated-es, vn-rotated-rpp" in table.caption[-1]
+
+
+def test_a_table_without_accuracies_is_one_sentence(tmp_path, write_vn_run):
+    folder = write_vn_run(tmp_path, "vn-rotated-plain", 0)
+    change_metrics(folder, lambda metrics: metrics[metrics["split"] != "test"])
+    with pytest.raises(ResultsError, match=r"b_table1: no run of tier mini given here has a test accuracy"):
+        b_table1.build(load_runs([folder], "mini"), None)
+
+
+def test_table_four_is_extra_parameters_and_extra_time_beside_the_paper(rendered):
+    frame = pd.read_csv(rendered / "b_table4.csv").set_index(["run", "measure"])
+    rotated, aligned = ("vn-rotated-recm", "vn-aligned-recm")
+    assert frame.loc[(rotated, "inference_parameters"), "ours"] == pytest.approx(0, abs=1e-9)
+    assert frame.loc[(aligned, "inference_parameters"), "ours"] == pytest.approx(20 / 9 * 7 / 22, rel=1e-4)
+    assert frame.loc[(aligned, "inference_parameters"), "paper"] == 1.25
+    assert frame.loc[(rotated, "training_time"), "ours"] == pytest.approx(0.4, abs=1e-6)
+    assert frame.loc[(rotated, "training_time"), "difference"] == pytest.approx(-0.02, abs=1e-6)
+
+
+def test_a_network_joins_table_four_by_one_row(monkeypatch, results):
+    row = b_table4.Overhead("other", "vn-rotated-plain", "vn-rotated-rpp", "N-body (SEGNN)")
+    monkeypatch.setattr(b_table4, "OVERHEADS", (*b_table4.OVERHEADS, row))
+    frame = b_table4.overhead_frame(results)
+    assert frame.query("row == 'other' and measure == 'training_time'")["paper"].item() == 0.31
+
+
+def test_table_four_without_a_plain_run_of_the_same_seed_is_one_sentence(tmp_path, write_vn_run):
+    folders = [write_vn_run(tmp_path, "vn-rotated-plain", 0), write_vn_run(tmp_path, "vn-rotated-recm", 1)]
+    with pytest.raises(ResultsError, match="no such pair with a common seed"):
+        b_table4.build(load_runs(folders, "mini"), None)
+
+
+@pytest.mark.parametrize(
+    ("output", "terms"), [("b_fig2", {"alpha_W"}), ("b_fig4", {"alpha_b", "alpha_noise"})]
+)
+def test_alpha_figures_draw_every_place_of_both_data_sets_and_every_seeds_end(rendered, output, terms):
+    points = pd.read_csv(rendered / f"{output}.csv")
+    assert set(points["quantity"]) == terms
+    for (run, quantity), part in points.groupby(["run", "quantity"]):
+        assert part["label"].nunique() == (10 if quantity == "alpha_b" else 22), run
+        ends = part[part["step"] == part["step"].max()]
+        assert set(ends["seed"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("output", ["b_fig2", "b_fig4", "b_fig5"])
+def test_figures_whose_curves_were_not_recovered_say_so(rendered, output):
+    assert "its curves were not recovered; it says:" in (rendered / f"{output}.rst").read_text()
+
+
+def test_figure_five_has_every_size_and_the_accuracy_of_every_seed(rendered):
+    points = pd.read_csv(rendered / "b_fig5.csv")
+    assert {f"{data}, {size}" for data in ("rotated", "aligned") for size in (2, 4, 8, 16)} <= set(
+        points["panel"]
+    )
+    scores = points.query("panel == 'aligned, accuracy' and quantity == 'instance_accuracy'")
+    assert scores.groupby("run").size()["vn-aligned-recm"] == 3
+    assert scores.groupby("run").size()["vn-aligned-recm-cg16"] == 1
+
+
+def test_active_parameters_are_drawn_with_the_papers_levels(rendered):
+    points = pd.read_csv(rendered / "b_active_parameters.csv")
+    levels = points[points["source"] == "paper"].groupby("panel")["value"].first()
+    assert dict(levels) == {"a": 1.0, "b": 2.25}
+    assert set(points.loc[points["source"] == "ours", "series"]) == {"plain", "es", "rpp", "recm"}
+
+
+def test_x1_draws_percent_losses_zero_logits_and_alpha_with_both_readouts(rendered):
+    points = pd.read_csv(rendered / "x1.csv")
+    for panel in "ab":
+        of_panel = points[points["panel"] == panel]
+        assert {"percent", "L_mean", "L_equiv", "L_total", "largest_alpha"} == set(of_panel["quantity"])
+        assert {"raw", "kept", "zero", "relaxation"} == set(of_panel["series"])
+        assert of_panel["run"].nunique() == 4
+    assert set(points.loc[points["panel"] == "d", "run"].str.split("-").str[-1]) == {
+        "plain",
+        "es",
+        "rpp",
+        "recm",
+    }
+
+
+def test_x1_keeps_in_its_csv_what_it_draws_at_the_floor(rendered):
+    points = pd.read_csv(rendered / "x1.csv").query("run == 'vn-rotated-plain' and quantity == 'percent'")
+    assert 0 < points["value"].max() < 1e-4
+
+
+def test_x2_is_the_loss_with_and_without_each_places_terms(rendered, results):
+    points = pd.read_csv(rendered / "x2.csv").query("panel == 'b' and seed == 0")
+    assert set(points["label"]) == set(PLACES)
+    run = run_of(results, "aligned", "recm")
+    expected = run.curve("L_equiv", "without conv_pos.direction").value[-1]
+    assert points.query("series == 'without conv_pos.direction'")["value"].item() == pytest.approx(
+        expected, rel=1e-4
+    )
+    assert points.query("series == 'raw'")["value"].nunique() == 1
+
+
+def test_x2_without_its_measurements_is_one_sentence(tmp_path, write_vn_run):
+    folders = [write_vn_run(tmp_path, f"vn-{data}-recm", 0) for data in ("rotated", "aligned")]
+    for folder in folders:
+        change_metrics(folder, lambda metrics: metrics[~metrics["series"].str.startswith("without ")])
+    with pytest.raises(ResultsError, match="x2 needs the losses without each layer's terms"):
+        render.render("x2", "mini", tmp_path / "out", folders, ["x"])
+
+
+@pytest.mark.parametrize("output", ["b_fig2", "b_table1", "b_table4", "x1"])
+def test_captions_name_generated_shapes_tier_seeds_and_plain_size(rendered, output):
+    caption = (rendered / f"{output}.rst").read_text()
+    for words in (
+        "Drawn from generated data: generated shapes (8 classes, 800 training and 240 test clouds).",
+        "Tier mini; seeds 0, 1, 2; network of 9k parameters.",
+    ):
+        assert words in caption
+
+
+def test_captions_count_the_runs_with_fewer_seeds(rendered):
+    assert "seeds 0, 1, 2, fewer of 6 of the 10 runs" in (rendered / "b_fig5.rst").read_text()
+
+
+def test_real_clouds_are_named_and_not_called_generated(tmp_path, write_vn_run):
+    name = "ModelNet10, rebuilt from 24^3 voxels"
+    folders = [
+        write_vn_run(tmp_path, f"vn-{data}-recm", 0, tier="subset", dataset=name)
+        for data in ("rotated", "aligned")
+    ]
+    render.render("b_fig2", "subset", tmp_path / "out", folders, ["x"])
+    caption = (tmp_path / "out" / "b_fig2.rst").read_text()
+    assert f"Data: {name} (8 classes" in caption
+    assert "generated" not in caption
+    assert "one seed (0)" in caption
+    facts = json.loads((tmp_path / "out" / "b_fig2.json").read_text())
+    assert facts["data"] == [f"{name}; voxel_clouds"]
+
+
+def test_lines_become_the_same_table_in_markdown_and_html():
+    lines = [Line("block"), Line("a", "ours, kept", ["1", "<2"]), Line("", "paper", ["3", "4"])]
+    assert markdown(["", "", "x", "y"], lines).splitlines()[2:] == [
+        "| **block** |  |  |  |", "| a | ours, kept | 1 | <2 |", "|  | paper | 3 | 4 |",
+    ]  # fmt: skip
+    page = as_html(["", "", "x", "y"], lines)
+    assert '<tr class="block"><th colspan="4">block</th></tr>' in page
+    assert (
+        '<tr class="first" data-whose="ours"><th>a</th><th>ours, kept</th><td>1</td><td>&lt;2</td></tr>'
+        in page
+    )
+
+
+def test_spread_is_mean_and_sample_deviation_over_seeds():
+    assert Spread.of([]) is None
+    assert Spread.of([0.5]).text(2) == "0.50"
+    spread = Spread.of([0.5, 0.7])
+    assert (spread.mean, spread.low, spread.high, spread.seeds) == (pytest.approx(0.6), 0.5, 0.7, 2)
+    assert spread.text(2) == "0.60 ± 0.14"
+    assert signed(difference(0.5, 0.7), "0.2") == "−0.2"
+    assert signed(difference(None, 0.7), "0.2") == "–"

@@ -53,7 +53,9 @@ class Run:
     def cost(self) -> int:
         """Relative training time, for spreading runs over processes."""
         batch_size = self.settings["data"]["init_args"]["batch_size"]
-        method = self.settings["model"]["init_args"].get("relaxation", {}).get("class_path", "").split(".")[-1]
+        method = (
+            self.settings["model"]["init_args"].get("relaxation", {}).get("class_path", "").split(".")[-1]
+        )
         steps = self.settings["trainer"]["max_steps"]
         return round(steps * (batch_size + STEP_OVERHEAD) * METHOD_COST.get(method, 1))
 
@@ -214,7 +216,8 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     files = sorted((root / "config" / "runs").glob("*.yaml"))
     for name in config["runs"]:
         if name not in (known := [path.stem for path in files]):
-            raise ConfigError(f"config/{tier}.yaml: runs.{name} is not a file of config/runs{_hint(name, known)}")
+            hint = _hint(name, known)
+            raise ConfigError(f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint}")
     for path in files:
         if path.stem in config["runs"]:
             runs += _resolve(path, config, schema)
@@ -232,7 +235,9 @@ def _resolve(path: Path, config: Mapping, schema: Mapping) -> Iterator[Run]:
     _check(declared, schema, "runs_file", source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
-        raise ConfigError(f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read.")
+        raise ConfigError(
+            f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
+        )
     overlay = dict(config["runs"][path.stem])
     _check(overlay, schema, "tier_runs", f"config/{tier}.yaml: runs.{path.stem}")
     location = {"data": {"init_args": {"store": store(dataset, tier)}}}
@@ -271,7 +276,8 @@ def _of_system(system: object, schema: Mapping, source: str) -> dict:
     definitions = schema["$defs"]
     if f"{system}" not in definitions:
         known = [name for name, part in definitions.items() if "trainer" in part.get("properties", {})]
-        raise ConfigError(f"{source}: `system` is {system!r}, which config/schema.yaml does not know{_hint(system, known)}")
+        hint = _hint(system, known)
+        raise ConfigError(f"{source}: `system` is {system!r}, which config/schema.yaml does not know{hint}")
     return {**schema, "$defs": {**definitions, "settings": definitions[system]}}
 
 

@@ -29,7 +29,9 @@ def test_everything_is_made_once(finished):
     assert finished.path("figures/smoke/a_fig2.pdf").exists()
     assert finished.path("figures/smoke/a_landmarks.md").exists()
     assert finished.path("figures/smoke/index.html").exists()
-    assert finished.path("logs/smoke/train/escaip_spice_0.log").read_text().startswith("training results/smoke/")
+    assert (
+        finished.path("logs/smoke/train/escaip_spice_0.log").read_text().startswith("training results/smoke/")
+    )
     assert NOTHING in finished.run()
 
 

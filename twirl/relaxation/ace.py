@@ -177,4 +177,6 @@ class ACE(Method):
             self.u.copy_(slack_descent(self.u, before, self.slack_lr, self.rho))
 
     def diagnostics(self) -> dict[str, dict[str, float]]:
-        return {"multiplier": dict(zip((p.name for p in self.places), self.multipliers.tolist(), strict=True))}
+        return {
+            "multiplier": dict(zip((p.name for p in self.places), self.multipliers.tolist(), strict=True))
+        }

@@ -231,17 +231,20 @@ class RECM(Method):
             return
         with torch.no_grad():
             place = self.places[i]
-            z = place.rows(z.detach())
-            k = len(place.features_in)
-            if self.pool and z.ndim > 1 + k:
-                z = z.flatten(1, -k - 1).mean(1)
-            shape = z.shape[:-k]
-            z = z.flatten(0, -k - 1)
-            rows = torch.arange(len(z), device=z.device)
-            if len(z) > self.max_samples:
-                generator = self._seeded(z.device, "rows", s)
-                rows = torch.randint(len(z), (self.max_samples,), generator=generator, device=z.device)
-            self._step.rows[s] = z[rows].flatten(1), rows, shape
+            parts = z if isinstance(z, tuple) else (z,)
+            z, shape = tuple(part.detach() for part in parts), place.row_shape(z)
+            if self.pool and len(shape) > 1:
+                k = len(place.features_in)
+                pooled = place.rows(place.joined(z) if len(z) > 1 else z[0]).flatten(1, -k - 1).mean(1)
+                shape = pooled.shape[:1]
+            count, device = shape.numel(), parts[0].device
+            rows = torch.arange(count, device=device)
+            if count > self.max_samples:
+                generator = self._seeded(device, "rows", s)
+                rows = torch.randint(count, (self.max_samples,), generator=generator, device=device)
+            pool = self.pool and len(shape) == 1 and parts[0].ndim > 1 + len(place.features_in)
+            found = pooled[rows].flatten(1) if pool else place.some_rows(z, rows)
+            self._step.rows[s] = found, rows, shape
 
     def _noise(self, i: int, device: torch.device) -> torch.Generator:
         return self._seeded(device, "noise", i, self._step.forwards)

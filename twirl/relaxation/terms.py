@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twirl.relaxation.places import Place
+from twirl.relaxation.product import Noise, Rule, merged
 
 BOUNDS = ("spectral_cap", "spectral_unit", "frobenius_unit", "output_rescale", "none")
 
@@ -97,10 +98,33 @@ class Terms(nn.Module):
         # A norm's gradient at 0 is 0 here, and nan for sqrt of a sum.
         return self.b / (torch.linalg.vector_norm(self.b) / self.B).clamp_min(1)
 
-    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """sigma * eps, eps ~ N(0, I), in the shape of `like`."""
-        eps = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
-        return self.log_sigma.exp() * eps
+    def with_noise(self, y: Tensor, alpha: Tensor | float, generator: torch.Generator) -> Tensor:
+        """y + alpha sigma eps, eps ~ N(0, I)."""
+        return Noise.apply(y, alpha * self.log_sigma.exp(), generator)
+
+    def merged(
+        self,
+        z: Tensor | tuple[Tensor, ...],
+        E: Tensor,
+        beta: Tensor | float,
+        alpha: Mapping[str, Tensor | float],
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """(beta E + alpha_W W) z + alpha_b b + noise in the layout of f_eq(z), in one product; see `merged`."""
+        spectral = self.bound.startswith("spectral")
+        capped = self.bound in ("spectral_cap", "output_rescale")
+        rule = Rule(self.place, self.B, self.bound == "spectral_unit", self.B if capped else None, generator)
+        return merged(
+            rule,
+            z,
+            E,
+            self.W,
+            alpha["W"],
+            beta,
+            uv=(self.u, self.v) if spectral else None,
+            bias=(self.b, alpha["b"]) if "b" in alpha else None,
+            noise=(self.log_sigma, alpha["noise"]) if generator is not None else None,
+        )
 
     def linear(self, alpha: Mapping[str, Tensor | float]) -> tuple[Tensor, Tensor | None]:
         """alpha_W W and alpha_b b (None without b in `alpha`), for whoever applies W in a product of their own."""

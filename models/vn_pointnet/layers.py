@@ -176,6 +176,7 @@ class VNLinearLeakyReLU(nn.Module):
 def _mapped(linear: nn.Module, V: Tensor, pooled: Tensor | None) -> Tensor:
     """A VNLinear, or what stands in for it, on the channels of V (3, B, n, C) and of pooled (3, B, C')."""
     if pooled is not None:
+        linear = plain(linear) or linear
         V = V, pooled.unsqueeze(2)
         if not getattr(linear, "takes_parts", False):
             V = torch.cat([V[0], V[1].expand(*V[0].shape[:-1], -1)], dim=-1)

@@ -104,10 +104,13 @@ class Place:
 
     def some_rows(self, z: Tensor | tuple[Tensor, ...], index: Tensor) -> Tensor:
         """Of the flattened row axes of z those at `index`: (len(index), dim_in)."""
+        k = len(self.features_in)
+        if not isinstance(z, tuple):
+            return self.rows(z).flatten(0, -k - 1)[index].flatten(1)
         at = torch.unravel_index(index, self.row_shape(z))
-        parts = [part if self.axes is None else part.movedim(self.axes, self._last()) for part in _parts(z)]
+        parts = [part if self.axes is None else part.movedim(self.axes, self._last()) for part in z]
         found = [part[tuple(i % size for i, size in zip(at, part.shape, strict=False))] for part in parts]
-        return (found[0] if len(found) == 1 else torch.cat(found, dim=1)).flatten(1)
+        return torch.cat(found, dim=1).flatten(1)
 
     def spread(self, b: Tensor, ndim: int) -> Tensor:
         """A vector (dim_out,), shaped to be added to an f_eq(z) of `ndim` axes."""
@@ -207,10 +210,6 @@ class Place:
             return matrices(rep, g, features)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"place {self.name!r}, {side}: {error}") from error
-
-
-def _parts(z: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return z if isinstance(z, tuple) else (z,)
 
 
 def check_places(places: list[Place], module: nn.Module) -> None:

@@ -1,10 +1,12 @@
-"""The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one matrix product (recm.md section 7).
+"""The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one product (recm.md section 7).
 
 Written out with its gradients. By autograd the steps between the parameters and the matrix would be some forty small
 operations a place, and noise, bias and the layout of vector features each cost passes over data of the output's size.
 """
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ class Rule:
     place: Place
     B: float | None
     always: bool  # W over its norm, and not only where that exceeds B
-    bias_B: float | None
+    bias_bound: float | None
     generator: torch.Generator | None
 
 
@@ -50,13 +52,14 @@ def merged(
     return _Product.apply(rule, E, W, b, log_sigma, alpha_W, alpha_b, alpha_noise, beta, u, v, *parts)
 
 
-def add_noise_(y: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
+def add_noise_(y: Tensor, scale: Tensor | float, generator: torch.Generator) -> Tensor:
     """Adds scale * eps, eps ~ N(0, I), to a contiguous y, in place; eps."""
     eps = torch.empty_like(y)
     flat_y, flat_eps = y.view(-1), eps.view(-1)
     chunk = _CHUNK if y.device.type == "cpu" else y.numel()
     for flat, drawn in zip(flat_y.split(chunk), flat_eps.split(chunk), strict=True):
-        flat.addcmul_(drawn.normal_(generator=generator), scale)
+        drawn.normal_(generator=generator)
+        flat.addcmul_(drawn, scale) if isinstance(scale, Tensor) else flat.add_(drawn, alpha=scale)
     return eps
 
 
@@ -82,54 +85,67 @@ class _Layout:
     rows and the second behind them; then a product with all of a row's features is a batch of products, one a plane.
     """
 
-    def __init__(self, place: Place, ndim: int):
-        k = self.k = len(place.features_in)
-        where = range(ndim - k, ndim) if place.axes is None else [axis % ndim for axis in place.axes]
+    def __init__(self, features_in: tuple, features_out: tuple, axes: tuple | None, ndim: int):
+        k = self.k = len(features_in)
+        where = range(ndim - k, ndim) if axes is None else [axis % ndim for axis in axes]
         self.order = sorted(range(k), key=lambda i: where[i])
         self.axes = tuple(where[i] for i in self.order)
         self.channel_axis = where[0]
         self.planes = k == 2 and self.axes == (0, ndim - 1)
-        self.out = [place.features_out[i] for i in self.order]
-        self.place = place
+        self.features_in, self.features_out = features_in, features_out
+        self.out = [features_out[i] for i in self.order]
+        self.last = tuple(range(-k, 0))
+        at = [self.order.index(i) for i in range(k)]
+        self.back_to_place = (*at, *(k + i for i in at))
 
     def rows(self, x: Tensor) -> tuple[Tensor, torch.Size]:
         """(rows, features as they lie), and the shape of the rows."""
-        x = x.movedim(self.axes, tuple(range(-self.k, 0)))
+        x = x.movedim(self.axes, self.last)
         return x.reshape(x.shape[: -self.k].numel(), -1), x.shape[: -self.k]
 
     def back(self, x: Tensor, rows: torch.Size, features: list[int]) -> Tensor:
         """The inverse of `rows`."""
-        return x.view(*rows, *features).movedim(tuple(range(-self.k, 0)), self.axes)
+        return x.view(*rows, *features).movedim(self.last, self.axes)
 
-    def features_in(self, x: Tensor) -> list[int]:
+    def features_of(self, x: Tensor) -> list[int]:
         return [x.shape[axis] for axis in self.axes]
 
     def natural(self, M: Tensor, x: Tensor) -> Tensor:
         """A matrix on features of x as they lie, (dim_out, dim_in), as (*features_out, *features_in) of the place."""
-        at = [self.order.index(i) for i in range(self.k)]
-        return M.view(*self.out, *self.features_in(x)).permute(*at, *(self.k + i for i in at))
+        return M.view(*self.out, *self.features_of(x)).permute(self.back_to_place)
 
     def lying(self, b: Tensor) -> Tensor:
         """A vector (dim_out,) of the place as it lies."""
-        return b if self.k == 1 else b.view(self.place.features_out).permute(self.order).reshape(-1)
+        return b if self.k == 1 else b.view(self.features_out).permute(self.order).reshape(-1)
 
     def unlying(self, b: Tensor) -> Tensor:
         """The inverse of `lying`."""
-        return b.view(self.out).permute([self.order.index(i) for i in range(self.k)]).reshape(-1)
+        return b.view(self.out).permute(self.back_to_place[: self.k]).reshape(-1)
 
     def columns(self, W: Tensor, parts: tuple[Tensor, ...]) -> list[Tensor]:
         """W (dim_out, dim_in) as (*features_out, *features_in), cut into what acts on each part."""
-        W = W.view(*self.place.features_out, *self.place.features_in)
+        W = W.view(*self.features_out, *self.features_in)
         return [W] if len(parts) == 1 else W.split([x.shape[self.channel_axis] for x in parts], dim=self.k)
+
+
+_known = lru_cache(_Layout)
+
+
+def _layout(place: Place, ndim: int) -> _Layout:
+    return _known(place.features_in, place.features_out, place.axes, ndim)
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rule, E, W, b, log_sigma, alpha_W, alpha_b, alpha_noise, beta, u, v, *parts):
-        lies = _Layout(rule.place, parts[0].ndim)
+        lies = _layout(rule.place, parts[0].ndim)
         # Clones: the vectors change in place after the step, and DDP may write buffers during the forward pass.
         u, v = (None, None) if u is None else (u.clone(), v.clone())
         size = None if u is None else _over(u @ (W @ v), rule.B, rule.always)
+        ctx.given = tuple(isinstance(s, Tensor) for s in (alpha_W, alpha_b, alpha_noise, beta))
+        scalars = tuple(_number(s) for s in (alpha_W, alpha_b, alpha_noise, beta))
+        tensors = (alpha_W, alpha_b, alpha_noise, beta)
+        alpha_W, alpha_b, alpha_noise, beta = scalars
         all_rows, matrices, y = [], [], None
         for x, W_x, E_x in zip(parts, lies.columns(W, parts), _columns_of_f_eq(lies, E, parts), strict=True):
             M = W.new_empty(W.shape[0], W_x[(0,) * lies.k].numel())
@@ -143,37 +159,41 @@ class _Product(torch.autograd.Function):
             rows, shape = lies.rows(x)
             bias = None
             if b is not None and x is parts[-1]:
-                bias = lies.lying(alpha_b * (b if rule.bias_B is None else b / _over(b.norm(), rule.bias_B)))
+                bias = lies.lying(
+                    alpha_b
+                    * (
+                        b
+                        if rule.bias_bound is None
+                        else b / _over(torch.linalg.vector_norm(b), rule.bias_bound)
+                    )
+                )
             y_x = _apply(lies, rows, M, bias, shape)
             y = y_x if y is None else y.add_(y_x)
             all_rows.append(rows)
             matrices.append(M)
         eps = None
         if rule.generator is not None and log_sigma is not None:
-            eps = add_noise_(y, (alpha_noise * log_sigma.exp()).to(y), rule.generator)
-        ctx.rule, ctx.n = rule, len(parts)
-        scalars = (alpha_W, alpha_b, alpha_noise, beta)
-        ctx.numbers = tuple(None if isinstance(s, Tensor) else s for s in scalars)
-        tensors = (s if isinstance(s, Tensor) else None for s in scalars)
-        ctx.save_for_backward(E, W, b, log_sigma, *tensors, u, v, size, eps, *parts, *all_rows, *matrices)
+            eps = add_noise_(y, alpha_noise * _exp(_number(log_sigma)), rule.generator)
+        ctx.rule, ctx.n, ctx.scalars, ctx.size = rule, len(parts), scalars, size
+        tensors = (s if given else None for s, given in zip(tensors, ctx.given, strict=True))
+        ctx.save_for_backward(E, W, b, log_sigma, *tensors, u, v, eps, *parts, *all_rows, *matrices)
         return y
 
     @staticmethod
     def backward(ctx, g):
         E, W, b, log_sigma, *rest = ctx.saved_tensors
-        scalars = [number if s is None else s for number, s in zip(ctx.numbers, rest[:4], strict=True)]
-        u, v, size, eps, *rest = rest[4:]
+        tensors, (u, v, eps), rest = rest[:4], rest[4:7], rest[7:]
         n = ctx.n
         parts, all_rows, matrices = rest[:n], rest[n : 2 * n], rest[2 * n :]
         if torch.is_grad_enabled():
+            scalars = [s if t is None else t for s, t in zip(ctx.scalars, tensors, strict=True)]
             return _differentiable(ctx, g, (E, W, b, log_sigma, *scalars), (u, v, eps), parts)
-        rule, (alpha_W, alpha_b, alpha_noise, beta) = ctx.rule, scalars
-        lies = _Layout(rule.place, parts[0].ndim)
+        rule, size, (alpha_W, alpha_b, alpha_noise, beta) = ctx.rule, ctx.size, ctx.scalars
+        lies = _layout(rule.place, parts[0].ndim)
         g = g.contiguous()
         d_sigma = d_alpha_noise = None
         if eps is not None:
-            sigma = log_sigma.exp()
-            d_alpha_noise = _dot(g, eps) * sigma
+            d_alpha_noise = _dot(g, eps) * _exp(_number(log_sigma))
             d_sigma = d_alpha_noise * alpha_noise
         dW = torch.empty_like(W)
         d_parts: list[Tensor | None] = []
@@ -182,14 +202,14 @@ class _Product(torch.autograd.Function):
             g_x = g.sum_to_size([s if axis in lies.axes else x.shape[axis] for axis, s in enumerate(g.shape)])
             dM, dx = _transposed(lies, g_x, rows, M, ctx.needs_input_grad[11 + i])
             dW_x.copy_(lies.natural(dM, x))
-            d_parts.append(None if dx is None else lies.back(dx, _row_shape(lies, x), lies.features_in(x)))
+            d_parts.append(None if dx is None else lies.back(dx, _row_shape(lies, x), lies.features_of(x)))
         db = d_alpha_b = None
         if b is not None:
             of_rows = (
                 g_x.view(g_x.shape[0], -1, g_x.shape[-1]).sum(1) if lies.planes else lies.rows(g_x)[0].sum(0)
             )
             db = lies.unlying(of_rows)
-            db, d_alpha_b = _through_bound(db, b, alpha_b, rule.bias_B)
+            db, d_alpha_b = _through_bound(db, b, alpha_b, rule.bias_bound)
         if E.ndim == 2 and E.shape != W.shape:
             dE = (
                 dW.view(E.shape[0], -1, E.shape[1], W.shape[1] // E.shape[1]).diagonal(dim1=1, dim2=3).sum(-1)
@@ -198,31 +218,45 @@ class _Product(torch.autograd.Function):
             dE = dW.clone()
         d_beta = _dot(dE, E)
         dE.mul_(beta)
-        along = _dot(dW, W)
+        d_alpha_W = _dot(dW, W)
         if size is None:
-            d_alpha_W = along
             dW.mul_(alpha_W)
         else:
-            d_alpha_W = along / size
+            d_alpha_W = d_alpha_W / size
             dW.mul_(alpha_W / size)
-            shrinks = d_alpha_W * alpha_W / (-rule.B * size)
-            # Where the bound does not act, `size` is exactly 1 and does not follow W.
-            dW.addr_(u * (shrinks if rule.always else shrinks * (size > 1)), v)
+            if _acts(size, rule.always):
+                shrinks = d_alpha_W * (-alpha_W / (rule.B * size))
+                # Where the bound does not act, `size` is exactly 1 and does not follow W.
+                dW.addr_(u * (shrinks if rule.always else shrinks * (size > 1)), v)
         of_scalars = (d_alpha_W, d_alpha_b, d_alpha_noise, d_beta)
-        of_scalars = (
-            d if number is None else None for d, number in zip(of_scalars, ctx.numbers, strict=True)
-        )
+        of_scalars = (d if given else None for d, given in zip(of_scalars, ctx.given, strict=True))
         return None, dE, dW, db, d_sigma, *of_scalars, None, None, *d_parts
 
 
-def _over(norm: Tensor, B: float, always: bool = False) -> Tensor:
+def _number(x: Tensor | float | None) -> Tensor | float | None:
+    """A scalar as a number where reading it costs no synchronisation: arithmetic is then next to free."""
+    return x.item() if isinstance(x, Tensor) and x.device.type == "cpu" else x
+
+
+def _exp(x: Tensor | float) -> Tensor | float:
+    return x.exp() if isinstance(x, Tensor) else math.exp(x)
+
+
+def _over(norm: Tensor, B: float, always: bool = False) -> Tensor | float:
     """What to divide by so that a norm is at most B (always: is B)."""
-    return norm / B if always else (norm / B).clamp_min(1)
+    size = _number(norm) / B
+    if always:
+        return size
+    return size.clamp_min(1) if isinstance(size, Tensor) else max(size, 1.0)
+
+
+def _acts(size: Tensor | float, always: bool = False) -> bool:
+    """Whether a bound acts, or may."""
+    return always or isinstance(size, Tensor) or size > 1
 
 
 def _columns_of_f_eq(lies: _Layout, E: Tensor, parts: tuple[Tensor, ...]) -> list[Tensor]:
-    place = lies.place
-    if E.shape == (place.dim_out, place.dim_in):
+    if E.shape == (math.prod(lies.features_out), math.prod(lies.features_in)):
         return lies.columns(E, parts)
     return [E] if len(parts) == 1 else E.split([x.shape[lies.channel_axis] for x in parts], dim=1)
 
@@ -266,30 +300,37 @@ def _through_bound(g: Tensor, b: Tensor, alpha: Tensor | float, B: float | None)
     along = _dot(g, b)
     if B is None:
         return alpha * g, along
-    norm = b.norm()
-    size = _over(norm, B)
+    norm = _number(torch.linalg.vector_norm(b))
+    size = _over(norm, B) if isinstance(norm, Tensor) else max(norm / B, 1.0)
     d_alpha = along / size
-    back = d_alpha * alpha * (size > 1) / (-B * size * norm.clamp_min(torch.finfo(b.dtype).tiny))
-    return torch.addcmul(g * (alpha / size), b, back), d_alpha
+    g = g * (alpha / size)
+    if _acts(size):
+        tiny = torch.finfo(b.dtype).tiny
+        g = g + b * (d_alpha * (-alpha / (B * size)) * (size > 1) / (norm + tiny))
+    return g, d_alpha
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.dot(a.reshape(-1), b.reshape(-1))
 
 
+def _differentiable_over(norm: Tensor, B: float, always: bool = False) -> Tensor:
+    return norm / B if always else (norm / B).clamp_min(1)
+
+
 def _differentiable(ctx, g, inputs, constants, parts) -> tuple[Tensor | None, ...]:
     """The gradients by autograd, for who differentiates them again."""
     rule, (E, W, b, log_sigma, alpha_W, alpha_b, alpha_noise, beta), (u, v, eps) = ctx.rule, inputs, constants
     place = rule.place
-    M = W if u is None else W / _over(u @ (W @ v), rule.B, rule.always)
+    M = W if u is None else W / _differentiable_over(u @ (W @ v), rule.B, rule.always)
     if E.shape != W.shape:
         E_full = torch.kron(E, torch.eye(W.shape[0] // E.shape[0], dtype=E.dtype, device=E.device))
     else:
         E_full = E
     bias = None
     if b is not None:
-        size = None if rule.bias_B is None else _over(torch.linalg.vector_norm(b), rule.bias_B)
-        bias = alpha_b * (b if size is None else b / size)
+        B = rule.bias_bound
+        bias = alpha_b * (b if B is None else b / _differentiable_over(torch.linalg.vector_norm(b), B))
     y = place.linear(place.joined(tuple(parts)), alpha_W * M + beta * E_full, bias)
     if eps is not None:
         y = y + alpha_noise * log_sigma.exp() * eps

@@ -12,8 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,7 +27,8 @@ class Case:
 
     step: runs one training step of `samples` examples. measure: runs one measurement of the equivariance
     monitor, on as many examples, or None. cadence: training steps between measurements in the paper. rival: another
-    way to run the same step, timed in turns with it in this process, as (step, what it is), or None.
+    way to run the same step, timed in turns with it in this process, as (step, what it is), or None. beside: steps
+    of other networks by name, all timed in turns with this one, to say what it costs more than they do.
     """
 
     step: Callable[[], None]
@@ -35,21 +36,33 @@ class Case:
     measure: Callable[[], None] | None = None
     cadence: int | None = None
     rival: tuple[Callable[[], None], str] | None = None
+    beside: Mapping[str, Callable[[], None]] = field(default_factory=dict)
 
 
 def seconds(function: Callable[[], None]) -> float:
-    """Duration of one call; waits for the GPU, if there is one."""
-    begun = time.perf_counter()
+    """Duration of one call; waits for the GPU, if there is one.
+
+    On one thread of the CPU it is the time that the thread ran: the same as on the wall when nothing else runs, and
+    still nearly so when something does.
+    """
+    on_gpu = torch.cuda.is_available()
+    clock = time.perf_counter if on_gpu or torch.get_num_threads() > 1 else time.process_time
+    begun = clock()
     function()
-    if torch.cuda.is_available():
+    if on_gpu:
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
+    return clock() - begun
+
+
+def in_turns(*functions: Callable[[], None], repeats: int) -> list[list[float]]:
+    """Durations of each function, called in turns; two rounds to warm up are left out."""
+    rounds = [[seconds(function) for function in functions] for _ in range(repeats + 2)]
+    return [list(durations) for durations in zip(*rounds[2:], strict=True)]
 
 
 def median_seconds(*functions: Callable[[], None], repeats: int) -> list[float]:
-    """Median duration of each function, called in turns; two rounds to warm up are left out."""
-    rounds = [[seconds(function) for function in functions] for _ in range(repeats + 2)]
-    return [statistics.median(durations) for durations in zip(*rounds[2:], strict=True)]
+    """Median duration of each function, called in turns."""
+    return [statistics.median(durations) for durations in in_turns(*functions, repeats=repeats)]
 
 
 def run_case(system: str, name: str, threads: int, steps: int) -> dict:
@@ -73,6 +86,16 @@ def run_case(system: str, name: str, threads: int, steps: int) -> dict:
         rival, rival_name = case.rival
         rival_s, own_s = median_seconds(rival, case.step, repeats=max(3, steps // 2))
         result |= {"speedup": rival_s / own_s, "rival": rival_name}
+    if case.beside:
+        own, *others = in_turns(case.step, *case.beside.values(), repeats=max(3, steps))
+        result["beside"] = {
+            name: [
+                statistics.median(other),
+                statistics.median(own) / statistics.median(other),
+                min(own) / min(other),
+            ]
+            for name, other in zip(case.beside, others, strict=True)
+        }
     return result
 
 
@@ -106,6 +129,11 @@ def _line(result: dict) -> str:
         text += f", monitor at the paper's cadence {result['monitor_percent']:.1f}% of training time"
     if "speedup" in result:
         text += f", {result['speedup']:.2f} times the samples/s of {result['rival']}"
+    for name, (other_s, of_medians, of_least) in result.get("beside", {}).items():
+        text += (
+            f"\n    beside {name}, {1000 * other_s:.0f} ms: {of_medians:.2f} times as long "
+            f"(least of each: {of_least:.2f})"
+        )
     return text
 
 

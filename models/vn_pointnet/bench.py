@@ -1,6 +1,8 @@
 """Cases of `python -m models.bench vn_pointnet`: the published batch of 24 clouds of 300 points, and the mini size."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +11,27 @@ from torch import Tensor
 from models.bench import Case
 from models.vn_pointnet import textbook
 from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
+from twirl.relaxation import RECM, RPP, Labels, Method, relax
+from twirl.relaxation.recm import TERMS
+
+MINI = VNPointNetConfig(classes=8, neighbours=8, c1=8, c2=12, c3=24, f1=16, f2=8, h1=48, h2=32)
+PUBLISHED = VNPointNetConfig()
 
 
-def case(config: VNPointNetConfig, clouds: int, points: int) -> Case:
-    """A step of the published optimiser, ours against the formulas as they stand, with the same weights."""
+def batch(config: VNPointNetConfig, clouds: int, points: int) -> tuple[Tensor, Tensor]:
+    """Points in the unit ball, and labels."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = VNPointNet(config).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(clouds, points, 3, generator=generator)
     x = (x / x.norm(dim=-1, keepdim=True).amax(1, keepdim=True)).to(device)
-    y = torch.randint(config.classes, (clouds,), generator=generator).to(device)
+    return x, torch.randint(config.classes, (clouds,), generator=generator).to(device)
+
+
+def plain(config: VNPointNetConfig, clouds: int, points: int) -> Case:
+    """A step of the published optimiser, ours against the formulas as they stand, with the same weights."""
+    x, y = batch(config, clouds, points)
+    network = VNPointNet(config).to(x.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
     def step_of(scores: Callable[[Tensor], Tensor]) -> Callable[[], None]:
         def step() -> None:
@@ -33,13 +45,47 @@ def case(config: VNPointNetConfig, clouds: int, points: int) -> Case:
     return Case(step_of(network), clouds, rival=by_formula)
 
 
-def mini() -> Case:
-    widths = {"c1": 8, "c2": 12, "c3": 24, "f1": 16, "f2": 8, "h1": 48, "h2": 32}
-    return case(VNPointNetConfig(classes=8, neighbours=8, **widths), clouds=32, points=64)
+def recm(config: VNPointNetConfig, clouds: int, points: int) -> Case:
+    """A step of RECM with all its terms, beside the plain network's, its floor's, and one with every place skipped."""
+    labels = Labels(config.classes)
+    methods = {
+        "the plain network": None,
+        # RPP's terms W alone: merged dense maps at a fixed alpha, and nothing else.
+        "its floor, dense maps at a frozen alpha": RPP(bias=False),
+        "RECM without noise": RECM(1e-3, labels, terms=("W", "b")),
+        "RECM with every place skipped": RECM(1e-3, labels, terms=TERMS, skip_after=1, prune_below=math.inf),
+    }
+    steps = {name: _relaxed_step(config, method, clouds, points) for name, method in methods.items()}
+    return Case(_relaxed_step(config, RECM(1e-3, labels, terms=TERMS), clouds, points), clouds, beside=steps)
 
 
-def published() -> Case:
-    return case(VNPointNetConfig(), clouds=24, points=300)
+def _relaxed_step(
+    config: VNPointNetConfig, method: Method | None, clouds: int, points: int
+) -> Callable[[], None]:
+    x, y = batch(config, clouds, points)
+    network = VNPointNet(config).to(x.device)
+    groups = network.parameters()
+    if method is not None:
+        network = relax(network, method, network.places(), check=False)
+        groups = network.parameter_groups(1e-3, weight_decay=1e-4)
+    optimizer = torch.optim.Adam(groups, lr=1e-3, fused=True)
+
+    def step() -> None:
+        if method is not None:
+            network.observe(y)
+        F.cross_entropy(network(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if method is not None:
+            network.after_step()
+
+    return step
 
 
-CASES = {"mini (15k)": mini, "published (2.0M)": published}
+CASES = {
+    "mini (15k)": partial(plain, MINI, 32, 64),
+    "published (2.0M)": partial(plain, PUBLISHED, 24, 300),
+    "mini, 16 points, RECM": partial(recm, MINI, 32, 16),
+    "mini, RECM": partial(recm, MINI, 32, 64),
+    "published, RECM": partial(recm, PUBLISHED, 24, 300),
+}

@@ -51,10 +51,29 @@ def root(squared: Tensor) -> Tensor:
 
 
 class VNLinear(nn.Linear):
-    """Mixes channels: (..., C_in) -> (..., C_out), without bias, which would prefer a direction."""
+    """Mixes channels: (..., C_in) -> (..., C_out), without bias, which would prefer a direction.
+
+    The channels may come in two parts: those of V (3, B, n, C), and further ones, (3, B, 1, C'), that all n points
+    of a cloud share; the map of these is computed once per cloud.
+    """
+
+    takes_parts = True
 
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, bias=False)
+
+    def forward(self, V: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        if not isinstance(V, tuple):
+            return super().forward(V)
+        V, shared = V
+        own, of_shared = self.weight.split([V.shape[-1], shared.shape[-1]], dim=1)
+        mapped = F.linear(V, own)
+        mapped += F.linear(shared, of_shared)
+        return mapped
+
+    def channel_matrix(self) -> Tensor:
+        """The map of channels, the same for every component: (C_out, C_in)."""
+        return self.weight
 
     def matrix(self) -> Tensor:
         """The map on flat features, whose entry 3 c + i is component i of channel c: (3 C_out, 3 C_in)."""
@@ -141,13 +160,7 @@ class VNLinearLeakyReLU(nn.Module):
 
     def maps(self, V: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """p and d. pooled: (3, B, C'), further channels that all points n of V (3, B, n, C) share."""
-        weights = self.weights() if pooled is not None else None
-        if weights is not None:
-            p, d = (_map_with_shared(W, V, pooled) for W in weights)
-            return p, d
-        if pooled is not None:
-            V = torch.cat([V, pooled.unsqueeze(2).expand(*V.shape[:-1], -1)], dim=-1)
-        return self.feature(V).contiguous(), self.direction(V).contiguous()
+        return _mapped(self.feature, V, pooled), _mapped(self.direction, V, pooled)
 
     def factors(self, pp: Tensor, pd: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
         """a and b of the output a p + b d, from |p|^2, <p, d>, |d|^2."""
@@ -160,11 +173,14 @@ class VNLinearLeakyReLU(nn.Module):
         return torch.addcmul(a * p, b, d)
 
 
-def _map_with_shared(W: Tensor, V: Tensor, pooled: Tensor) -> Tensor:
-    """W on the channels of V (3, B, n, C) and of pooled (3, B, C'), whose part is computed once per cloud."""
-    mapped = F.linear(V, W[:, : V.shape[-1]])
-    mapped += F.linear(pooled, W[:, V.shape[-1] :]).unsqueeze(2)
-    return mapped
+def _mapped(linear: nn.Module, V: Tensor, pooled: Tensor | None) -> Tensor:
+    """A VNLinear, or what stands in for it, on the channels of V (3, B, n, C) and of pooled (3, B, C')."""
+    if pooled is not None:
+        linear = plain(linear) or linear
+        V = V, pooled.unsqueeze(2)
+        if not getattr(linear, "takes_parts", False):
+            V = torch.cat([V[0], V[1].expand(*V[0].shape[:-1], -1)], dim=-1)
+    return linear(V).contiguous()
 
 
 class VNMaxPool(nn.Module):

@@ -22,6 +22,10 @@ class BlockDiagonal:
     def __init__(self, blocks: Tensor, dim: int):
         self.blocks = blocks
         self.dim = dim
+        self.is_identity = torch.equal(blocks, torch.eye(blocks.shape[-1]).to(blocks).expand_as(blocks))
+        self._side_by_side = (
+            blocks[:, 0].transpose(0, 1).flatten(1)
+        )  # (d, k d), for blocks that are all equal
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -38,8 +42,7 @@ class BlockDiagonal:
         """W A_i: W (..., dim) -> (k, ..., dim)."""
         k, n, d, _ = self.blocks.shape
         if n == 1:  # one product for all of them
-            side_by_side = self.blocks[:, 0].transpose(0, 1).flatten(1)  # (d, k d)
-            products = (W.reshape(-1, d) @ side_by_side).view(*W.shape[:-1], -1, k, d)
+            products = (W.reshape(-1, d) @ self._side_by_side).view(*W.shape[:-1], -1, k, d)
             return products.movedim(-2, 0).flatten(-2)
         parts = W.unflatten(-1, (-1, 1, d))  # (..., dim / d, 1, d)
         return (parts @ self.blocks.view(k, *[1] * (W.ndim - 1), n, d, d)).flatten(-3)

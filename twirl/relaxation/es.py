@@ -155,7 +155,7 @@ class ES(Method):
 
     def _record(self, i: int, z: Tensor) -> None:
         # A place that runs more than once in a pass counts with all its rows.
-        z = self.places[i].flatten(z.detach()).flatten(0, -2)
+        z = self.places[i].flatten(self.places[i].joined(z).detach()).flatten(0, -2)
         self._inputs[i] = z if i not in self._inputs else torch.cat([self._inputs[i], z])
 
     def _generators_of(self, i: int, like: Tensor) -> tuple:

@@ -45,6 +45,7 @@ class RelaxedLayer(nn.Module):
         self.equivariant = layer
         self.terms = terms
         self.place, self.index, self.shared = place, index, shared
+        self.takes_parts = getattr(layer, "takes_parts", False)
 
     @property
     def acts_as(self) -> nn.Module | None:
@@ -54,42 +55,45 @@ class RelaxedLayer(nn.Module):
         m = self.shared.modulations[self.index]
         return self.equivariant if _is_plain(m) else None
 
-    def forward(self, z: Tensor, *args, **kwargs) -> Tensor:
+    def forward(self, z: Tensor | tuple[Tensor, ...], *args, **kwargs) -> Tensor:
         if self.shared.modulations is None:
             raise RuntimeError(
                 "call the relaxed network itself, not its backbone: it sets alpha and beta first."
             )
-        self.place.rows(z)  # refuses z of other features
+        self.place.row_shape(z)  # refuses z of other features
         if self.index in self.shared.recorded:
             self.shared.record(self.index, z)
-        noise = None if self.shared.noise is None else lambda: self.shared.noise(self.index, z.device)
+        device = (z[0] if isinstance(z, tuple) else z).device
+        noise = None if self.shared.noise is None else lambda: self.shared.noise(self.index, device)
         m = self.shared.modulations[self.index]
         return combine(self.place, self.equivariant, self.terms, m, noise, z, args, kwargs)
 
 
 def combine(
-    place: Place, layer: nn.Module, terms: Terms | None, m: Modulation, noise, z: Tensor, args=(), kwargs=None
+    place: Place, layer: nn.Module, terms: Terms | None, m: Modulation, noise, z, args=(), kwargs=None
 ) -> Tensor:
     """beta f_eq(z) + sum_i alpha_i f_un,i(z); exactly f_eq(z) for beta = 1.0 and no alpha."""
     kwargs = kwargs or {}
     steady = {name: alpha for name, alpha in m.alpha.items() if name != "noise"}
-    matrix = None if args or kwargs else getattr(layer, "matrix", None)
-    merged = matrix is not None and "W" in steady and "g" not in steady and terms.bound != "output_rescale"
-    if merged:
+    noisy = "noise" in m.alpha and noise is not None
+    one_matrix = "W" in steady and "g" not in steady and terms.bound != "output_rescale"
+    plain = z[0] if isinstance(z, tuple) else z
+    if one_matrix and not args and not kwargs and hasattr(layer, "matrix"):
+        if not torch.is_autocast_enabled(plain.device.type) and plain.dtype == terms.W.dtype:
+            E = layer.channel_matrix() if hasattr(layer, "channel_matrix") else layer.matrix()
+            return terms.merged(z, E, m.beta, m.alpha, noise() if noisy else None)
         weight, bias = terms.linear(steady)
-        y = place.linear(z, weight + m.beta * matrix(), bias)
+        y = place.linear(place.joined(z), weight + m.beta * layer.matrix(), bias)
     else:
         y = layer(z, *args, **kwargs)
         y = y if isinstance(m.beta, float) and m.beta == 1.0 else m.beta * y
         if set(steady) == {"b"}:
             y = y + place.spread(terms(z, steady), y.ndim)
-        elif "W" in steady and "g" not in steady and terms.bound != "output_rescale":
-            y = y + place.linear(z, *terms.linear(steady))
+        elif one_matrix:
+            y = y + place.linear(place.joined(z), *terms.linear(steady))
         elif steady:
-            y = y + place.unflatten(terms(place.flatten(z), steady))
-    if "noise" in m.alpha and noise is not None:
-        y = y + m.alpha["noise"] * terms.noise(y, noise())
-    return y
+            y = y + place.unflatten(terms(place.flatten(place.joined(z)), steady))
+    return y if not noisy else terms.with_noise(y, m.alpha["noise"], noise())
 
 
 def _is_plain(m: Modulation) -> bool:
@@ -106,13 +110,14 @@ class FixedLayer(nn.Module):
         super().__init__()
         self.place = place
         self.equivariant = layer
+        self.takes_parts = getattr(layer, "takes_parts", False)
         self.names = tuple(name for name in m.alpha if name != "noise")
         self.terms = terms.settled(self.names) if self.names else None
         for name in ("beta", *self.names):
             value = m.beta if name == "beta" else m.alpha[name]
             self.register_buffer(f"scale_{name}", torch.as_tensor(value).detach().clone())
 
-    def forward(self, z: Tensor, *args, **kwargs) -> Tensor:
+    def forward(self, z: Tensor | tuple[Tensor, ...], *args, **kwargs) -> Tensor:
         alpha = {name: getattr(self, f"scale_{name}") for name in self.names}
         return combine(
             self.place,

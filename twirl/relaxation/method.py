@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from twirl.relaxation.layer import Modulation, Shared
 from twirl.relaxation.places import Place
-from twirl.relaxation.terms import Terms
+from twirl.relaxation.terms import Terms, after_steps
 
 READOUTS = ("projected", "kept", "pruned")
 PRUNE_BELOW = 0.01  # paper B appendix C
@@ -69,9 +69,7 @@ class Method(nn.Module):
 
     def after_step(self) -> None:
         """After the optimiser's step."""
-        for terms in self.all_terms:
-            if terms is not None:
-                terms.after_step()
+        after_steps([terms for terms in self.all_terms if terms is not None])
 
     def set_epoch(self, epoch: int) -> None:
         """At the start of an epoch, counted from 0."""

@@ -34,7 +34,11 @@ class Place:
     backbone that takes shorter ways through plain layers may look at it.
 
     A layer that is linear in z alone and costs a matrix product may offer `matrix() -> (dim_out, dim_in)`,
-    its dense form on flattened features; it is then relaxed within one product instead of two.
+    its dense form on flattened features; it is then relaxed within one product instead of two. If it maps the first
+    of two feature axes alone, it may offer `channel_matrix() -> (features_out[0], features_in[0])` as well.
+
+    A layer that says `takes_parts` also accepts a tuple for z: features in parts, which lie side by side along the
+    first feature axis, later ones with 1 for any row axis along which they do not change.
     """
 
     name: str
@@ -81,6 +85,32 @@ class Place:
     def rows(self, z: Tensor) -> Tensor:
         """z as (..., *features_in), rows first; a view."""
         return self._features_last(z, self.features_in, "input")
+
+    def joined(self, z: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """z as one tensor, if it comes in parts."""
+        if not isinstance(z, tuple):
+            return z
+        axis = self._channel_axis(z[0])
+        sizes = [-1 if a == axis else size for a, size in enumerate(z[0].shape)]
+        return torch.cat([part.expand(sizes) for part in z], dim=axis)
+
+    def row_shape(self, z: Tensor | tuple[Tensor, ...]) -> torch.Size:
+        """The row axes of z. Errors: ValueError for z of other features."""
+        if isinstance(z, tuple):
+            shape = list(z[0].shape)
+            shape[self._channel_axis(z[0])] = sum(part.shape[self._channel_axis(part)] for part in z)
+            z = torch.empty(shape, device="meta")
+        return self.rows(z).shape[: -len(self.features_in)]
+
+    def some_rows(self, z: Tensor | tuple[Tensor, ...], index: Tensor) -> Tensor:
+        """Of the flattened row axes of z those at `index`: (len(index), dim_in)."""
+        k = len(self.features_in)
+        if not isinstance(z, tuple):
+            return self.rows(z).flatten(0, -k - 1)[index].flatten(1)
+        at = torch.unravel_index(index, self.row_shape(z))
+        parts = [part if self.axes is None else part.movedim(self.axes, self._last()) for part in z]
+        found = [part[tuple(i % size for i, size in zip(at, part.shape, strict=False))] for part in parts]
+        return torch.cat(found, dim=1).flatten(1)
 
     def spread(self, b: Tensor, ndim: int) -> Tensor:
         """A vector (dim_out,), shaped to be added to an f_eq(z) of `ndim` axes."""
@@ -150,6 +180,9 @@ class Place:
                 f"f(rho_in(g) z) and rho_out(g) f(z) differ by {float((y[1:] - expected).abs().max() / scale):.1g} "
                 "of the largest output."
             )
+
+    def _channel_axis(self, z: Tensor) -> int:
+        return z.ndim - len(self.features_in) if self.axes is None else self.axes[0] % z.ndim
 
     def _last(self) -> tuple[int, ...]:
         return tuple(range(-len(self.features_in), 0))

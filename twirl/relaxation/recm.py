@@ -14,7 +14,7 @@ from twirl.relaxation.layer import Modulation, Shared
 from twirl.relaxation.method import PRUNE_BELOW, Method
 from twirl.relaxation.places import Place
 from twirl.relaxation.targets import Targets, rows_of_targets
-from twirl.relaxation.terms import Terms
+from twirl.relaxation.terms import Terms, after_steps
 from twirl.relaxation.update import UpdateRule, constraint_set, modulation, next_state
 
 TERMS = ("W", "b", "noise")
@@ -134,7 +134,9 @@ class RECM(Method):
         return self._modulations(self.scalars)
 
     def _modulations(self, scalars: Tensor) -> list[Modulation]:
-        rows = [row.unbind() for row in scalars.unbind()]
+        K = scalars.shape[1]
+        values = scalars.flatten().unbind()  # at once: one node of the graph, not one a place
+        rows = [values[i : i + K] for i in range(0, len(values), K)]
         modulations = []
         states = zip(self.all_terms, rows, self._skipped, self._folded, strict=True)
         for terms, (*alphas, beta), skipped, folded in states:
@@ -185,9 +187,9 @@ class RECM(Method):
         if step.values is None:
             raise ValueError("RECM: after_step() needs a forward pass in training mode before it.")
         to_store = self._to_store(step)
-        for terms, skipped in zip(self.all_terms, self._skipped, strict=True):
-            if not skipped:
-                terms.after_step()
+        after_steps(
+            [terms for terms, skipped in zip(self.all_terms, self._skipped, strict=True) if not skipped]
+        )
         self.steps += 1
         self.h.copy_(step.values[0])
         self.scalars.copy_(step.values[1])
@@ -231,17 +233,18 @@ class RECM(Method):
             return
         with torch.no_grad():
             place = self.places[i]
-            z = place.rows(z.detach())
-            k = len(place.features_in)
-            if self.pool and z.ndim > 1 + k:
-                z = z.flatten(1, -k - 1).mean(1)
-            shape = z.shape[:-k]
-            z = z.flatten(0, -k - 1)
-            rows = torch.arange(len(z), device=z.device)
-            if len(z) > self.max_samples:
-                generator = self._seeded(z.device, "rows", s)
-                rows = torch.randint(len(z), (self.max_samples,), generator=generator, device=z.device)
-            self._step.rows[s] = z[rows].flatten(1), rows, shape
+            z = tuple(part.detach() for part in z) if isinstance(z, tuple) else z.detach()
+            shape, pooled = place.row_shape(z), None
+            if self.pool and len(shape) > 1:
+                pooled = place.rows(place.joined(z)).flatten(1, -len(place.features_in) - 1).mean(1)
+                shape = shape[:1]
+            device = (z[0] if isinstance(z, tuple) else z).device
+            rows = torch.arange(shape.numel(), device=device)
+            if len(rows) > self.max_samples:
+                generator = self._seeded(device, "rows", s)
+                rows = torch.randint(len(rows), (self.max_samples,), generator=generator, device=device)
+            found = place.some_rows(z, rows) if pooled is None else pooled[rows].flatten(1)
+            self._step.rows[s] = found, rows, shape
 
     def _noise(self, i: int, device: torch.device) -> torch.Generator:
         return self._seeded(device, "noise", i, self._step.forwards)

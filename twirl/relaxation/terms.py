@@ -1,6 +1,6 @@
 """The unconstrained terms f_un of a place, and what bounds their norms (recm.md section 3, relaxation.md 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import torch
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twirl.relaxation.places import Place
+from twirl.relaxation.product import Noise, Rule, merged
 
 BOUNDS = ("spectral_cap", "spectral_unit", "frobenius_unit", "output_rescale", "none")
 
@@ -60,7 +61,8 @@ class Terms(nn.Module):
             if bound.startswith("spectral"):
                 self.register_buffer("u", F.normalize(torch.ones(place.dim_out, **options), dim=0))
                 self.register_buffer("v", F.normalize(torch.ones(place.dim_in, **options), dim=0))
-                self._iterate(50)
+                for _ in range(50):
+                    _iterate([self])
             elif bound == "frobenius_unit":
                 self.after_step()
         if "b" in names and place.bias:
@@ -97,10 +99,33 @@ class Terms(nn.Module):
         # A norm's gradient at 0 is 0 here, and nan for sqrt of a sum.
         return self.b / (torch.linalg.vector_norm(self.b) / self.B).clamp_min(1)
 
-    def noise(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """sigma * eps, eps ~ N(0, I), in the shape of `like`."""
-        eps = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
-        return self.log_sigma.exp() * eps
+    def with_noise(self, y: Tensor, alpha: Tensor | float, generator: torch.Generator) -> Tensor:
+        """y + alpha sigma eps, eps ~ N(0, I)."""
+        return Noise.apply(y, alpha * self.log_sigma.exp(), generator)
+
+    def merged(
+        self,
+        z: Tensor | tuple[Tensor, ...],
+        E: Tensor,
+        beta: Tensor | float,
+        alpha: Mapping[str, Tensor | float],
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """(beta E + alpha_W W) z + alpha_b b + noise in the layout of f_eq(z), in one product; see `merged`."""
+        spectral = self.bound.startswith("spectral")
+        capped = self.bound in ("spectral_cap", "output_rescale")
+        rule = Rule(self.place, self.B, self.bound == "spectral_unit", self.B if capped else None, generator)
+        return merged(
+            rule,
+            z,
+            E,
+            self.W,
+            alpha["W"],
+            beta,
+            uv=(self.u, self.v) if spectral else None,
+            bias=(self.b, alpha["b"]) if "b" in alpha else None,
+            noise=(self.log_sigma, alpha["noise"]) if generator is not None else None,
+        )
 
     def linear(self, alpha: Mapping[str, Tensor | float]) -> tuple[Tensor, Tensor | None]:
         """alpha_W W and alpha_b b (None without b in `alpha`), for whoever applies W in a product of their own."""
@@ -141,19 +166,34 @@ class Terms(nn.Module):
             copy.b.copy_(self.bias())
         return copy
 
-    @torch.no_grad()
     def after_step(self) -> None:
         """What bounds need once the optimiser has moved the parameters."""
-        if self.W is not None and self.bound.startswith("spectral"):
-            self._iterate(self.iterations)
-        if self.W is not None and self.bound == "frobenius_unit":
-            self.W.mul_(self.B / torch.linalg.matrix_norm(self.W))
-        if self.log_sigma is not None and self.bound != "none":
-            self.log_sigma.clamp_(max=0.0)
+        after_steps([self])
 
-    @torch.no_grad()
-    def _iterate(self, n: int) -> None:
-        for _ in range(n):
-            for target, W, other in ((self.u, self.W, self.v), (self.v, self.W.mT, self.u)):
-                y = torch.addmv(target, W, other, beta=1e-12)  # of a zero W, keeps the direction
-                torch.div(y, y.norm(), out=target)
+
+@torch.no_grad()
+def after_steps(all_terms: Sequence[Terms]) -> None:
+    """`after_step` of many places, with few launches."""
+    spectral = [t for t in all_terms if t.W is not None and t.bound.startswith("spectral")]
+    for i in range(max((t.iterations for t in spectral), default=0)):
+        _iterate([t for t in spectral if i < t.iterations])
+    for t in all_terms:
+        if t.W is not None and t.bound == "frobenius_unit":
+            t.W.mul_(t.B / torch.linalg.matrix_norm(t.W))
+    sigmas = [t.log_sigma for t in all_terms if t.log_sigma is not None and t.bound != "none"]
+    if sigmas:
+        torch._foreach_clamp_max_(sigmas, 0.0)
+
+
+@torch.no_grad()
+def _iterate(all_terms: Sequence[Terms]) -> None:
+    """One step of the power method on every W."""
+    for left in (True, False):
+        targets = [t.u if left else t.v for t in all_terms]
+        moved = [
+            # beta: of a zero W, keeps the direction.
+            torch.addmv(t.u, t.W, t.v, beta=1e-12) if left else torch.addmv(t.v, t.W.mT, t.u, beta=1e-12)
+            for t in all_terms
+        ]
+        torch._foreach_div_(moved, torch._foreach_norm(moved))
+        torch._foreach_copy_(targets, moved)

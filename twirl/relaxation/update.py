@@ -126,18 +126,23 @@ class UpdateRule(nn.Module):
 
     def forward(self, x: list[Tensor]) -> Tensor:
         """l (places, m) of the stored inputs x[s] = [z, y] (rows_s, dim_s)."""
-        differences = []
         first, W2 = self._bounded()
-        for x_s, W, b, inverses in zip(x, first, self.b1, self._inverses_on(W2), strict=True):
-            with torch.no_grad():
-                parts = x_s.split([rho.dim for rho in inverses], dim=-1)
-                turned = torch.cat(
-                    [rho.right(part) for rho, part in zip(inverses, parts, strict=True)], dim=-1
-                )
-                all_x = torch.cat([x_s[None], turned])  # (1 + |C_G|, rows, dim)
-            hidden = F.gelu(F.linear(all_x, W.flatten(0, 1), b.flatten()))
-            mean = hidden.mean(1).unflatten(-1, b.shape)
-            differences.append(mean[0] - mean[1:].mean(0))
+        # Sources of equally many rows side by side: one GELU and one mean for all of them.
+        alike: dict[int, list[int]] = {}
+        for s, rows in enumerate(x):
+            alike.setdefault(len(rows), []).append(s)
+        differences: list[Tensor] = [W2] * len(x)
+        inverses = self._inverses_on(W2)
+        for group in alike.values():
+            hidden = [
+                F.linear(_turned(x[s], inverses[s]), first[s].flatten(0, 1), self.b1[s].flatten())
+                for s in group
+            ]
+            mean = F.gelu(torch.cat(hidden, dim=-1)).mean(1)  # (1 + |C_G|, hidden units)
+            difference = (mean[0] - mean[1:].mean(0)).unflatten(-1, (-1, W2.shape[-1]))
+            pieces = difference.split([self.readers[s] for s in group])
+            for s, piece in zip(group, pieces, strict=True):
+                differences[s] = piece
         return (W2 @ torch.cat(differences)[..., None])[..., 0]
 
     @torch.no_grad()
@@ -160,6 +165,19 @@ class UpdateRule(nn.Module):
         if self._cast[0] != key:
             self._cast = key, [[rho.to(like) for rho in parts] for parts in self._inverses]
         return self._cast[1]
+
+
+@torch.no_grad()
+def _turned(x: Tensor, inverses: list[BlockDiagonal]) -> Tensor:
+    """x (rows, dim) and its rows turned by every element: (1 + |C_G|, rows, dim)."""
+    every = x.new_empty(1 + len(inverses[0]), *x.shape)
+    every[0] = x
+    begin = 0
+    for rho in inverses:
+        part = slice(begin, begin + rho.dim)
+        every[1:, :, part] = x[:, part] if rho.is_identity else rho.right(x[:, part])
+        begin += rho.dim
+    return every
 
 
 def _spectral_norm(W: Tensor) -> Tensor:

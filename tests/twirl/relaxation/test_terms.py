@@ -70,8 +70,8 @@ def test_normalisations_refuse_zero_weights(bound):
 def test_noise_is_seeded_has_its_sigma_and_is_capped_at_one():
     f = terms(("W", "noise"))
     y = torch.zeros(400, 9, dtype=F8)
-    assert torch.equal(f.noise(y, generator(3)), f.noise(y, generator(3)))
-    assert f.noise(y, generator(3)).detach().std() == pytest.approx(1, abs=0.05)
+    assert torch.equal(f.with_noise(y, 1.0, generator(3)), f.with_noise(y, 1.0, generator(3)))
+    assert f.with_noise(y, 1.0, generator(3)).detach().std() == pytest.approx(1, abs=0.05)
     with torch.no_grad():
         f.log_sigma.fill_(2.0)
     f.after_step()

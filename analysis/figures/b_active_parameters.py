@@ -49,16 +49,8 @@ def _ours(axes: Axes, results: Results, data: str, drawn: Drawn, panel: str) -> 
     for order, method in enumerate(METHODS):
         runs, color = results.of(vn_run(data, method)), COLORS[method]
         about = {"panel": panel, "series": method, "quantity": "active_ratio"}
-        middle = draw_seeds(
-            axes,
-            runs,
-            active_ratio,
-            color,
-            drawn,
-            width=style.THICK * WIDTHS[method],
-            order=4 + order,
-            **about,
-        )
+        line = {"width": style.THICK * WIDTHS[method], "order": 4 + order}
+        middle = draw_seeds(axes, runs, active_ratio, color, drawn, **line, **about)
         if middle is not None:
             ends.setdefault(round(float(middle.value[-1]), 2), []).append(method)
     return [

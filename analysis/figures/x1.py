@@ -117,8 +117,8 @@ def _alphas(axes: Axes, results: Results, data: str, drawn: Drawn, panel: str) -
     for order, method in enumerate(METHODS):
         runs = results.of(vn_run(data, method))
         draw_seeds(
-            axes, runs, largest_alpha, COLORS[method], drawn, floor=SMALLEST, width=style.THICK * WIDTHS[method], order=4 + order, panel=panel,
-            series="relaxation", quantity="largest_alpha",
+            axes, runs, largest_alpha, COLORS[method], drawn, floor=SMALLEST, order=4 + order,
+            width=style.THICK * WIDTHS[method], panel=panel, series="relaxation", quantity="largest_alpha",
         )  # fmt: skip
     axes.axhline(PRUNE_BELOW, color="#b0b0b0", lw=0.5, ls=DASHED, zorder=1)
     axes.set_ylabel("largest |α|")
@@ -172,7 +172,7 @@ def _beside(axes: Axes, results: Results, drawn: Drawn) -> None:
     axes.axvline(PRUNE_BELOW, color="#b0b0b0", lw=0.5, ls=DASHED, zorder=1)
     _percent_axis(axes.yaxis)
     axes.set_xlabel("largest |α|")
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def _ends(axes: Axes, results: Results, drawn: Drawn) -> None:

@@ -1,4 +1,4 @@
-"""Beyond both papers: which layer's relaxation causes the equivariance error, and what it buys."""
+"""Beyond both papers: which layer's relaxation causes the equivariance error, and what it buys (claim X2)."""
 
 from __future__ import annotations
 
@@ -14,43 +14,54 @@ from analysis.curves import Curve
 from analysis.depth import colors_of
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import DATA, places, vn_run
+from analysis.relaxed import DATA, METHODS, places, vn_run, vn_runs
 from analysis.results import Results, ResultsError, Run
 
-TITLE = "RECM on VN-PointNet: equivariance error by layer"
-RUN_OF = {data: vn_run(data, "recm") for data in DATA}
-RUNS = REQUIRED = tuple(RUN_OF.values())
+TITLE = "VN-PointNet: equivariance error by relaxed layer"
+SHOWN = ("recm", "rpp")
+RUNS = vn_runs(*SHOWN)
+REQUIRED = vn_runs("recm")
+COLUMNS = (("rotated", "L_equiv"), ("aligned", "L_equiv"), ("aligned", "L_total"))
+SYMBOLS = {"L_equiv": r"$L_\mathrm{equiv}$", "L_total": "$L$"}
+SMALLEST = 1e-3
+"""Every scale reaches this far [nats], so that rounding does not look like an effect."""
+HEIGHT = 3.05
+"""Of one row of panels, with its titles and labels [inch]."""
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
-    """Rows: layers. Columns: L_equiv gone without the layer's terms, rotated and aligned; loss gained, aligned."""
+    """A row per method, a bar per layer: L_equiv gone without its terms (rotated, aligned), loss gained (aligned)."""
     if not any(series.startswith("without ") for run in results.runs for series in run.series("val")):
         raise ResultsError(
-            "x2 needs the losses without each layer's terms, which none of the runs measured; train them again."
+            "x2 needs the losses without each layer's terms, which none of the runs measured; "
+            "train them again, with the monitor on at the last step."
         )
-    names = places(results.first(RUN_OF["aligned"]))
+    methods = [method for method in SHOWN if all(results.of(vn_run(data, method)) for data in DATA)]
     drawn = Drawn()
-    figure = style.new_figure(style.PAGE, 3.5)
-    grid = figure.add_gridspec(1, 3, left=0.15, right=0.985, top=0.925, bottom=0.15, wspace=0.13)
-    shown = (("a", "rotated", "L_equiv"), ("b", "aligned", "L_equiv"), ("c", "aligned", "L_total"))
-    panels: list[Axes] = []
-    changes: list[pd.DataFrame] = []
-    for place, (letter, data, quantity) in zip(grid, shown, strict=True):
-        axes = figure.add_subplot(place)
-        changes.append(change_frame(results.of(RUN_OF[data]), names, quantity))
-        _bars(axes, changes[-1], names, drawn, letter)
-        full = changes[-1].drop_duplicates("seed")["full"].mean()
-        symbol = {"L_equiv": r"$L_\mathrm{equiv}$", "L_total": "$L$"}[quantity]
-        style.title(axes, letter, f"{data}: {symbol} = {style.number(full)} nats")
-        axes.set_xlabel(
-            f"{'fall' if quantity == 'L_equiv' else 'rise'} of {symbol} without the layer's terms"
-        )
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        if panels:
-            axes.tick_params(labelleft=False)
-        panels.append(axes)
-    _limits(panels[:2], pd.concat(changes[:2])["change"])
-    _limits(panels[2:], changes[2]["change"])
+    height = HEIGHT * len(methods) + 0.28
+    figure = style.new_figure(style.PAGE, height)
+    grid = figure.add_gridspec(
+        len(methods), 3, left=0.15, right=0.985, top=1 - 0.25 / height, bottom=0.6 / height, wspace=0.13,
+        hspace=0.62 / (HEIGHT - 0.62),
+    )  # fmt: skip
+    letters = iter("abcdef")
+    for row, method in enumerate(methods):
+        names = places(results.first(vn_run("aligned", method)))
+        panels, changes = [], []
+        for column, (data, quantity) in enumerate(COLUMNS):
+            axes, letter = figure.add_subplot(grid[row, column]), next(letters)
+            changes.append(change_frame(results.of(vn_run(data, method)), names, quantity))
+            _bars(axes, changes[-1], names, drawn, letter)
+            full = changes[-1].drop_duplicates("seed")["full"].mean()
+            style.title(
+                axes, letter, f"{METHODS[method]}, {data}: {SYMBOLS[quantity]} = {style.number(full)}"
+            )
+            turn = "fall" if quantity == "L_equiv" else "rise"
+            axes.set_xlabel(f"{turn} of {SYMBOLS[quantity]} without its terms [nats]")
+            axes.tick_params(labelleft=column == 0)
+            panels.append(axes)
+        _limits(panels[:2], pd.concat(changes[:2])["change"])
+        _limits(panels[2:], changes[2]["change"])
     figure_key(figure, [], footer(results))
     return Drawing(figure, drawn.table(), caption(results))
 
@@ -87,16 +98,9 @@ def _bars(axes: Axes, changes: pd.DataFrame, names: Sequence[str], drawn: Drawn,
         of_place = changes[changes["place"] == place]
         axes.barh(height, of_place["change"].mean(), height=0.72, color=colors[place], lw=0, zorder=3)
         axes.plot(
-            of_place["change"],
-            [height] * len(of_place),
-            "o",
-            ms=1.8,
-            mfc="white",
-            mec=style.INK,
-            mew=0.4,
-            zorder=4,
-            clip_on=False,
-        )
+            of_place["change"], [height] * len(of_place), "o", ms=1.8, mfc="white", mec=style.INK, mew=0.4,
+            zorder=4, clip_on=False,
+        )  # fmt: skip
     for row in changes.itertuples():
         for series, value in ((f"without {row.place}", row.without), ("raw", row.full)):
             drawn.add(
@@ -106,25 +110,27 @@ def _bars(axes: Axes, changes: pd.DataFrame, names: Sequence[str], drawn: Drawn,
     axes.axvline(0.0, color=style.INK, lw=0.4, zorder=2)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0, labelsize=5.4)
+    axes.tick_params(axis="y", length=0, labelsize=5.2)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.spines["left"].set_visible(False)
 
 
 def _limits(panels: Sequence[Axes], changes: pd.Series) -> None:
-    """One scale that holds zero and every seed; a panel of zeros alone would choose one of its own."""
-    low, high = min(0.0, changes.min()), max(0.0, changes.max())
-    pad = 0.06 * ((high - low) or 1.0)
+    """One scale that holds zero and every seed."""
+    low, high = min(0.0, changes.min()), max(SMALLEST, changes.max())
+    pad = 0.06 * (high - low)
     for axes in panels:
         axes.set_xlim(low - pad * (low < 0), high + pad)
 
 
 def caption(results: Results) -> list[str]:
     return [
-        "What the terms of one layer do in the trained, pruned network: by how much the equivariance part of the "
-        "test cross-entropy (paper A, eq. 9) falls when that layer's terms alone are taken out, on rotated (a) "
-        "and aligned (b) shapes, and by how much the cross-entropy itself then rises on aligned shapes (c). "
-        "Bars: mean over seeds; dots: seeds. A layer without a bar has no terms left, or they do nothing. The "
-        "effects of single layers need not add up to the whole. a and b share their scale; the titles give the "
-        "values with all terms. Layers from the input (top) to the output. Neither paper has this figure.",
+        "What the terms of one layer do in the trained network, read out as its method means it (RECM pruned, RPP "
+        "with every term): by how much the equivariance part of the test cross-entropy (paper A, eq. 9) falls when "
+        "that layer's terms alone are taken out, on rotated (left) and aligned shapes (middle), and by how much "
+        "the cross-entropy itself then rises on aligned shapes (right). Bars: mean over seeds; dots: seeds. A layer "
+        "without a bar has no terms left, or they do nothing. The effects of single layers need not add up to the "
+        "whole. Left and middle share their scale; the titles give the values with all terms, mean over seeds. "
+        "Layers from the input (top) to the output. Neither paper has this figure.",
         " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

@@ -173,10 +173,20 @@ def vn_metrics(data: str, method: str, seed: int) -> pd.DataFrame:
         ):
             log("val", name, metric, at, value)
     log("val", "zero", "L_total", [0], np.log(8))
+    if method == "rpp":
+        for place in PLACES:
+            log(
+                "val",
+                f"without {place}",
+                "L_equiv",
+                at[-1:],
+                (total * percent / 100)[-1] * rng.uniform(0.6, 1.02),
+            )
+            log("val", f"without {place}", "L_total", at[-1:], total[-1] * rng.uniform(0.98, 1.5))
     if relaxed:
         last = total[-1] * (percent if data == "aligned" else exact)[-1] / 100
-        for place in PLACES:
-            taken = rng.uniform(0.05, 0.3) if stays[place] else 0.0
+        for place in (place for place in PLACES if stays[place]):
+            taken = rng.uniform(0.05, 0.3)
             log("val", f"without {place}", "L_equiv", at[-1:], last * (1 - taken))
             log("val", f"without {place}", "L_total", at[-1:], total[-1] * (1 + 2 * taken))
     return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])

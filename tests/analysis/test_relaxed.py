@@ -236,6 +236,7 @@ def test_x1_keeps_in_its_csv_what_it_draws_at_the_floor(rendered):
 def test_x2_is_the_loss_with_and_without_each_places_terms(rendered, results):
     points = pd.read_csv(rendered / "x2.csv").query("panel == 'b' and seed == 0")
     assert set(points["label"]) == set(PLACES)
+    assert points.query("label == 'conv3'")["value"].nunique() == 1  # pruned: nothing to take out
     run = run_of(results, "aligned", "recm")
     expected = run.curve("L_equiv", "without conv_pos.direction").value[-1]
     assert points.query("series == 'without conv_pos.direction'")["value"].item() == pytest.approx(

@@ -24,19 +24,25 @@ def load_official(
 
     source: what the state came from, for messages. A `module.` prefix, left by DDP, is removed.
     """
-    state = {key.removeprefix("module."): value for key, value in state.items()}
     names = {official_name(key, rules): key for key in module.state_dict()}
     own = module.state_dict()
-    problems = [f"is missing '{name}'" for name in names if name not in state]
-    problems += [f"has the unexpected '{name}'" for name in state if name not in names]
+    state = checked({name: own[key] for name, key in names.items()}, state, source)
+    module.load_state_dict({key: state[name] for name, key in names.items()})
+
+
+def checked(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """`state` without DDP's `module.`; CheckpointError unless it has the names and shapes of `expected`."""
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    problems = [f"is missing '{name}'" for name in expected if name not in state]
+    problems += [f"has the unexpected '{name}'" for name in state if name not in expected]
     problems += [
-        f"has '{name}' of shape {tuple(state[name].shape)} where {tuple(own[key].shape)} is needed"
-        for name, key in names.items()
-        if name in state and state[name].shape != own[key].shape
+        f"has '{name}' of shape {tuple(state[name].shape)} where {tuple(own.shape)} is needed"
+        for name, own in expected.items()
+        if name in state and state[name].shape != own.shape
     ]
     if problems:
         shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
         raise CheckpointError(
             f"{source}: the checkpoint {shown}: build the network with the checkpoint's own configuration"
         )
-    module.load_state_dict({key: state[name] for name, key in names.items()})
+    return state

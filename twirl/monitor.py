@@ -21,9 +21,9 @@ class EquivarianceMonitor(lightning.Callback):
     """Measures L_total, L_mean, L_equiv and percent on fixed batches with fresh random rotations.
 
     steps: every so many optimiser steps, or the list of steps at which to measure; always also before the
-    first step when 0 is due. rotations: i.i.d. draws per measurement, of `group` (None: SO(3)), the same for
-    all series and batches, a function of (seed, step) only. batches: only the first so many; None: all.
-    chunk: rotations per model call (None: all at once).
+    first step when 0 is due. rotations: i.i.d. draws per measurement, of a problem's own group or else of
+    `group` (None: SO(3)), the same for all series and batches of one group, a function of (seed, step) only.
+    batches: only the first so many; None: all. chunk: rotations per model call (None: all at once).
 
     The LightningModule implements `twirl_problems(batch) -> Mapping[series, Problem]`, for instance
     {"raw": ..., "ema": ...}. Batches come from `loader` if given, else from
@@ -70,10 +70,13 @@ class EquivarianceMonitor(lightning.Callback):
         """Whether `step` is one to measure at."""
         return step % self.steps == 0 if isinstance(self.steps, int) else step in self.steps
 
-    def rotations(self, step: int) -> RotationSet:
-        """The rotations of the measurement at `step`: i.i.d., from a generator of their own."""
+    def rotations(self, step: int, group: Group | None = None) -> RotationSet:
+        """The rotations of the measurement at `step`: i.i.d., from a generator of their own.
+
+        group: of a problem that has one of its own.
+        """
         generator = torch.Generator().manual_seed(_seed(self.seed, step))
-        return rotation_set("iid", self.n_rotations, generator, group=self.group)
+        return rotation_set("iid", self.n_rotations, generator, group=group or self.group)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         self._batches, self._last_step = None, -1
@@ -119,7 +122,6 @@ class EquivarianceMonitor(lightning.Callback):
             logger.log_metrics(values, step=step)
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
-        rotations = self.rotations(step).to(pl_module.device)
         metrics: dict[str, EquivarianceError] = {}
         for batch, mine in self._batches:
             problems: Mapping[str, Problem] = pl_module.twirl_problems(batch)
@@ -128,6 +130,7 @@ class EquivarianceMonitor(lightning.Callback):
                     metrics[series] = EquivarianceError(self.n_rotations, problem.loss)
                     metrics[series].to(pl_module.device)
                 if mine:
+                    rotations = self.rotations(step, problem.group).to(pl_module.device)
                     _update(metrics[series], series, problem, rotations, self.chunk, step)
         values, zeros = {}, {}
         for series, metric in metrics.items():

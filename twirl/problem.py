@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from twirl.decomposition import Decomposition, decompose
+from twirl.groups import Group
 from twirl.representations import Representation
 from twirl.rotations import RotationSet
 from twirl.twisting import twist
@@ -23,6 +24,7 @@ class Problem:
     exact: optional closed form over all rotations, () -> (L_mean, L_equiv, sizes): per-sample losses (S,) per
     component and the number of components (S,) of each sample.
     loss: a convex loss, (prediction, target) -> one value per row, for the split of eq. 9; None: the MSE.
+    group: whose rotations a monitor draws for this problem; None: the monitor's own.
     """
 
     model: Callable[[Any], Any]
@@ -33,6 +35,7 @@ class Problem:
     sample_index: Tensor | None = None
     exact: Callable[[], tuple[Tensor, Tensor, Tensor]] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    group: Group | None = None
 
     def twist(self, rotations: RotationSet, chunk: int | None = None) -> Tensor:
         """Twisted predictions (R, n, ...)."""

@@ -13,7 +13,7 @@ lightning = pytest.importorskip("lightning")
 
 from lightning.pytorch.loggers.logger import Logger  # noqa: E402
 
-from twirl.groups import Octahedral  # noqa: E402
+from twirl.groups import SO2, Octahedral  # noqa: E402
 from twirl.monitor import EquivarianceMonitor, undisturbed  # noqa: E402
 from twirl.problem import Problem  # noqa: E402
 from twirl.representations import Vectors  # noqa: E402
@@ -182,6 +182,21 @@ def test_rotations_are_fresh_at_every_step_and_a_function_of_seed_and_step():
     assert not torch.allclose(monitor.rotations(5).elements, other.rotations(5).elements)
     signed = EquivarianceMonitor(group=Octahedral()).rotations(0).elements
     assert torch.equal(signed, signed.round())
+
+
+def test_a_problem_may_have_a_group_of_its_own():
+    class AboutZ(Module):
+        def twirl_problems(self, batch):
+            height = lambda x: torch.cat([0 * x[..., :2], x[..., 2:]], dim=-1)  # noqa: E731
+            problem = {"model": height, "x": batch[0], "y": batch[1]}
+            return {
+                "all": Problem(**problem, acts_on_x=Vectors(), acts_on_y=Vectors()),
+                "vertical": Problem(**problem, acts_on_x=Vectors(), acts_on_y=Vectors(), group=SO2("z")),
+            }
+
+    _, _, rows = fit(EquivarianceMonitor([0], rotations=4), AboutZ())
+    assert rows[0]["val/vertical/percent"] < 1e-6
+    assert rows[0]["val/all/percent"] > 1
 
 
 def test_the_same_step_measures_the_same_in_a_second_run_and_after_a_resume(tmp_path):

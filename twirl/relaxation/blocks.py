@@ -44,8 +44,9 @@ class BlockDiagonal:
         if n == 1:  # one product for all of them
             products = (W.reshape(-1, d) @ self._side_by_side).view(*W.shape[:-1], -1, k, d)
             return products.movedim(-2, 0).flatten(-2)
-        parts = W.unflatten(-1, (-1, 1, d))  # (..., dim / d, 1, d)
-        return (parts @ self.blocks.view(k, *[1] * (W.ndim - 1), n, d, d)).flatten(-3)
+        # Block by block, each for all rows: the blocks themselves are not copied.
+        parts = W.reshape(-1, n, d).transpose(0, 1)  # (dim / d, rows, d)
+        return (parts @ self.blocks).transpose(1, 2).reshape(k, *W.shape)
 
     def left(self, W: Tensor) -> Tensor:
         """A_i W: W (dim, n) -> (k, dim, n)."""

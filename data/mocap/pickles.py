@@ -1,0 +1,112 @@
+"""Upstream's pickles, read by an unpickler that makes containers, numbers and arrays, and calls nothing else.
+
+motion_run.pkl: (bones, trials), trials a list of arrays (frames, 31, 3). split*.pkl: (train, validation, test),
+each a dict from case to start frames.
+"""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import DataError
+from data.mocap.skeleton import JOINTS, PARENTS
+
+_NUMBER = re.compile(r"[<>=|]?[fiu][1248]")
+
+
+class _NotAnArrayError(pickle.UnpicklingError):
+    """The pickle asks for something else than arrays of numbers."""
+
+
+class _Marker:
+    """Stands for numpy.ndarray, and cannot be called."""
+
+
+_NDARRAY = _Marker()
+
+
+def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
+    if kind is not _NDARRAY or shape != (0,):
+        raise _NotAnArrayError("an array of an unknown kind")
+    return np.empty(0, dtype=np.int8)
+
+
+def _dtype(name: Any, align: Any = False, copy: Any = True) -> np.dtype:
+    if not isinstance(name, str) or not _NUMBER.fullmatch(name):
+        raise _NotAnArrayError(f"an array of {name!r}, not of numbers")
+    return np.dtype(name, False, True)  # a copy: unpickling sets its byte order
+
+
+# The names that an array of numbers is pickled with.
+_KNOWN = {
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _dtype,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            raise _NotAnArrayError(f"{module}.{name}")
+        return _KNOWN[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise _NotAnArrayError("a persistent object")
+
+
+def _load(path: Path) -> Any:
+    if not path.exists():
+        raise DataError(f"pickle {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
+    try:
+        with path.open("rb") as file:
+            return _ArrayUnpickler(file).load()
+    except _NotAnArrayError as error:
+        raise DataError(
+            f"pickle {path} holds {error}, and only containers and arrays of numbers are read: it is not upstream's"
+        ) from error
+    except Exception as error:  # damaged bytes make pickle and numpy raise a dozen kinds
+        raise DataError(f"pickle {path} is truncated or no pickle ({error}): fetch it again") from error
+
+
+def read_positions(path: Path) -> list[np.ndarray]:
+    """The trials of a converted motion, by case: arrays (frames, 31, 3) f8."""
+    content = _load(path)
+    if not isinstance(content, tuple) or len(content) != 2 or not all(isinstance(c, list) for c in content):
+        raise DataError(f"pickle {path} is not upstream's pair of bones and trials")
+    bones, trials = content
+    expected = [[child, int(parent)] for child, parent in enumerate(PARENTS[1:], 1)]
+    if sorted([list(bone) for bone in bones if isinstance(bone, list | tuple)]) != expected:
+        raise DataError(f"pickle {path} has {len(bones)} bones that are not those of the 31 joints")
+    for case, trial in enumerate(trials):
+        if not isinstance(trial, np.ndarray) or trial.ndim != 3 or trial.shape[1:] != (len(JOINTS), 3):
+            shape = trial.shape if isinstance(trial, np.ndarray) else type(trial).__name__
+            raise DataError(
+                f"pickle {path}: case {case} is {shape}, not positions of {len(JOINTS)} joints, (frames, 31, 3)"
+            )
+        if not np.isfinite(trial).all():
+            raise DataError(f"pickle {path}: case {case} has a position that is not a number")
+    return [np.asarray(trial, dtype=np.float64) for trial in trials]
+
+
+def read_split(path: Path) -> dict[str, dict[int, np.ndarray]]:
+    """Start frames (n,) i8 of every case, by split ("train", "validation", "test"), cases in upstream's order."""
+    content = _load(path)
+    if not isinstance(content, tuple) or len(content) != 3:
+        raise DataError(f"pickle {path} is not upstream's triple of train, validation and test cases")
+    splits = {}
+    for name, cases in zip(("train", "validation", "test"), content, strict=True):
+        if not isinstance(cases, dict) or not cases:
+            raise DataError(f"pickle {path}: the {name} split is not a mapping of cases to start frames")
+        for case, starts in cases.items():
+            whole = isinstance(starts, np.ndarray) and starts.ndim == 1 and starts.dtype.kind in "iu"
+            if not isinstance(case, int) or not whole or (starts < 0).any():
+                raise DataError(
+                    f"pickle {path}: case {case!r} of the {name} split has no list of start frames"
+                )
+        splits[name] = {case: starts.astype(np.int64) for case, starts in cases.items()}
+    return splits

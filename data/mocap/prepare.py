@@ -1,0 +1,123 @@
+"""Prepares the motion-capture store of a tier: read or generate the trials, cut the samples, pack them.
+
+`python -m data.mocap.prepare --config block.yaml --out data/mocap/prepared/mini.h5`, where the YAML file holds the
+`data.mocap` block of the tier. Beside the store, <store>.report.json says what is in it, what is missing, and
+which errors predictors make that need no training.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from data.errors import DataError
+from data.mocap.config import MocapConfig, parse_config
+from data.mocap.generate import generate
+from data.mocap.pickles import read_split
+from data.mocap.raw import read_trials
+from data.mocap.store import MotionStore, write_store
+from data.mocap.trials import OFFICIAL, SPLITS, Samples, Trial, caveat, select
+
+RAW_FOLDER = Path("data/mocap/raw")
+DATASETS = {
+    "cmu": "CMU motion capture",
+    "parametric": "generated walkers and runners",
+}
+
+
+def prepare(config: MocapConfig, out: Path, raw: Path = RAW_FOLDER) -> dict:
+    """Writes the store `out` and its report; returns the report."""
+    motions = generate(config) if config.source == "parametric" else _read(config, raw)
+    caveats = {
+        motion: "" if config.source == "parametric" else caveat(motion, samples, trials)
+        for motion, (trials, samples) in motions.items()
+    }
+    write_store(
+        out,
+        motions,
+        source=config.source,
+        dataset=DATASETS[config.source],
+        caveats=caveats,
+        config=dataclasses.asdict(config),
+    )
+    report = {
+        "dataset": DATASETS[config.source],
+        "motions": {motion: _counts(trials, samples) for motion, (trials, samples) in motions.items()},
+        "caveats": {motion: text for motion, text in caveats.items() if text},
+        "mean_squared_error_of_predictors": MotionStore(out).predictors,
+        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
+        "config": dataclasses.asdict(config),
+    }
+    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _read(config: MocapConfig, raw: Path) -> dict[str, tuple[list[Trial], dict[str, Samples]]]:
+    """Trials and official samples of every motion."""
+    files = [raw / file.name for file in config.files]
+    motions = {}
+    for motion in config.motions:
+        split_file = OFFICIAL[motion].split_file
+        if split_file not in [file.name for file in files]:
+            raise DataError(f"data.mocap.files lacks {split_file}, the split of the motion {motion}")
+        trials = read_trials(motion, files)
+        starts = read_split(raw / split_file)
+        samples = {
+            split: select(motion, split, starts[split], trials, config.missing_samples) for split in SPLITS
+        }
+        motions[motion] = trials, samples
+    return motions
+
+
+def _counts(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict:
+    return {
+        "trials": len(trials),
+        "frames": sum(len(trial.positions) for trial in trials),
+        "samples": {split: len(s.windows) for split, s in samples.items()},
+        "official_samples": {split: s.official for split, s in samples.items()},
+        "missing_official_samples": {split: s.missing for split, s in samples.items()},
+        "samples_in_their_place": {split: s.filled for split, s in samples.items()},
+    }
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.mocap.prepare", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--config", type=Path, required=True, help="YAML file with the data.mocap block of a tier"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument(
+        "--raw", type=Path, default=RAW_FOLDER, help="folder of the raw files (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, help="not needed: one process does it in seconds")
+    options = parser.parse_args(arguments)
+    try:
+        config = parse_config(yaml.safe_load(options.config.read_text()))
+        report = prepare(config, options.out, options.raw)
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    counts = "; ".join(
+        f"{motion} {', '.join(f'{n} {split}' for split, n in of_motion['samples'].items())}"
+        for motion, of_motion in report["motions"].items()
+    )
+    print(f"{options.out}: {counts} samples of {report['dataset']}")
+    for text in report["caveats"].values():
+        print(f"note: {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

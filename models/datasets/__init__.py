@@ -1,0 +1,1 @@
+"""Batches of data sets that several systems train on."""

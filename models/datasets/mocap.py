@@ -1,0 +1,170 @@
+"""Batches of motion capture: where the joints are and will be (spec egno.md 2.4, 2.8, 3.1)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data.mocap.skeleton import VERTICAL, edges
+from data.mocap.store import MotionStore
+from models.training.batch import TensorBatch, batch_loader
+from models.training.sampling import StepBatches, nested_subset
+
+HEIGHT_UNIT = 10.0  # [ASF units]
+CONSTANT_HEIGHT = 2.95  # [HEIGHT_UNIT], the largest in a batch of twelve real samples, about
+
+
+@dataclass(frozen=True)
+class MotionBatch(TensorBatch):
+    """B samples of 31 joints.
+
+    x, v: (B, 31, 3) positions and velocities of the input frame. targets: (B, T, 31, 3) positions at later frames.
+    height: (B, 31) along the vertical, a number that does not turn. samples: (B,) their numbers in the store.
+    """
+
+    x: Tensor
+    v: Tensor
+    targets: Tensor
+    height: Tensor
+    samples: Tensor
+
+    @property
+    def y(self) -> Tensor:
+        """Positions at the last target frame, (B, 31, 3)."""
+        return self.targets[:, -1]
+
+
+def read_batch(
+    store: MotionStore, samples: np.ndarray, frames: int, height: Literal["batch", "constant"]
+) -> MotionBatch:
+    """The samples with these numbers, with `frames` target frames."""
+    windows = store.read(samples, frames)
+    x = torch.from_numpy(windows.x)
+    y = x[..., VERTICAL] / HEIGHT_UNIT
+    return MotionBatch(
+        x,
+        torch.from_numpy(windows.v),
+        torch.from_numpy(windows.y),
+        y / (y.max() if height == "batch" else CONSTANT_HEIGHT),
+        torch.as_tensor(samples),
+    )
+
+
+class _Samples(Dataset):
+    """A data set that is asked for whole batches of rows."""
+
+    def __init__(self, data: "MocapData"):
+        self.store, self.samples = data.store, data.train_samples
+        self.frames, self.height = data.frames, data.height
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, rows: list[int]) -> MotionBatch:
+        return read_batch(self.store, self.samples[rows], self.frames, self.height)
+
+
+class MocapData(LightningDataModule):
+    """Training batches by step, validation and test batches in order, and the fixed samples that are twirled.
+
+    store: file made by data.mocap.prepare. motion: "run" or "walk". batch_size: samples per step over all
+    processes; what does not fill a batch waits for the next epoch. frames: targets are the last so many of the horizon.
+    height: the unit of heights, "batch" (the largest in the batch, as upstream, so that a prediction depends on its
+    batch) or "constant". train_size, train_size_seed: train on so many of the training samples (None: all), nested.
+    monitor_samples: validation samples that are twirled, evenly spread. workers: processes that read ahead; 0 reads
+    in the training process. seed, steps: the run's.
+    """
+
+    vertical = "xyz"[VERTICAL]
+
+    def __init__(
+        self,
+        store: str,
+        motion: Literal["run", "walk"],
+        batch_size: int,
+        seed: int,
+        steps: int,
+        frames: int = 5,
+        height: Literal["batch", "constant"] = "batch",
+        train_size: int | None = None,
+        train_size_seed: int = 0,
+        monitor_samples: int = 48,
+        workers: int = 0,
+    ):
+        super().__init__()
+        self.store = MotionStore(Path(store))
+        self.motion, self.frames, self.height = motion, frames, height
+        self.train_samples = nested_subset(self.store.indices(motion, "train"), train_size, train_size_seed)
+        self.validation_samples = self.store.indices(motion, "validation")
+        self.test_samples = self.store.indices(motion, "test")
+        spread = np.linspace(0, len(self.validation_samples) - 1, monitor_samples).round().astype(int)
+        self.monitor_samples = self.validation_samples[np.unique(spread)]
+        self.batch_size, self.seed, self.steps, self.workers = batch_size, seed, steps, workers
+
+    @property
+    def edges(self) -> tuple[Tensor, Tensor]:
+        """The graph that all samples share: index (2, 130), row 0 the receivers, and type (130,), 1.0 or 2.0."""
+        index, kind = edges()
+        return torch.from_numpy(index), torch.from_numpy(kind).float()
+
+    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
+        return StepBatches(
+            len(self.train_samples),
+            self.batch_size,
+            self.steps,
+            self.seed,
+            rank,
+            world_size,
+            start,
+            drop_last=True,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._batches().steps_per_epoch
+
+    def samples_seen(self, step: int) -> int:
+        return self._batches().samples_seen(step)
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
+        return batch_loader(_Samples(self), batches, self.workers)
+
+    def held_out_batches(self, split: Literal["validation", "test"]) -> Iterator[MotionBatch]:
+        """A whole split in order, the last batch as short as it comes."""
+        samples = {"validation": self.validation_samples, "test": self.test_samples}[split]
+        for first in range(0, len(samples), self.batch_size):
+            yield self._batch(samples[first : first + self.batch_size])
+
+    def monitor_dataloader(self) -> list[MotionBatch]:
+        """The monitor's samples, the same in every run of a motion."""
+        parts = range(0, len(self.monitor_samples), self.batch_size)
+        return [self._batch(self.monitor_samples[k : k + self.batch_size]) for k in parts]
+
+    def _batch(self, samples: np.ndarray) -> MotionBatch:
+        return read_batch(self.store, samples, self.frames, self.height)
+
+    def describe(self, batch: MotionBatch) -> str:
+        """Names the records of a batch, for error messages."""
+        return f"samples {batch.samples.tolist()} of {self.store.path}"
+
+    def provenance(self) -> dict[str, object]:
+        """What the numbers of a run rest on, for its summary; caveat: what each of them must say."""
+        return {
+            "dataset": self.store.dataset,
+            "source": self.store.source,
+            "motion": self.motion,
+            "caveat": self.store.caveats[self.motion],
+            "digest": self.store.digest,
+            "train_samples": len(self.train_samples),
+            "validation_samples": len(self.validation_samples),
+            "test_samples": len(self.test_samples),
+            "monitor_samples": len(self.monitor_samples),
+        }

@@ -1,0 +1,120 @@
+"""Training EGNO to predict motion, and saying what of it is to be twirled (spec egno.md sections 4 and 5)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from data.mocap.skeleton import VERTICAL, edges
+from models.datasets.mocap import MotionBatch
+from models.egno.inputs import ACTS_ON_POINTS, Points, features, of_motion
+from models.egno.network import EGNO, EGNOConfig
+from models.training.evaluation import HeldOutErrors
+from models.training.relaxation import RelaxedTask
+from twirl.groups import SO2
+from twirl.problem import Problem
+from twirl.relaxation import Method, Targets
+from twirl.representations import Vectors
+
+VERTICAL_GROUP = SO2("xyz"[VERTICAL])
+
+
+@dataclass
+class OptimizerConfig:
+    """Adam at a constant rate. lr. weight_decay: coupled (L2), on everything but RECM's own parameters.
+
+    recm_lr_mult: their learning rate over lr.
+    """
+
+    lr: float = 5e-4
+    weight_decay: float = 1e-10
+    recm_lr_mult: float = 1.0
+
+
+class EGNOTask(RelaxedTask):
+    """Prediction of the last frames of the horizon by their mean squared error; that of the last one is reported.
+
+    network, optimizer: see the classes. relaxation: the method that relaxes the network; Method() leaves it as
+    it is. evaluate_every: steps between measurements of validation and test errors, also after the last step.
+    patience: evaluations without a better one after which the selected step stands. alphas_every: steps between
+    rows of the method's alphas.
+    """
+
+    def __init__(
+        self,
+        network: EGNOConfig,
+        relaxation: Method,
+        optimizer: OptimizerConfig,
+        evaluate_every: int = 80,
+        patience: int | None = 50,
+        alphas_every: int = 80,
+    ):
+        super().__init__(EGNO(network), relaxation, Targets(Vectors(), 3), alphas_every)
+        self.frames = network.frames
+        self.optimizer = optimizer
+        self.evaluate_every, self.patience = evaluate_every, patience
+        index, kind = edges()
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        self.register_buffer("kind", torch.from_numpy(kind).float(), persistent=False)
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every, self.patience)]
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        frames = self.trainer.datamodule.frames
+        if frames != self.frames:
+            raise ValueError(
+                f"the network predicts {self.frames} frames, but samples have {frames} target frames: set "
+                "data.init_args.frames to model.init_args.network.frames"
+            )
+
+    def points(self, batch: MotionBatch) -> Points:
+        """What of a batch the network sees."""
+        return of_motion(batch, self.kind)
+
+    def predict(self, read: Callable[..., Tensor], points: Points) -> Tensor:
+        """Positions (B, T, N, 3)."""
+        h, edge_attr = features(points, self.index)
+        return read(points.x, points.v, h, self.index, edge_attr)
+
+    def training_step(self, batch: MotionBatch) -> dict[str, Tensor]:
+        # Targets for RECM, as its layers see positions: from the centre, frames first.
+        centre = batch.x.mean(1, keepdim=True)[:, None]
+        self.network.observe((batch.targets - centre).transpose(0, 1))
+        errors = (self.predict(self.network, self.points(batch)) - batch.targets).square()
+        method_loss = self.network.extra_loss()
+        loss = errors.mean() + method_loss
+        return {"loss": loss, "method_loss": method_loss.detach(), "mse": errors.detach()[:, -1].mean()}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        settings = self.optimizer
+        groups = self.network.parameter_groups(
+            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
+        )
+        return torch.optim.Adam(groups, fused=True)
+
+    def errors(self, read: Callable[..., Tensor], batch: MotionBatch) -> Tensor:
+        """Mean squared error of every sample's last frame, (B,)."""
+        return (self.predict(read, self.points(batch))[:, -1] - batch.y).square().mean((1, 2))
+
+    def twirl_problems(self, batch: MotionBatch) -> Mapping[str, Problem]:
+        """The mean squared error of the last frame, of every series under all rotations, and, as
+        "<series>-vertical", under those about the vertical alone.
+
+        Heights stay what they are when a batch is rotated, as speeds and distances do.
+        """
+        problems = {}
+        for series, read in (self.readings() | self.attributed()).items():
+            for name, group in ((series, None), (f"{series}-vertical", VERTICAL_GROUP)):
+                problems[name] = Problem(
+                    model=lambda points, read=read: self.predict(read, points)[:, -1],
+                    x=self.points(batch),
+                    y=batch.y,
+                    acts_on_x=ACTS_ON_POINTS,
+                    acts_on_y=Vectors(),
+                    group=group,
+                )
+        return problems

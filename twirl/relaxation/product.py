@@ -14,8 +14,6 @@ from torch.autograd.function import FunctionCtx
 
 from twirl.relaxation.places import Place
 
-_CHUNK = 1 << 15  # normal numbers drawn, and added, while they are in the cache
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -53,13 +51,9 @@ def merged(
 
 
 def add_noise_(y: Tensor, scale: Tensor | float, generator: torch.Generator) -> Tensor:
-    """Adds scale * eps, eps ~ N(0, I), to a contiguous y, in place; eps."""
-    eps = torch.empty_like(y)
-    flat_y, flat_eps = y.view(-1), eps.view(-1)
-    chunk = _CHUNK if y.device.type == "cpu" else y.numel()
-    for flat, drawn in zip(flat_y.split(chunk), flat_eps.split(chunk), strict=True):
-        drawn.normal_(generator=generator)
-        flat.addcmul_(drawn, scale) if isinstance(scale, Tensor) else flat.add_(drawn, alpha=scale)
+    """Adds scale * eps, eps ~ N(0, I), to y, in place; eps."""
+    eps = torch.empty_like(y).normal_(generator=generator)
+    y.addcmul_(eps, scale) if isinstance(scale, Tensor) else y.add_(eps, alpha=scale)
     return eps
 
 

@@ -107,3 +107,59 @@ def test_a_general_map_can_take_the_place_of_the_linear_one():
     z = randn(5, 12)
     assert torch.equal(f(z, {"g": 2.0}), 2.0 * g(z))
     assert f.size("g") == 12 * 5 + 5 + 5 * 9 + 9
+
+
+LAYOUTS = [
+    ((5, 12), ((4, 3), (3, 3)), None, "natural"),
+    ((3, 5, 2, 4), ((4, 3), (3, 3)), (-1, 0), "planes"),
+    ((5, 4, 3, 2), ((4, 3), (3, 3)), (1, 2), "between rows"),
+    ((5, 12), (12, 9), None, "flat"),
+]
+
+
+@pytest.mark.parametrize("bound", ["spectral_cap", "spectral_unit", "frobenius_unit", "none"])
+@pytest.mark.parametrize(("shape", "features", "axes", "what"), LAYOUTS, ids=lambda x: str(x))
+def test_the_merged_product_is_that_of_its_formula_with_its_gradients_and_theirs(
+    bound, shape, features, axes, what
+):
+    place = Place("p", Scalars(), Scalars(), *features, axes=axes)
+    f = Terms(place, ("W", "b", "noise"), bound=bound, like=LIKE)
+    with torch.no_grad():
+        f.W.mul_(3), f.b.copy_(randn(9, seed=3)), f.log_sigma.fill_(-0.4)
+    for _ in range(30):
+        f.after_step()
+    channels = what in ("planes", "between rows")
+    E = randn(3, 4, seed=4).requires_grad_() if channels else randn(9, 12, seed=4).requires_grad_()
+    scalars = [torch.tensor(x, dtype=F8, requires_grad=True) for x in (0.7, -0.3, 0.2, 1.1)]
+    shape = (5, 4, 3) if what == "natural" else shape
+    parts = (randn(*shape, seed=5).requires_grad_(),)
+    if what == "planes":
+        parts = parts[0][..., :3].detach().requires_grad_(), randn(3, 5, 1, 1, seed=6).requires_grad_()
+    z = parts if len(parts) > 1 else parts[0]
+    alpha = dict(zip(("W", "b", "noise"), scalars, strict=False))
+
+    def merged():
+        return f.merged(z, E, scalars[3], alpha, generator(1))
+
+    def by_formula():
+        M, b = f.linear(alpha)
+        full = torch.kron(E, torch.eye(3, dtype=F8)) if channels else E
+        y = place.linear(place.joined(z), M + scalars[3] * full, b)
+        return f.with_noise(y, alpha["noise"], generator(1))
+
+    inputs = [E, f.W, f.b, f.log_sigma, *scalars, *parts]
+    assert torch.allclose(merged(), by_formula(), atol=1e-12)
+    weights = randn(*merged().shape, seed=7)
+
+    def gradients(y, twice):
+        return torch.autograd.grad((weights * y.sin()).sum(), inputs, create_graph=twice)
+
+    for twice in (False, True):
+        first, second = gradients(merged(), twice), gradients(by_formula(), twice)
+        for a, b in zip(first, second, strict=True):
+            assert torch.allclose(a, b, atol=1e-10)
+    curvature = [
+        torch.autograd.grad(sum(g.square().sum() for g in found), inputs) for found in (first, second)
+    ]
+    for a, b in zip(*curvature, strict=True):
+        assert torch.allclose(a, b, rtol=1e-8, atol=1e-8)

@@ -22,6 +22,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
     return digest(
         f"models/{system}/**/*.py",
         "models/training/**/*.py",
+        f"models/datasets/{dataset}.py",
         "models/train*.py",
         "twirl/**/*.py",
         f"data/{dataset}/store.py",

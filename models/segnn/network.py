@@ -75,25 +75,20 @@ class CompleteGraph(nn.Module):
     def __init__(self, n: int):
         super().__init__()
         self.n = n
-        target, slot = (
-            torch.arange(n * (n - 1)).div(n - 1, rounding_mode="floor"),
-            torch.arange(n * (n - 1)) % (n - 1),
-        )
-        source = slot + (slot >= target)
+        target, source = (torch.eye(n) == 0).nonzero().unbind(1)
         eye = torch.eye(n)
         for name, value in {
             "target": target,
             "source": source,
             "of_target": eye[:, target],
-            "of_source": eye[:, source],
+            "of_ends": torch.cat([eye[:, target], eye[:, source]]),
         }.items():
             self.register_buffer(name, value, persistent=False)
 
     def gather(self, of_target: Tensor, of_source: Tensor) -> Tensor:
         """Sums over the two ends of every edge: (..., B n) twice -> (..., B n k)."""
-        target, source = (p.reshape(-1, self.n) for p in (of_target, of_source))
-        edges = torch.addmm(target @ self.of_target, source, self.of_source)
-        return edges.view(*of_target.shape[:-1], -1)
+        ends = torch.cat([p.reshape(-1, self.n) for p in (of_target, of_source)], dim=1)
+        return (ends @ self.of_ends).view(*of_target.shape[:-1], -1)
 
     def total(self, messages: Tensor) -> Tensor:
         """Sums over the edges into every particle: (..., B n k) -> (..., B n)."""

@@ -10,7 +10,8 @@ from models.segnn.official import features, flat_weight, load_checkpoint, load_s
 from models.segnn.products import SIGMOID, SILU, Gate, Inner, Product, Spread
 from models.segnn.steerable import SteerableSEGNN
 from twirl.groups import SO3
-from twirl.relaxation import ES, RECM, Method, Targets, relax
+from twirl.relaxation import ACE, ES, RECM, Method, Targets, relax
+from twirl.relaxation.ace import published_mlp
 from twirl.representations import Vectors
 
 SMALL = {"hidden_features": 8, "layers": 2}
@@ -200,10 +201,12 @@ def test_places_are_the_updates_and_stay_plain_without_a_method(kind):
     assert torch.equal(net(*inputs), model(*inputs))
 
 
-def test_the_added_maps_have_the_published_size():
+@pytest.mark.parametrize(("method", "parameters"), [("es", 344_032), ("ace", 937_960)])
+def test_the_added_maps_have_the_published_size(method, parameters):
     model = SEGNN(SEGNNConfig())
-    net = relax(model, ES(epochs=10, bias=False), model.places())
-    assert net.parameter_counts()["plain"] + net.parameter_counts()["terms"] == 344_032
+    method = ES(epochs=10, bias=False) if method == "es" else ACE(g=published_mlp)
+    net = relax(model, method, model.places())
+    assert sum(p.numel() for p in net.parameters()) == parameters
 
 
 @pytest.mark.parametrize("kind", [SEGNN, SteerableSEGNN])

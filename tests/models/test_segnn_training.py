@@ -70,7 +70,7 @@ def test_a_run_measures_errors_and_equivariance(store):
     [
         RECM,
         {"class_path": "twirl.relaxation.ES", "init_args": {"epochs": 6, "bias": False}},
-        {"class_path": "twirl.relaxation.ACE", "init_args": {"dual_lr": 8e-4}},
+        {"class_path": "twirl.relaxation.ACE", "init_args": {"g": "twirl.relaxation.ace.published_mlp"}},
     ],
     ids=["recm", "es", "ace"],
 )

@@ -17,7 +17,7 @@ from models.segnn.products import Product
 from models.segnn.steerable import EdgeList, SteerableLayer, SteerableSEGNN
 from tests.parity.case import Case, Result
 from twirl.relaxation import ACE, ES, relax
-from twirl.relaxation.ace import mlp
+from twirl.relaxation.ace import published_mlp
 from twirl.relaxation.es import lie_norm
 
 PARTICLES = 5
@@ -312,10 +312,7 @@ def _of_update(module: nn.Module, k: int) -> Tensor:
 
 def _ace(case: Case, group: str) -> dict[str, Tensor]:
     settings, target = case.config, case.tensors("inputs")["target"]
-    method = ACE(
-        dual_lr=settings["dual"]["lr"],
-        g=lambda place: mlp(place.dim_in, [2 * place.dim_out, place.dim_out], place.dim_out),
-    )
+    method = ACE(dual_lr=settings["dual"]["lr"], g=published_mlp)
     net, terms = _relaxed(case, group, method)
     for k, (of_place, term) in enumerate(zip(method.all_terms, terms, strict=True)):
         method.gamma.data[k] = term["gamma"]

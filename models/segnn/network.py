@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from models.segnn.products import (
     Block,
-    Gate,
     GatedProduct,
     Inner,
     Product,
     Spread,
     channels,
+    gated,
     separate,
     steerable,
     together,
@@ -116,17 +116,16 @@ class MessageLayer(nn.Module):
         """Linear in either end of an edge before the gate: matrices act on nodes, not on four times as many edges."""
         product, m = self.message_layer_1, len(h)
         s, V = separate(h)
-        (A_s, A_V), (B_s, B_V) = product.scalar_matrices(), product.vector_matrices()
-        (A_st, A_ss, A_sa), (B_st, B_ss, B_sa) = (W.split([m, m, 2], dim=1) for W in (A_s, B_s))
-        (A_Vt, A_Vs), (B_Vt, B_Vs) = (W.split(m, dim=1) for W in (A_V, B_V))
+        A, B = product.matrices()
+        inward, outward = product.attributes(edges.y)
+        A_st, A_ss, A_sa, A_Vt, A_Vs = A.split([m, m, 2, m, m], dim=1)
+        B_st, B_ss, B_sa, B_Vt, B_Vs = B.split([m, m, 2, m, m], dim=1)
         a = graph.gather(torch.addmm(product.bias[:, None], A_st, s), A_ss @ s)
-        a, b = (
-            torch.addmm(p, W, edges.additional)
-            for p, W in ((a, A_sa), (graph.gather(B_st @ s, B_ss @ s), B_sa))
-        )
+        b = graph.gather(B_st @ s, B_ss @ s)
+        a, b = (torch.addmm(p, W, edges.additional) for p, W in ((a, A_sa), (b, B_sa)))
         V_a = graph.gather(channels(A_Vt, V), channels(A_Vs, V))
         V_b = graph.gather(channels(B_Vt, V), channels(B_Vs, V))
-        return Gate.apply(a + Inner.apply(V_a, edges.y), Spread.apply(V_b, b, edges.y))
+        return gated(a + Inner.apply(V_a, inward), Spread.apply(V_b, b, outward))
 
     def update_input(self, h: Tensor, s: Tensor, V: Tensor, graph: CompleteGraph) -> Tensor:
         """Node features before the sums of the messages: (2 m, 4, B, n)."""

@@ -61,28 +61,33 @@ class Spread(torch.autograd.Function):
 
 
 class Gate(torch.autograd.Function):
-    """a (2 m, N), V (m, 3, N) -> SiLU of a's first half, and V times the sigmoid of a's second half."""
+    """a (2 m, N), V (m, 3, N) -> SiLU of a's first half, V times the sigmoid of a's second half, and that sigmoid."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, z = a.chunk(2)
-        return F.silu(x).mul_(SILU), V * z.sigmoid().mul_(SIGMOID).unsqueeze(1)
+        gate = z.sigmoid()
+        return F.silu(x).mul_(SILU), V * (SIGMOID * gate).unsqueeze(1), gate
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs)
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(*inputs, output[2])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, of_s: Tensor, of_V: Tensor) -> tuple[Tensor, Tensor]:
-        a, V = ctx.saved_tensors
-        x, z = a.chunk(2)
-        gate = z.sigmoid()
-        of_x = torch.ops.aten.silu_backward(of_s, x).mul_(SILU)
+    def backward(ctx, of_s: Tensor, of_V: Tensor, _) -> tuple[Tensor, Tensor]:
+        a, V, gate = ctx.saved_tensors
+        of_x = torch.ops.aten.silu_backward(of_s, a.chunk(2)[0]).mul_(SILU)
         of_z = torch.ops.aten.sigmoid_backward(inner(of_V, V), gate).mul_(SIGMOID)
-        return torch.cat([of_x, of_z]), of_V * gate.mul_(SIGMOID).unsqueeze(1)
+        return torch.cat([of_x, of_z]), of_V * (SIGMOID * gate).unsqueeze(1)
+
+
+def gated(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """Scalars (m, N) and vectors (m, 3, N) of the Gate."""
+    return Gate.apply(a, V)[:2]
 
 
 def inner(V: Tensor, W: Tensor) -> Tensor:
@@ -124,25 +129,24 @@ class Product(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5)
 
-    def scalar_matrices(self) -> tuple[Tensor, Tensor]:
-        """A_s and A_V with all constants in them."""
-        A_s, A_V = self.to_scalars.split(self.sizes, dim=1)
-        return A_s * self.y0, A_V * 3**-0.5
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """y0 [A_s, A_V] and y0 [B_s, B_V]: to be used with the `attributes`."""
+        pair = self.to_scalars, self.to_vectors
+        return pair if self.y0 == 1 else tuple(None if W is None else self.y0 * W for W in pair)
 
-    def vector_matrices(self) -> tuple[Tensor, Tensor]:
-        """B_s and B_V with all constants in them."""
-        B_s, B_V = self.to_vectors.split(self.sizes, dim=1)
-        return B_s, B_V * self.y0
+    def attributes(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """y as it meets vectors, and as it meets scalars: y / (sqrt 3 y0) and y / y0."""
+        return y * (3**-0.5 / self.y0), y if self.y0 == 1 else y / self.y0
 
     def apart(self, s: Tensor, V: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
         """s (S, N), V (S', 3, N), y (3, N) -> (scalars, N), (vectors, 3, N)."""
-        B_s, B_V = self.vector_matrices()
-        out = Spread.apply(channels(B_V, V), B_s @ s, y)
-        if self.to_scalars is None:
+        A, B = self.matrices()
+        inward, outward = self.attributes(y)
+        B_s, B_V = B.split(self.sizes, dim=1)
+        out = Spread.apply(channels(B_V, V), B_s @ s, outward)
+        if A is None:
             return None, out
-        A_s, A_V = self.scalar_matrices()
-        a = torch.addmm(torch.addmm(self.bias[:, None], A_s, s), A_V, Inner.apply(V, y))
-        return a, out
+        return torch.addmm(self.bias[:, None], A, torch.cat([s, Inner.apply(V, inward)])), out
 
     def features(self, z: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
         """`apart` of node features z (C, 4, ...) and their attributes y (3, ...)."""
@@ -160,7 +164,7 @@ class GatedProduct(Product):
         super().__init__(blocks, 2 * channels, channels, y0)
 
     def apart(self, s: Tensor, V: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return Gate.apply(*super().apart(s, V, y))
+        return gated(*super().apart(s, V, y))
 
 
 def channels(W: Tensor, V: Tensor) -> Tensor:

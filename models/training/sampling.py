@@ -83,6 +83,20 @@ class StepBatches(Sampler[list[int]]):
             yield (share if len(share) else batch[-1:]).tolist()
 
 
+class NumberedRows(Sampler[list[tuple[int, int]]]):
+    """The rows of StepBatches, each with its step, which may decide how they are augmented."""
+
+    def __init__(self, batches: StepBatches):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for step, rows in enumerate(self.batches, self.batches.start):
+            yield [(step, row) for row in rows]
+
+
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
     """Fixes dropout and noise of one training step on one process."""
     torch.manual_seed(stream_seed(seed, "step", step, rank))

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from data.modelnet40.augment import MOST_DROPPED, evaluation_view, train_view
 from data.modelnet40.store import CloudStore
 from models.training.batch import TensorBatch, batch_loader
-from models.training.sampling import StepBatches, stream_seed
+from models.training.sampling import NumberedRows, StepBatches, stream_seed
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,6 @@ class ViewConfig:
     rotation: Literal["none", "z", "so3"] = "so3"
     most_dropped: float = MOST_DROPPED
     shift_in_ball: bool = False
-
-
-class _NumberedRows(Sampler[list[tuple[int, int]]]):
-    """The rows of StepBatches, each with its step, which decides how they are augmented."""
-
-    def __init__(self, batches: StepBatches):
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step, rows in enumerate(self.batches, self.batches.start):
-            yield [(step, row) for row in rows]
 
 
 class _TrainingViews(Dataset):
@@ -135,7 +121,7 @@ class ModelnetData(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
-        return batch_loader(_TrainingViews(self, trainer.global_rank), _NumberedRows(batches), self.workers)
+        return batch_loader(_TrainingViews(self, trainer.global_rank), NumberedRows(batches), self.workers)
 
     def test_batches(self, step: int) -> Iterator[CloudBatch]:
         """The whole test split in an order and in orientations of its own for every step."""

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -46,12 +46,13 @@ class Result:
     """What our implementation gives on a case, and how closely it must agree.
 
     tensors: by the name of the expected output. scale_to_largest: the tolerance is relative to the largest
-    entry of each tensor rather than to each entry.
+    entry of each tensor rather than to each entry. slack: by output, what is allowed beyond the tolerance.
     """
 
     tensors: Mapping[str, Tensor]
     tolerance: float
     scale_to_largest: bool = False
+    slack: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def mismatches(result: Result, expected: Mapping[str, Tensor]) -> list[str]:
@@ -68,7 +69,7 @@ def mismatches(result: Result, expected: Mapping[str, Tensor]) -> list[str]:
             if not torch.equal(ours.to(theirs.dtype), theirs):
                 problems.append(f"{name}: {int((ours != theirs).sum())} integers differ")
         else:
-            error = (ours.to(theirs.dtype) - theirs).abs()
+            error = (ours.to(theirs.dtype) - theirs).abs() - result.slack.get(name, 0)
             scale = theirs.abs().max() if result.scale_to_largest else theirs.abs().clamp(min=1.0)
             worst = (error / scale).max().item()
             if not worst <= result.tolerance:

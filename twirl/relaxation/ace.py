@@ -70,6 +70,11 @@ def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def published_mlp(place: Place) -> nn.Sequential:
+    """`mlp` of the published widths for a place of SEGNN; its dotted name can be ACE's g in a configuration."""
+    return mlp(place.dim_in, (2 * place.dim_out, place.dim_out), place.dim_out)
+
+
 class ACE(Method):
     """alpha of a place is its gamma, a parameter (initially 1) of the primal optimiser.
 

@@ -1,0 +1,122 @@
+"""Prepares the store of charged-particle trajectories of a tier: draw, integrate, check, pack.
+
+`python -m data.nbody.prepare --config block.yaml --out data/nbody/prepared/mini.h5 --workers 2`,
+where the YAML file holds the `data.nbody` block of the tier. Beside the store, <store>.report.json says
+what is in it.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from data.errors import DataError
+from data.nbody.baselines import baselines
+from data.nbody.config import NBodyConfig, parse_config
+from data.nbody.simulate import InitialState, draw, integrate
+from data.nbody.store import NBodyStore, write_store
+from data.processes import WorkerKilledError, map_in_processes
+
+CHUNK = 500  # trajectories integrated together: what they need fits a core's cache
+DATASET = "charged particles, simulated"
+
+
+def prepare(config: NBodyConfig, out: Path, workers: int | None = None) -> dict:
+    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    drawn = config.train if config.train_drawn is None else config.train_drawn
+    splits = {
+        "train": slice(0, config.train),
+        "validation": slice(drawn, drawn + config.validation),
+        "test": slice(drawn + config.validation, drawn + config.validation + config.test),
+    }
+    initial = draw(config.seed, splits["test"].stop, config.frames_published)
+    stored = {split: _simulated(initial[rows], config, split, workers) for split, rows in splits.items()}
+    digest = write_store(
+        out,
+        stored,
+        config.frames,
+        source="simulated",
+        dataset=DATASET,
+        config=dataclasses.asdict(config),
+    )
+    largest = max(float(np.abs(position).max()) for position, _, _ in stored.values())
+    report = {
+        "dataset": DATASET,
+        "digest": digest,
+        "trajectories": {split: len(position) for split, (position, _, _) in stored.items()},
+        "largest_coordinate": largest,
+        "mean_squared_errors": baselines(NBodyStore(out), config.frames[0], config.frames[-1]),
+        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
+        "config": dataclasses.asdict(config),
+    }
+    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _simulated(
+    initial: InitialState, config: NBodyConfig, split: str, workers: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(position, velocity, charges) of a split, particles before components."""
+    parts = [initial[k : k + CHUNK] for k in range(0, len(initial), CHUNK)]
+    position, velocity = [], []
+    try:
+        for x, v in _progress(_integrated(parts, config, workers), len(parts), f"simulating {split}"):
+            position.append(x)
+            velocity.append(v)
+    except DataError as error:
+        raise DataError(
+            f"data.nbody seed {config.seed}, {split} from {len(position) * CHUNK} on: {error}"
+        ) from error
+    x, v = (np.concatenate(a).swapaxes(2, 3) for a in (position, velocity))
+    return x, v, initial.charges
+
+
+def _integrated(
+    parts: list[InitialState], config: NBodyConfig, workers: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    work = partial(integrate, steps=config.steps)
+    return map(work, parts) if workers == 1 or len(parts) == 1 else map_in_processes(work, parts, workers)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial_ = path.with_name(path.name + ".tmp")
+    partial_.write_text(text)
+    os.replace(partial_, path)
+
+
+def _progress(items: Iterator, total: int, title: str) -> tqdm:
+    """A progress bar: in a log file it speaks every ten seconds only."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(items, title, total, unit=f"x {CHUNK}", mininterval=interval, maxinterval=interval)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.nbody.prepare", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--config", type=Path, required=True, help="YAML file with the data.nbody block of a tier"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument("--workers", type=int, help="processes (default: all available cores)")
+    options = parser.parse_args(arguments)
+    try:
+        config = parse_config(yaml.safe_load(options.config.read_text()))
+        report = prepare(config, options.out, options.workers)
+    except (DataError, WorkerKilledError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    counts = ", ".join(f"{count} {split}" for split, count in report["trajectories"].items())
+    print(f"{options.out}: {counts} trajectories of {report['dataset']}, digest {report['digest']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Batches of charged particles: where they are, how they move, and where they will be (spec segnn.md 2.2)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data.nbody.store import NBodyStore
+from models.training.batch import TensorBatch, batch_loader
+from models.training.sampling import NumberedRows, StepBatches, nested_subset, stream_seed
+from twirl.groups import SO3
+
+
+@dataclass(frozen=True)
+class NBodyBatch(TensorBatch):
+    """B graphs of n particles. x, v: (B, n, 3). charges: (B, n). targets: (B, K, n, 3), positions at K later frames.
+
+    trajectories: (B,) their numbers in the store.
+    """
+
+    x: Tensor
+    v: Tensor
+    charges: Tensor
+    targets: Tensor
+    trajectories: Tensor
+
+    @property
+    def y(self) -> Tensor:
+        """Positions at the last target frame, (B, n, 3)."""
+        return self.targets[:, -1]
+
+    def rows(self, rows: Tensor) -> "NBodyBatch":
+        """Some of the graphs."""
+        fields = (self.x, self.v, self.charges, self.targets, self.trajectories)
+        return NBodyBatch(*(field[rows] for field in fields))
+
+
+class _TrainingBatches(Dataset):
+    """A data set that is asked for whole batches of (step, row)."""
+
+    def __init__(self, data: "NBodyData", rank: int):
+        self.everything, self.turn, self.seed, self.rank = data.train, data.rotate, data.seed, rank
+
+    def __len__(self) -> int:
+        return len(self.everything.x)
+
+    def __getitems__(self, numbered: list[tuple[int, int]]) -> NBodyBatch:
+        steps, rows = zip(*numbered, strict=True)
+        batch = self.everything.rows(torch.tensor(rows))
+        if not self.turn:
+            return batch
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "view", steps[0], self.rank))
+        R = SO3().sample(1, generator)[0].to(batch.x.dtype)
+        turned = (a @ R.T for a in (batch.x, batch.v))
+        return NBodyBatch(*turned, batch.charges, batch.targets @ R.T, batch.trajectories)
+
+
+class NBodyData(LightningDataModule):
+    """Training batches by step, whole splits to evaluate on, and the fixed test graphs that are twirled.
+
+    store: file made by data.nbody.prepare, which is held in memory. batch_size: graphs per step over all processes;
+    what does not fill a batch waits for the next epoch. input_frame, target_frames: of the trajectories.
+    train_size: graphs of the training split, nested; None: all. rotate: turns every training batch by one random
+    rotation, as ES's recipe does. monitor_trajectories: the first so many of the test split are the monitor's, in
+    four batches. seed, steps: the run's.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        input_frame: int = 30,
+        target_frames: Sequence[int] = (40,),
+        train_size: int | None = None,
+        rotate: bool = False,
+        monitor_trajectories: int = 64,
+    ):
+        super().__init__()
+        self.store = NBodyStore(Path(store))
+        self.frames = [input_frame, *target_frames]
+        train = self.store.split_indices("train")
+        self.train = self._read(nested_subset(train, train_size, 0))
+        self.held_out = {
+            split: self._read(self.store.split_indices(split)) for split in ("validation", "test")
+        }
+        self.batch_size, self.rotate, self.monitor_trajectories = batch_size, rotate, monitor_trajectories
+        self.seed, self.steps = seed, steps
+
+    def _read(self, trajectories: np.ndarray) -> NBodyBatch:
+        raw = self.store.read(trajectories, self.frames)
+        position, velocity, charges = (torch.from_numpy(a) for a in (raw.position, raw.velocity, raw.charges))
+        return NBodyBatch(
+            position[:, 0].contiguous(),
+            velocity[:, 0].contiguous(),
+            charges,
+            position[:, 1:].contiguous(),
+            torch.as_tensor(trajectories),
+        )
+
+    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
+        return StepBatches(
+            len(self.train.x),
+            self.batch_size,
+            self.steps,
+            self.seed,
+            rank,
+            world_size,
+            start,
+            drop_last=True,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._batches().steps_per_epoch
+
+    def samples_seen(self, step: int) -> int:
+        return self._batches().samples_seen(step)
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
+        return batch_loader(_TrainingBatches(self, trainer.global_rank), NumberedRows(batches), 0)
+
+    def held_out_batches(self, split: str) -> Iterator[NBodyBatch]:
+        """The whole "validation" or "test" split in file order."""
+        everything = self.held_out[split]
+        for rows in torch.arange(len(everything.x)).split(self.batch_size):
+            yield everything.rows(rows)
+
+    def monitor_dataloader(self) -> list[NBodyBatch]:
+        """The monitor's graphs, the same in every run."""
+        rows = np.arange(min(self.monitor_trajectories, len(self.held_out["test"].x)))
+        parts = np.array_split(rows, min(4, len(rows)))
+        return [self.held_out["test"].rows(torch.from_numpy(part)) for part in parts]
+
+    def describe(self, batch: NBodyBatch) -> str:
+        """Names the records of a batch, for error messages."""
+        return f"trajectories {batch.trajectories.tolist()} of {self.store.path}"
+
+    def provenance(self) -> dict[str, object]:
+        """What the numbers of a run rest on, for its summary."""
+        return {
+            "dataset": self.store.dataset,
+            "source": self.store.source,
+            "digest": self.store.digest,
+            "train_trajectories": len(self.train.x),
+            **{f"{split}_trajectories": len(batch.x) for split, batch in self.held_out.items()},
+            "monitor_trajectories": self.monitor_trajectories,
+        }

@@ -1,0 +1,1 @@
+"""SEGNN: steerable E(3)-equivariant message passing on charged particles."""

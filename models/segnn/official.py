@@ -1,0 +1,158 @@
+"""Official SEGNN weights to ours, and the added terms of ES- and ACE-relaxed ones (spec segnn.md section 6).
+
+Official features list all scalars of a block, then its vectors, channel by channel; ours have a scalar and a
+vector to each channel. Official products have one flat weight, path after path.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.official import CheckpointError, load_official
+from models.segnn.products import Product
+
+# Our name of a product's bias, and the official one; matrices are taken apart path by path.
+RULES = ((r"(^|\.)bias$", r"\1biases"),)
+# e3nn's bookkeeping, whose presence depends on its version.
+IGNORED = ("tp.output_mask", "gate.mul.weight", "gate.mul.output_mask")
+# Upstream's names of the terms added to an update, and the layer that each is added to.
+TERMS = {
+    "linear_pass1.lin": "update_layer_1",
+    "linear_pass2.lin": "update_layer_2",
+    "lin_noneq1": "update_layer_1",
+    "lin_noneq2": "update_layer_2",
+    "gammas.0": "update_layer_1",
+    "gammas.1": "update_layer_2",
+}
+
+
+def load_state(
+    module: nn.Module, state: Mapping[str, Tensor], source: str = "official SEGNN state dict"
+) -> dict[str, dict[str, Tensor]]:
+    """Copies an official state dict into a SEGNN or SteerableSEGNN, or into one of its layers.
+
+    Returns the terms of an ES- or ACE-relaxed state, by the names of the layers they are added to: "weight" of ES's
+    linear map; "0.weight", "0.bias", ... of ACE's network and "gamma". They act on rows flattened as the module's
+    places say. A plain state has none. Missing, extra or misshapen keys raise CheckpointError.
+    """
+    plain, terms = {}, {}
+    for key, value in state.items():
+        key = key.removeprefix("module.")
+        if key.endswith(IGNORED):
+            continue
+        prefix, term, name = _split(key)
+        if term is None:
+            plain[key] = value
+        else:
+            terms.setdefault(prefix + TERMS[term], {})[name or "gamma"] = value
+    products = {name: child for name, child in module.named_modules() if isinstance(child, Product)}
+    if products:
+        load_official(module, _paths_apart(products, plain, source), RULES, source)
+        terms = {name: _in_our_order(term, f"{source}: {name}") for name, term in terms.items()}
+    else:
+        bookkeeping = {key: value for key, value in module.state_dict().items() if key.endswith(IGNORED)}
+        load_official(module, plain | bookkeeping, (), source)
+    return terms
+
+
+def load_checkpoint(network: nn.Module, path: str | Path) -> dict[str, dict[str, Tensor]]:
+    """Loads a file of an official training script, SEGNN's, ES's or ACE's; returns what load_state does.
+
+    Raises CheckpointError for anything else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not a checkpoint of plain tensors ({reason}); save the state dict with nothing but tensors in it"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path}: no state dict in the file; give a checkpoint of the official training script"
+        )
+    return load_state(network, content.get("model", content), str(path))
+
+
+def flat_weight(product: Product, to_scalars: Tensor | None, to_vectors: Tensor) -> Tensor:
+    """The official flat weight of a product, or its gradient, from ours."""
+    parts = [(to_scalars if scalars else to_vectors)[:, rows].mT for rows, scalars in _paths(product)]
+    return torch.cat([part.flatten() for part in parts])
+
+
+def features(flat: Tensor, channels: int) -> Tensor:
+    """Official features (..., 4 C) of blocks "channels x 0e + channels x 1o" -> ours, (..., C, 4)."""
+    blocks = flat.unflatten(-1, (-1, 4 * channels))
+    s, V = blocks.split([channels, 3 * channels], dim=-1)
+    return torch.cat([s.unsqueeze(-1), V.unflatten(-1, (channels, 3))], dim=-1).flatten(-3, -2)
+
+
+def official_features(h: Tensor) -> Tensor:
+    """The inverse of `features` for one block of node features (C, 4, ...): rows (N, 4 C) in the official order."""
+    h = h.flatten(2)
+    return torch.cat([h[:, 0].mT, h[:, 1:].permute(2, 0, 1).flatten(1)], dim=-1)
+
+
+def _paths(product: Product) -> list[tuple[slice, bool]]:
+    """Where the columns of every official path lie in ours, in order, and whether they lead to scalars."""
+    counts, paths = [0, product.sizes[0]], []
+    for degree, channels in product.blocks:
+        columns = slice(counts[degree], counts[degree] + channels)
+        counts[degree] += channels
+        # With the attribute of degree 0 a feature keeps its degree, with that of degree 1 it changes it.
+        leads = (degree == 0, degree == 1)
+        paths += [(columns, scalars) for scalars in leads if not scalars or product.to_scalars is not None]
+    return paths
+
+
+def _paths_apart(
+    products: Mapping[str, Product], state: Mapping[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    """The state with the two matrices of each product in place of its flat weight."""
+    state = dict(state)
+    for name, product in products.items():
+        prefix = name + "." if name else ""
+        named = {True: ("to_scalars", product.to_scalars), False: ("to_vectors", product.to_vectors)}
+        matrices = {scalars: W.detach().clone() for scalars, (_, W) in named.items() if W is not None}
+        paths = [matrices[scalars][:, columns].mT for columns, scalars in _paths(product)]
+        needed = sum(path.numel() for path in paths)
+        flat = state.pop(f"{prefix}tp.weight", None)
+        if flat is None or flat.shape != (needed,):
+            found = "is missing" if flat is None else f"has, of shape {tuple(flat.shape)},"
+            raise CheckpointError(
+                f"{source}: the checkpoint {found} '{prefix}tp.weight', which is needed of shape {(needed,)}: build "
+                "the network with the checkpoint's own configuration"
+            )
+        for path, part in zip(paths, flat.split([path.numel() for path in paths]), strict=True):
+            path.copy_(part.view(path.shape))
+        state |= {prefix + named[scalars][0]: W for scalars, W in matrices.items()}
+    return state
+
+
+def _split(key: str) -> tuple[str, str | None, str]:
+    """'layers.0.lin_noneq1.2.bias' -> ('layers.0.', 'lin_noneq1', '2.bias'); plain keys have no term."""
+    for term in TERMS:
+        prefix, found, name = key.partition(term)
+        if found and prefix[-1:] in ("", ".") and name[:1] in ("", "."):
+            return prefix, term, name[1:]
+    return key, None, ""
+
+
+def _in_our_order(term: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The maps of a term, with the rows of their last and the columns of their first in the order of our features."""
+    weights = [key for key in term if key.endswith("weight")]
+    if not weights:
+        raise CheckpointError(f"{source}: no weights of the added term")
+    first, last = min(weights), max(weights)
+    channels = len(term[last]) // 4
+    out = dict(term)
+    order = features(torch.arange(term[first].shape[1]), channels).flatten()
+    out[first] = out[first][:, order]
+    order = features(torch.arange(4 * channels), channels).flatten()
+    out[last] = out[last][order]
+    bias = last.replace("weight", "bias")
+    if bias in out:
+        out[bias] = out[bias][order]
+    return out

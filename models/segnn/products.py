@@ -1,0 +1,183 @@
+"""Steerable products of scalars and vectors: SEGNN's layers for degrees l <= 1 (spec segnn.md sections 3.2, 3.3, 11).
+
+Scalars s (C, N) and vectors V (C, 3, N) have their channels first and the N nodes or edges last: a map of channels is
+one product of matrices as they lie, and an attribute y (3, N), one vector for every column, meets whole rows of
+memory. The irreps "m x 0e + m x 1o" of the nodes are one tensor (m, 4, N), a scalar and a vector to each channel.
+
+The elementwise parts of the layers have their backward passes written out: they bound the speed of training, and
+autograd would form three times as many tensors of the edges' size.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+SILU = 1.6791767923989418  # e3nn's normalisation: activations of a normal number have second moment 1
+SIGMOID = 1.8467055342154763
+
+
+class Inner(torch.autograd.Function):
+    """<V, y> per channel: V (C, 3, N), y (3, N) -> (C, N)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(V: Tensor, y: Tensor) -> Tensor:
+        return inner(V, y[None])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor | None]:
+        V, y = ctx.saved_tensors
+        g = g.unsqueeze(1)
+        return g * y, (V * g).sum(0) if ctx.needs_input_grad[1] else None
+
+
+class Spread(torch.autograd.Function):
+    """V + a y: V (C, 3, N), a (C, N), y (3, N) -> (C, 3, N)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(V: Tensor, a: Tensor, y: Tensor) -> Tensor:
+        return torch.addcmul(V, a.unsqueeze(1), y)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        a, y = ctx.saved_tensors
+        return g, inner(g, y[None]), (g * a.unsqueeze(1)).sum(0) if ctx.needs_input_grad[2] else None
+
+
+class Gate(torch.autograd.Function):
+    """a (2 m, N), V (m, 3, N) -> SiLU of a's first half, V times the sigmoid of a's second half, and that sigmoid."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, z = a.chunk(2)
+        gate = z.sigmoid()
+        return F.silu(x).mul_(SILU), V * (SIGMOID * gate).unsqueeze(1), gate
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(*inputs, output[2])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, of_s: Tensor, of_V: Tensor, _) -> tuple[Tensor, Tensor]:
+        a, V, gate = ctx.saved_tensors
+        of_x = torch.ops.aten.silu_backward(of_s, a.chunk(2)[0]).mul_(SILU)
+        of_z = torch.ops.aten.sigmoid_backward(inner(of_V, V), gate).mul_(SIGMOID)
+        return torch.cat([of_x, of_z]), of_V * (SIGMOID * gate).unsqueeze(1)
+
+
+def gated(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """Scalars (m, N) and vectors (m, 3, N) of the Gate."""
+    return Gate.apply(a, V)[:2]
+
+
+def inner(V: Tensor, W: Tensor) -> Tensor:
+    """Inner products of vectors along the second axis: (C, 3, N) twice -> (C, N)."""
+    # Out of place: addcmul_ has no rule for vmap.
+    return torch.addcmul(torch.addcmul(V[:, 0] * W[:, 0], V[:, 1], W[:, 1]), V[:, 2], W[:, 2])
+
+
+class Block(NamedTuple):
+    """Consecutive channels of an input in the official order: degree 0 (scalars) or 1 (vectors), how many."""
+
+    degree: int
+    channels: int
+
+
+def steerable(channels: int) -> list[Block]:
+    """The irreps "channels x 0e + channels x 1o"."""
+    return [Block(0, channels), Block(1, channels)]
+
+
+class Product(nn.Module):
+    """All Clebsch-Gordan products of features with an attribute (y0, y), mixed by learned weights:
+
+        s' = y0 A_s s + A_V <V, y> / sqrt 3 + bias,    V' = (B_s s) y + y0 B_V V.
+
+    blocks: of the input, in the official order; their scalars, and their vectors, are stacked in this order here.
+    scalars, vectors: channels of the output. y0: the attribute's scalar, a constant. Parameters: [A_s, A_V]
+    (scalars, fan_in), [B_s, B_V] (vectors, fan_in), bias (scalars,).
+    """
+
+    def __init__(self, blocks: list[Block], scalars: int, vectors: int, y0: float):
+        super().__init__()
+        self.blocks, self.y0 = blocks, y0
+        self.sizes = [sum(b.channels for b in blocks if b.degree == degree) for degree in (0, 1)]
+        fan_in = sum(self.sizes)
+        self.to_scalars = nn.Parameter(torch.empty(scalars, fan_in)) if scalars else None
+        self.to_vectors = nn.Parameter(torch.empty(vectors, fan_in))
+        self.bias = nn.Parameter(torch.empty(scalars)) if scalars else None
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5)
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """y0 [A_s, A_V] and y0 [B_s, B_V]: to be used with the `attributes`."""
+        pair = self.to_scalars, self.to_vectors
+        return pair if self.y0 == 1 else tuple(None if W is None else self.y0 * W for W in pair)
+
+    def attributes(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """y as it meets vectors, and as it meets scalars: y / (sqrt 3 y0) and y / y0."""
+        return y * (3**-0.5 / self.y0), y if self.y0 == 1 else y / self.y0
+
+    def apart(self, s: Tensor, V: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
+        """s (S, N), V (S', 3, N), y (3, N) -> (scalars, N), (vectors, 3, N)."""
+        A, B = self.matrices()
+        inward, outward = self.attributes(y)
+        B_s, B_V = B.split(self.sizes, dim=1)
+        out = Spread.apply(channels(B_V, V), B_s @ s, outward)
+        if A is None:
+            return None, out
+        return torch.addmm(self.bias[:, None], A, torch.cat([s, Inner.apply(V, inward)])), out
+
+    def features(self, z: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
+        """`apart` of node features z (C, 4, ...) and their attributes y (3, ...)."""
+        return self.apart(*separate(z), y.flatten(1))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Node features (C, 4, ...) and their attributes y (3, ...) -> (C', 4, ...)."""
+        return together(*self.features(z, y)).unflatten(-1, z.shape[2:])
+
+
+class GatedProduct(Product):
+    """A Product with as many gates as vectors among its scalars, through the Gate: blocks -> channels x (0e + 1o)."""
+
+    def __init__(self, blocks: list[Block], channels: int, y0: float):
+        super().__init__(blocks, 2 * channels, channels, y0)
+
+    def apart(self, s: Tensor, V: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return gated(*super().apart(s, V, y))
+
+
+def channels(W: Tensor, V: Tensor) -> Tensor:
+    """Mixes the channels of vectors: W (C', C), V (C, 3, N) -> (C', 3, N)."""
+    return (W @ V.flatten(1)).unflatten(1, (3, -1))
+
+
+def separate(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Scalars and vectors of features: (C, 4, ...) -> (C, N), (C, 3, N)."""
+    s, V = z.flatten(2).split([1, 3], dim=1)  # the derivative of a split is one concatenation
+    return s.squeeze(1), V
+
+
+def together(s: Tensor, V: Tensor) -> Tensor:
+    """A scalar and a vector to each channel: (C, N), (C, 3, N) -> (C, 4, N)."""
+    return torch.cat([s.unsqueeze(1), V], dim=1)

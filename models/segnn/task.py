@@ -1,0 +1,103 @@
+"""Training SEGNN to foretell positions, and saying what of it is to be twirled (spec segnn.md sections 4 and 5)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from models.datasets.nbody import NBodyBatch
+from models.segnn.network import SEGNN, SEGNNConfig
+from models.training.evaluation import HeldOutErrors
+from models.training.relaxation import RelaxedTask
+from twirl.problem import Problem
+from twirl.relaxation import Method, Targets
+from twirl.representations import Identity, Tree, Vectors
+
+ACTS_ON_INPUTS = Tree((Vectors(), Vectors(), Identity()))  # x, v, charges
+
+
+@dataclass
+class OptimizerConfig:
+    """Adam at a constant learning rate. weight_decay: coupled (L2), on everything but RECM's own parameters.
+
+    recm_lr_mult: their learning rate over lr.
+    """
+
+    lr: float = 9e-4
+    weight_decay: float = 0.0
+    recm_lr_mult: float = 1.0
+
+
+def build(config: SEGNNConfig) -> nn.Module:
+    """The fast network for degrees up to 1; above, the one on e3nn, which is imported for it only."""
+    if config.lmax == 1:
+        return SEGNN(config)
+    from models.segnn.steerable import SteerableSEGNN
+
+    return SteerableSEGNN(config)
+
+
+class SEGNNTask(RelaxedTask):
+    """Positions at a later frame by the mean squared error over all coordinates.
+
+    network, optimizer: see the classes. relaxation: the method that relaxes the network; Method() leaves it as it
+    is. evaluate_every: steps between measurements of validation and test errors, which are also measured after the last
+    step. alphas_every: steps between rows of the method's alphas.
+    """
+
+    def __init__(
+        self,
+        network: SEGNNConfig,
+        relaxation: Method,
+        optimizer: OptimizerConfig,
+        evaluate_every: int = 150,
+        alphas_every: int = 150,
+    ):
+        super().__init__(build(network), relaxation, Targets(Vectors(), 3), alphas_every)
+        self.particles = network.particles
+        self.optimizer = optimizer
+        self.evaluate_every = evaluate_every
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every)]
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        store = self.trainer.datamodule.store
+        if store.particles != self.particles:
+            raise ValueError(
+                f"the network is built for {self.particles} particles, but store {store.path} has {store.particles}: "
+                "set model.init_args.network.particles accordingly"
+            )
+
+    def training_step(self, batch: NBodyBatch) -> dict[str, Tensor]:
+        self.network.observe(batch.y)
+        mse = (self.network(batch.x, batch.v, batch.charges) - batch.y).square().mean()
+        method_loss = self.network.extra_loss()
+        return {"loss": mse + method_loss, "method_loss": method_loss.detach(), "mse": mse.detach()}
+
+    def errors(self, read: Callable[..., Tensor], batch: NBodyBatch) -> Tensor:
+        """Mean squared error of every graph, (B,)."""
+        return (read(batch.x, batch.v, batch.charges) - batch.y).square().mean((1, 2))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        settings = self.optimizer
+        groups = self.network.parameter_groups(
+            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
+        )
+        return torch.optim.Adam(groups, fused=True)
+
+    def twirl_problems(self, batch: NBodyBatch) -> Mapping[str, Problem]:
+        """The mean squared error of every series on one batch."""
+        return {
+            series: Problem(
+                model=lambda inputs, read=read: read(*inputs),
+                x=(batch.x, batch.v, batch.charges),
+                y=batch.y,
+                acts_on_x=ACTS_ON_INPUTS,
+                acts_on_y=Vectors(),
+            )
+            for series, read in (self.readings() | self.attributed()).items()
+        }

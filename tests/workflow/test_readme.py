@@ -1,5 +1,6 @@
 """The README does not promise what is not there: its links, its commands, its examples."""
 
+import ast
 import re
 import shlex
 import subprocess
@@ -41,11 +42,22 @@ def test_the_first_example_measures_a_model_in_twelve_lines():
     assert re.fullmatch(r"\d+\.\d% of the loss, \+- \d+\.\d\n", done.stdout), done.stderr
 
 
+def test_the_relaxed_example_takes_fifteen_lines_and_finds_gravity():
+    code = next(example for example in EXAMPLES if "RECM(" in example)
+    _, added = code.split("\nplaces = ")
+    assert len([line for line in added.splitlines() if line]) <= 15
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    alphas = ast.literal_eval(done.stdout)
+    assert set(alphas) == {"0", "1"}
+    assert max(abs(terms["b"]) for terms in alphas.values()) > 0.1
+
+
 def test_no_placeholder_is_left():
     assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", re.sub(r"(PARITY|REFERENCE)_DIR", "", TEXT))
 
 
-@pytest.mark.parametrize("tier", ["mini", "smoke", "subset", "subset_gpu", "paper"])
+@pytest.mark.parametrize("tier", ["mini", "smoke", "subset", "subset_modelnet", "subset_gpu", "paper"])
 def test_a_tier_without_gpus_asks_lightning_for_none(tier):
     plan = runs.load({"tier": tier})
     if plan.resources("train")["gpu"] == 0:

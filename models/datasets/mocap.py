@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.mocap.skeleton import VERTICAL, edges
 from data.mocap.store import MotionStore
 from models.training.batch import TensorBatch, batch_loader
+from models.training.datamodule import StepData
 from models.training.sampling import StepBatches, nested_subset
 
 HEIGHT_UNIT = 10.0  # [ASF units]
@@ -70,7 +70,7 @@ class _Samples(Dataset):
         return read_batch(self.store, self.samples[rows], self.frames, self.height)
 
 
-class MocapData(LightningDataModule):
+class MocapData(StepData):
     """Training batches by step, validation and test batches in order, and the fixed samples that are twirled.
 
     store: file made by data.mocap.prepare. motion: "run" or "walk". batch_size: samples per step over all
@@ -97,7 +97,7 @@ class MocapData(LightningDataModule):
         monitor_samples: int = 48,
         workers: int = 0,
     ):
-        super().__init__()
+        super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = MotionStore(Path(store))
         self.motion, self.frames, self.height = motion, frames, height
         self.train_samples = nested_subset(self.store.indices(motion, "train"), train_size, train_size_seed)
@@ -105,7 +105,7 @@ class MocapData(LightningDataModule):
         self.test_samples = self.store.indices(motion, "test")
         spread = np.linspace(0, len(self.validation_samples) - 1, monitor_samples).round().astype(int)
         self.monitor_samples = self.validation_samples[np.unique(spread)]
-        self.batch_size, self.seed, self.steps, self.workers = batch_size, seed, steps, workers
+        self.workers = workers
 
     @property
     def edges(self) -> tuple[Tensor, Tensor]:
@@ -113,28 +113,11 @@ class MocapData(LightningDataModule):
         index, kind = edges()
         return torch.from_numpy(index), torch.from_numpy(kind).float()
 
-    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
-        return StepBatches(
-            len(self.train_samples),
-            self.batch_size,
-            self.steps,
-            self.seed,
-            rank,
-            world_size,
-            start,
-            drop_last=True,
-        )
-
     @property
-    def steps_per_epoch(self) -> int:
-        return self._batches().steps_per_epoch
+    def examples(self) -> int:
+        return len(self.train_samples)
 
-    def samples_seen(self, step: int) -> int:
-        return self._batches().samples_seen(step)
-
-    def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
+    def load(self, batches: StepBatches, rank: int) -> DataLoader:
         return batch_loader(_Samples(self), batches, self.workers)
 
     def held_out_batches(self, split: Literal["validation", "test"]) -> Iterator[MotionBatch]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.nbody.store import NBodyStore
 from models.training.batch import TensorBatch, batch_loader
+from models.training.datamodule import StepData
 from models.training.sampling import NumberedRows, StepBatches, nested_subset, stream_seed
 from twirl.groups import SO3
 
@@ -60,7 +60,7 @@ class _TrainingBatches(Dataset):
         return NBodyBatch(*turned, batch.charges, batch.targets @ R.T, batch.trajectories)
 
 
-class NBodyData(LightningDataModule):
+class NBodyData(StepData):
     """Training batches by step, whole splits to evaluate on, and the fixed test graphs that are twirled.
 
     store: file made by data.nbody.prepare, which is held in memory. batch_size: graphs per step over all processes;
@@ -82,7 +82,7 @@ class NBodyData(LightningDataModule):
         rotate: bool = False,
         monitor_trajectories: int = 64,
     ):
-        super().__init__()
+        super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = NBodyStore(Path(store))
         self.frames = [input_frame, *target_frames]
         train = self.store.split_indices("train")
@@ -90,8 +90,7 @@ class NBodyData(LightningDataModule):
         self.held_out = {
             split: self._read(self.store.split_indices(split)) for split in ("validation", "test")
         }
-        self.batch_size, self.rotate, self.monitor_trajectories = batch_size, rotate, monitor_trajectories
-        self.seed, self.steps = seed, steps
+        self.rotate, self.monitor_trajectories = rotate, monitor_trajectories
 
     def _read(self, trajectories: np.ndarray) -> NBodyBatch:
         raw = self.store.read(trajectories, self.frames)
@@ -104,29 +103,12 @@ class NBodyData(LightningDataModule):
             torch.as_tensor(trajectories),
         )
 
-    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
-        return StepBatches(
-            len(self.train.x),
-            self.batch_size,
-            self.steps,
-            self.seed,
-            rank,
-            world_size,
-            start,
-            drop_last=True,
-        )
-
     @property
-    def steps_per_epoch(self) -> int:
-        return self._batches().steps_per_epoch
+    def examples(self) -> int:
+        return len(self.train.x)
 
-    def samples_seen(self, step: int) -> int:
-        return self._batches().samples_seen(step)
-
-    def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
-        return batch_loader(_TrainingBatches(self, trainer.global_rank), NumberedRows(batches), 0)
+    def load(self, batches: StepBatches, rank: int) -> DataLoader:
+        return batch_loader(_TrainingBatches(self, rank), NumberedRows(batches), 0)
 
     def held_out_batches(self, split: str) -> Iterator[NBodyBatch]:
         """The whole "validation" or "test" split in file order."""

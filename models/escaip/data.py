@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.spice.store import Conformations, ConformationStore
 from models.training.batch import TensorBatch, batch_loader
+from models.training.datamodule import StepData
 from models.training.sampling import StepBatches, nested_subset
 
 
@@ -69,7 +69,7 @@ class _StoreBatches(Dataset):
         return self.normaliser(self.store.read(chosen), chosen)
 
 
-class SpiceData(LightningDataModule):
+class SpiceData(StepData):
     """Training batches by step, and the fixed validation molecules that are twirled.
 
     store: file made by data.spice.prepare. batch_size: molecules per step over all processes.
@@ -93,7 +93,7 @@ class SpiceData(LightningDataModule):
         force_std: float | None = None,
         workers: int = 0,
     ):
-        super().__init__()
+        super().__init__(batch_size, seed, steps, drop_last=False)
         self.store = ConformationStore(Path(store))
         self.normaliser = Normaliser(
             self.store.energy_mean if energy_mean is None else energy_mean,
@@ -108,22 +108,15 @@ class SpiceData(LightningDataModule):
             raise ValueError(
                 f"store {store}: the test split is empty; prepare it with a larger test_fraction"
             )
-        self.batch_size, self.seed, self.steps, self.workers = batch_size, seed, steps, workers
+        self.workers = workers
 
-    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
-        return StepBatches(
-            len(self.train_conformations), self.batch_size, self.steps, self.seed, rank, world_size, start
-        )
+    @property
+    def examples(self) -> int:
+        return len(self.train_conformations)
 
-    def samples_seen(self, step: int) -> int:
-        return self._batches().samples_seen(step)
-
-    def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        sampler = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
-        return batch_loader(
-            _StoreBatches(self.store, self.train_conformations, self.normaliser), sampler, self.workers
-        )
+    def load(self, batches: StepBatches, rank: int) -> DataLoader:
+        stored = _StoreBatches(self.store, self.train_conformations, self.normaliser)
+        return batch_loader(stored, batches, self.workers)
 
     def monitor_dataloader(self) -> list[MoleculeBatch]:
         """The paper's four validation batches of 16 molecules (fewer where the test split is smaller)."""

@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.modelnet40.augment import MOST_DROPPED, evaluation_view, train_view
 from data.modelnet40.store import CloudStore
 from models.training.batch import TensorBatch, batch_loader
+from models.training.datamodule import StepData
 from models.training.sampling import NumberedRows, StepBatches, stream_seed
 
 
@@ -71,7 +71,7 @@ def read_batch(store: CloudStore, clouds: np.ndarray, points: int) -> CloudBatch
     return CloudBatch(torch.from_numpy(raw.points), torch.from_numpy(raw.label), torch.as_tensor(clouds))
 
 
-class ModelnetData(LightningDataModule):
+class ModelnetData(StepData):
     """Training batches by step, test batches, and the fixed test clouds that are twirled.
 
     store: file made by data.modelnet40.prepare. batch_size: clouds per step over all processes; what does not
@@ -91,37 +91,19 @@ class ModelnetData(LightningDataModule):
         monitor_clouds: int = 64,
         workers: int = 0,
     ):
-        super().__init__()
+        super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = CloudStore(Path(store))
         self.train_clouds = self.store.split_indices("train")
         self.test_clouds = self.store.split_indices("test")
         self.monitor_clouds = self.test_clouds[:monitor_clouds]
-        self.batch_size, self.points, self.view = batch_size, points, view
-        self.seed, self.steps, self.workers = seed, steps, workers
-
-    def _batches(self, start: int = 0, rank: int = 0, world_size: int = 1) -> StepBatches:
-        return StepBatches(
-            len(self.train_clouds),
-            self.batch_size,
-            self.steps,
-            self.seed,
-            rank,
-            world_size,
-            start,
-            drop_last=True,
-        )
+        self.points, self.view, self.workers = points, view, workers
 
     @property
-    def steps_per_epoch(self) -> int:
-        return self._batches().steps_per_epoch
+    def examples(self) -> int:
+        return len(self.train_clouds)
 
-    def samples_seen(self, step: int) -> int:
-        return self._batches().samples_seen(step)
-
-    def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
-        return batch_loader(_TrainingViews(self, trainer.global_rank), NumberedRows(batches), self.workers)
+    def load(self, batches: StepBatches, rank: int) -> DataLoader:
+        return batch_loader(_TrainingViews(self, rank), NumberedRows(batches), self.workers)
 
     def test_batches(self, step: int) -> Iterator[CloudBatch]:
         """The whole test split in an order and in orientations of its own for every step."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
-from data.keys import check_keys
+from data.keys import checked_block, raw_files
 
 SOURCES = ("parametric", "cmu")
 MOTIONS = ("run", "walk")
@@ -45,16 +45,8 @@ class MocapConfig:
 
 def parse_config(block: Any) -> MocapConfig:
     """The block as YAML gives it -> MocapConfig; a DataError of one sentence where it makes no sense."""
-    if not isinstance(block, dict):
-        raise DataError("data.mocap is not a mapping of keys to values: see config/schema.yaml")
-    values = dict(block)
-    check_keys(values, MocapConfig, "data.mocap")
-    if values.get("source") not in SOURCES:
-        raise DataError(f"data.mocap.source is {values.get('source')!r}, not one of {', '.join(SOURCES)}")
-    files = values.get("files") or []
-    for file in files:
-        check_keys(file, RawFile, "data.mocap.files")
-    values["files"] = tuple(RawFile(**file) for file in files)
+    values = checked_block(block, MocapConfig, "data.mocap", SOURCES)
+    values["files"] = raw_files(values, RawFile, "data.mocap")
     values["motions"] = tuple(values.get("motions", MOTIONS))
     config = MocapConfig(**values)
     _consistent(config)

@@ -5,7 +5,6 @@
 which errors predictors make that need no training.
 """
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -14,8 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
+from data.command import prepare_command
 from data.errors import DataError
 from data.mocap.config import MocapConfig, parse_config
 from data.mocap.generate import generate
@@ -93,30 +91,16 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.mocap.prepare", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", type=Path, required=True, help="YAML file with the data.mocap block of a tier"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write")
-    parser.add_argument(
-        "--raw", type=Path, default=RAW_FOLDER, help="folder of the raw files (default: %(default)s)"
-    )
-    parser.add_argument("--workers", type=int, help="not needed: one process does it in seconds")
-    options = parser.parse_args(arguments)
-    try:
-        config = parse_config(yaml.safe_load(options.config.read_text()))
-        report = prepare(config, options.out, options.raw)
-    except (DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    counts = "; ".join(
-        f"{motion} {', '.join(f'{n} {split}' for split, n in of_motion['samples'].items())}"
-        for motion, of_motion in report["motions"].items()
-    )
-    print(f"{options.out}: {counts} samples of {report['dataset']}")
-    for text in report["caveats"].values():
-        print(f"note: {text}")
-    return 0
+    def run(block, options) -> str:
+        report = prepare(parse_config(block), options.out, options.raw)
+        counts = "; ".join(
+            f"{motion} {', '.join(f'{n} {split}' for split, n in of_motion['samples'].items())}"
+            for motion, of_motion in report["motions"].items()
+        )
+        notes = "".join(f"\nnote: {text}" for text in report["caveats"].values())
+        return f"{counts} samples of {report['dataset']}{notes}"
+
+    return prepare_command("mocap", __doc__.splitlines()[0], run, arguments)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
-from data.keys import check_keys
+from data.keys import checked_block, raw_files
 from data.modelnet40.classes import MODELNET40
 from data.modelnet40.generate import CLASSES
 from data.modelnet40.meshes import SAMPLED
@@ -42,20 +42,10 @@ class ModelnetConfig:
 
 def parse_config(block: Any) -> ModelnetConfig:
     """The block as YAML gives it -> ModelnetConfig; a DataError of one sentence where it makes no sense."""
-    if not isinstance(block, dict):
-        raise DataError("data.modelnet40 is not a mapping of keys to values: see config/schema.yaml")
-    values = dict(block)
-    check_keys(values, ModelnetConfig, "data.modelnet40")
-    if values.get("source") not in SOURCES:
-        raise DataError(
-            f"data.modelnet40.source is {values.get('source')!r}, not one of {', '.join(SOURCES)}"
-        )
+    values = checked_block(block, ModelnetConfig, "data.modelnet40", SOURCES)
     if not _positive(values.get("points")) or values["points"] > SAMPLED:
         raise DataError(f"data.modelnet40.points must be a whole number from 1 to {SAMPLED}")
-    files = values.get("files") or []
-    for file in files:
-        check_keys(file, RawFile, "data.modelnet40.files")
-    values["files"] = tuple(RawFile(**file) for file in files)
+    values["files"] = raw_files(values, RawFile, "data.modelnet40")
     if values.get("classes") is not None:
         values["classes"] = tuple(values["classes"])
     config = ModelnetConfig(**values)

@@ -5,7 +5,6 @@ where the YAML file holds the `data.modelnet40` block of the tier. Beside the st
 what is in it and what was left out.
 """
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -16,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from tqdm import tqdm
 
+from data.command import prepare_command
 from data.digest import name_digest
 from data.errors import DataError
 from data.modelnet40.classes import MODELNET40
@@ -29,7 +28,6 @@ from data.modelnet40.off import members, read_clouds
 from data.modelnet40.release import read_release, release_classes
 from data.modelnet40.store import CloudStore, write_store
 from data.modelnet40.voxels import read_voxel_clouds, voxel_classes
-from data.processes import WorkerKilledError
 
 RAW_FOLDER = Path("data/modelnet40/raw")
 
@@ -188,27 +186,12 @@ def _progress(items: Iterable, total: int | None, title: str) -> tqdm:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m data.modelnet40.prepare", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument(
-        "--config", type=Path, required=True, help="YAML file with the data.modelnet40 block of a tier"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write")
-    parser.add_argument(
-        "--raw", type=Path, default=RAW_FOLDER, help="folder of the raw files (default: %(default)s)"
-    )
-    parser.add_argument("--workers", type=int, help="processes for OFF meshes (default: all available cores)")
-    options = parser.parse_args(arguments)
-    try:
-        config = parse_config(yaml.safe_load(options.config.read_text()))
-        report = prepare(config, options.out, options.raw, options.workers)
-    except (DataError, WorkerKilledError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    counts = ", ".join(f"{count} {split}" for split, count in report["clouds"].items())
-    print(f"{options.out}: {counts} clouds of {report['dataset']}, {len(report['left_out'])} left out")
-    return 0
+    def run(block, options) -> str:
+        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+        counts = ", ".join(f"{count} {split}" for split, count in report["clouds"].items())
+        return f"{counts} clouds of {report['dataset']}, {len(report['left_out'])} left out"
+
+    return prepare_command("modelnet40", __doc__.splitlines()[0], run, arguments)
 
 
 if __name__ == "__main__":

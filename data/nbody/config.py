@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
-from data.keys import check_keys
+from data.keys import checked_block
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,7 @@ class NBodyConfig:
 
 def parse_config(block: Any) -> NBodyConfig:
     """The block as YAML gives it -> NBodyConfig; a DataError of one sentence where it makes no sense."""
-    if not isinstance(block, dict):
-        raise DataError("data.nbody is not a mapping of keys to values: see config/schema.yaml")
-    values = dict(block)
-    check_keys(values, NBodyConfig, "data.nbody")
+    values = checked_block(block, NBodyConfig, "data.nbody")
     for key in ("train", "validation", "test"):
         if key not in values:
             raise DataError(f"data.nbody needs the key '{key}': the number of its trajectories")

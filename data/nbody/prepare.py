@@ -5,7 +5,6 @@ where the YAML file holds the `data.nbody` block of the tier. Beside the store, 
 what is in it.
 """
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -16,15 +15,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import yaml
 from tqdm import tqdm
 
+from data.command import prepare_command
 from data.errors import DataError
 from data.nbody.baselines import baselines
 from data.nbody.config import NBodyConfig, parse_config
 from data.nbody.simulate import InitialState, draw, integrate
 from data.nbody.store import NBodyStore, write_store
-from data.processes import WorkerKilledError, map_in_processes
+from data.processes import map_in_processes
 
 CHUNK = 500  # trajectories integrated together: what they need fits a core's cache
 DATASET = "charged particles, simulated"
@@ -100,22 +99,12 @@ def _progress(items: Iterator, total: int, title: str) -> tqdm:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.nbody.prepare", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", type=Path, required=True, help="YAML file with the data.nbody block of a tier"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write")
-    parser.add_argument("--workers", type=int, help="processes (default: all available cores)")
-    options = parser.parse_args(arguments)
-    try:
-        config = parse_config(yaml.safe_load(options.config.read_text()))
-        report = prepare(config, options.out, options.workers)
-    except (DataError, WorkerKilledError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    counts = ", ".join(f"{count} {split}" for split, count in report["trajectories"].items())
-    print(f"{options.out}: {counts} trajectories of {report['dataset']}, digest {report['digest']}")
-    return 0
+    def run(block, options) -> str:
+        report = prepare(parse_config(block), options.out, options.workers)
+        counts = ", ".join(f"{count} {split}" for split, count in report["trajectories"].items())
+        return f"{counts} trajectories of {report['dataset']}, digest {report['digest']}"
+
+    return prepare_command("nbody", __doc__.splitlines()[0], run, arguments)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 from ase.data import atomic_numbers as NUMBER_OF
 
 from data.errors import DataError
-from data.keys import check_keys
+from data.keys import checked_block, raw_files
 from data.spice.units import BOHR, HARTREE
 
 SOURCES = ("generate", "geometries", "spice", "mace_off")
@@ -47,16 +47,8 @@ class SpiceConfig:
 
 def parse_config(block: Any) -> SpiceConfig:
     """The block as YAML gives it -> SpiceConfig; a DataError of one sentence where it makes no sense."""
-    if not isinstance(block, dict):
-        raise DataError("data.spice is not a mapping of keys to values: see config/schema.yaml")
-    values = dict(block)
-    check_keys(values, SpiceConfig, "data.spice")
-    if values.get("source") not in SOURCES:
-        raise DataError(f"data.spice.source is {values.get('source')!r}, not one of {', '.join(SOURCES)}")
-    files = values.get("files") or []
-    for file in files:
-        check_keys(file, RawFile, "data.spice.files")
-    values["files"] = tuple(RawFile(**file) for file in files)
+    values = checked_block(block, SpiceConfig, "data.spice", SOURCES)
+    values["files"] = raw_files(values, RawFile, "data.spice")
     values["elements"] = tuple(values.get("elements") or ELEMENTS)
     for element in values["elements"]:
         if element not in NUMBER_OF:

@@ -4,7 +4,6 @@ block.yaml holds the `data.spice` block of the tier. Beside the store, <out>.rep
 and what was left out. Labelling keeps finished work in <out>.work until the store is complete.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -17,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from tqdm import tqdm
 
+from data.command import prepare_command
 from data.errors import DataError
-from data.processes import WorkerKilledError, map_in_processes
+from data.processes import map_in_processes
 from data.spice.chunks import labelled_chunks
 from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
@@ -261,28 +260,15 @@ def _advance(bar: tqdm, count: int, new: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.spice.prepare", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--config", type=Path, required=True, help="YAML file with the data.spice block of a tier"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write")
-    parser.add_argument(
-        "--raw", type=Path, default=RAW_FOLDER, help="folder of the raw files (default: %(default)s)"
-    )
-    parser.add_argument("--workers", type=int, help="processes for labelling (default: all available cores)")
-    options = parser.parse_args(arguments)
-    try:
-        config = parse_config(yaml.safe_load(options.config.read_text()))
-        report = prepare(config, options.out, options.raw, options.workers)
-    except (DataError, WorkerKilledError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    counts = report["counts"]
-    print(
-        f"{options.out}: {counts['conformations']} conformations of {counts['molecules']} molecules, "
-        f"{counts['train']} train, {counts['test']} test, {sum(report['failed'].values())} failed"
-    )
-    return 0
+    def run(block, options) -> str:
+        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+        counts = report["counts"]
+        return (
+            f"{counts['conformations']} conformations of {counts['molecules']} molecules, "
+            f"{counts['train']} train, {counts['test']} test, {sum(report['failed'].values())} failed"
+        )
+
+    return prepare_command("spice", __doc__.splitlines()[0], run, arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""The command line that all preparations share: `python -m data.<dataset>.prepare --config X --out Y`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.errors import DataError
+from data.processes import WorkerKilledError
+
+
+def prepare_command(
+    dataset: str,
+    about: str,
+    prepare: Callable[[Any, argparse.Namespace], str],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Prepares a store as the command line asks, and returns the exit status.
+
+    prepare: takes the block of the configuration, as YAML gives it, and the options out, raw and workers; returns
+    what to say in the end. What it raises of DataError, WorkerKilledError and OSError is said in a sentence.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.prepare", description=about)
+    parser.add_argument(
+        "--config", type=Path, required=True, help=f"YAML file with the data.{dataset} block of a tier"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument(
+        "--raw",
+        type=Path,
+        default=Path("data", dataset, "raw"),
+        help="folder of the raw files, if any are read (default: %(default)s)",
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: all available cores)")
+    options = parser.parse_args(arguments)
+    try:
+        said = prepare(yaml.safe_load(options.config.read_text()), options)
+    except (DataError, WorkerKilledError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.out}: {said}")
+    return 0

@@ -25,3 +25,24 @@ rule prepare:
     shell:
         "python -m data.{wildcards.dataset}.prepare --config {input.settings} --out {output.store}"
         " --workers {threads} 2>&1 | tee {log}"
+
+
+# What the stores hold, in one file: DVC's stage of all preparations has one output in every tier.
+rule prepared:
+    input:
+        [f"{PLAN.store(dataset)}.report.json" for dataset in PLAN.datasets],
+    output:
+        f"data/prepared/{TIER}.txt",
+    log:
+        f"logs/{TIER}/prepare/prepared.log",
+    benchmark:
+        f"benchmarks/{TIER}/prepare/prepared.tsv"
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        **PLAN.limits("render"),
+    message:
+        "Listing what is prepared in {output}"
+    shell:
+        "cat {input} > {output} 2> {log}"

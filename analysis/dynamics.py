@@ -6,7 +6,7 @@ Where one run is read twice (ACE on particles: exact and approximate), a method 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.relaxed import KEPT, OWN
 from analysis.results import Results, Run
@@ -34,7 +34,7 @@ class Task:
     name: str
     network: str
     power: int
-    readings: Mapping[str, Reading]
+    readings: Mapping[str, Reading] = field(hash=False)
 
     @property
     def runs(self) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ RUNS = tuple(name for task in TASKS for name in task.runs)
 REQUIRED = ()
 
 WORDS = Words("MSE", "squared units", "constant-zero predictor")
+LABEL = -0.068
+"""Where the names of y axes stand, from the panel [share of the page's width]."""
 MARKS = {"nbody": ("s", False), "run": ("o", False), "walk": ("o", True)}
 
 
@@ -41,7 +43,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     figure = style.new_figure(style.PAGE, 4.9)
     grid = figure.add_gridspec(
         3, 2 * len(tasks) + 1, left=0.098, right=0.985, top=0.945, bottom=0.185, wspace=0.0, hspace=0.12,
-        width_ratios=(*(1.0, 0.09) * (len(tasks) - 1), 1.0, 0.42, 1.1), height_ratios=(1.5, 0.9, 0.9),
+        width_ratios=(*(1.0, 0.09) * (len(tasks) - 1), 1.0, 0.47, 1.05), height_ratios=(1.5, 0.9, 0.9),
     )  # fmt: skip
     columns = {
         2 * position: _column(results, letter, task)
@@ -51,11 +53,12 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     ends, letter = figure.add_subplot(grid[:2, 2 * len(tasks)]), "abcd"[len(tasks)]
     marks = [MARKS[task.key] for task in tasks]
     ends_panel(ends, {task.name: _own(results, task) for task in tasks}, marks, drawn, letter, offset=0.11)
-    ends.tick_params(axis="x", labelrotation=35)
+    for label in ends.get_xticklabels():
+        label.set(rotation=35, ha="right", rotation_mode="anchor")
     ends.legend(handles=mark_handles([task.title for task in tasks], marks), loc="best")
     style.title(ends, letter, "after the last step")
     for row in rows:
-        row[0].yaxis.set_label_coords(-0.13 * (len(tasks) + 0.4), 0.5)
+        row[0].yaxis.set_label_coords(LABEL / row[0].get_position().width, 0.5)
     shown = [m for m in METHODS if any(results.of(task.readings[m].run) for task in tasks)]
     zero = WORDS.zero if any(column.zero and column.zero.zero_loss for column in columns.values()) else None
     figure_key(figure, [*method_handles(shown), *line_handles(zero)], footer(results), columns=5)

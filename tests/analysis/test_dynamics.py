@@ -1,10 +1,12 @@
 """Table 2 and what is drawn of its runs: which number stands where, which readout, what is absent, which caveat."""
 
+import importlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import metrics, render
+from analysis import metrics, render, style
 from analysis.dynamics import METHODS, NBODY, RUN, TASKS, error
 from analysis.reference.printed import tables
 from analysis.relaxed import everything_pruned, places
@@ -31,6 +33,13 @@ def results(dynamics_folders):
 @pytest.fixture(scope="module")
 def table(results):
     return b_table2.build(results, None)
+
+
+def drawing(output, folders):
+    """A figure of these runs alone, not written to files."""
+    module = importlib.import_module(f"analysis.figures.{output}")
+    with style.applied():
+        return module.draw(load_runs(folders, "mini").only(module.RUNS), None)
 
 
 def without_series(folder, starts):
@@ -142,8 +151,7 @@ def test_every_caption_of_numbers_from_walk_carries_the_caveat(tmp_path, write_d
         assert "generated" not in caption
     only_run = real.only(["egno-run-plain"])
     assert "Caveat" not in " ".join(b_table2.build(only_run, None).caption)
-    render.render("x4", "mini", tmp_path / "out", folders, ["x"])
-    assert f"Caveat: {MOTION_CAVEAT}." in (tmp_path / "out" / "x4.rst").read_text()
+    assert f"Caveat: {MOTION_CAVEAT}." in " ".join(drawing("x4", folders).caption)
 
 
 @pytest.mark.parametrize("output", [*FIGURES, "b_table2"])
@@ -219,43 +227,49 @@ def test_x4_is_the_loss_with_and_without_a_places_terms_under_both_groups(render
         )
 
 
-def test_where_every_term_was_pruned_the_figure_says_so(tmp_path, write_dynamics_run, monkeypatch):
-    from analysis.figures import x4
-
+def test_where_no_place_was_taken_out_the_figure_says_why(tmp_path, write_dynamics_run):
     folder = write_dynamics_run(tmp_path, "egno-run-recm", 0)
     without_series(folder, "without ")
-    said = []
-    nothing = x4._nothing
-    monkeypatch.setattr(
-        x4, "_nothing", lambda axes, runs: (nothing(axes, runs), said.append(axes.texts[0].get_text()))
-    )
-    render.render("x4", "mini", tmp_path / "out", [folder], ["x"])
-    assert said == ["not measured"] * 3
+    assert said(drawing("x4", [folder])) == ["not measured"] * 3
 
     path = folder / "metrics.parquet"
     frame = pd.read_parquet(path)
     frame.loc[(frame["metric"] == "active") & (frame["step"] == 1500), "value"] = 5000
     frame.to_parquet(path, index=False)
     assert everything_pruned(load_run(folder))
-    said.clear()
-    render.render("x4", "mini", tmp_path / "out", [folder], ["x"])
-    assert said == ["every term was pruned:\nnothing is left to take out"] * 3
+    assert said(drawing("x4", [folder])) == ["every term was pruned:\nnothing is left to take out"] * 3
 
 
-@pytest.mark.parametrize("output", [*FIGURES])
-def test_figures_of_one_task_alone_are_drawn_and_name_what_is_absent(tmp_path, write_dynamics_run, output):
-    name = "segnn-recm" if output == "b_alpha" else "egno-walk-plain"
-    folder = write_dynamics_run(tmp_path, name, 0)
-    without_series(folder, "without ")
-    render.render(output, "mini", tmp_path / "out", [folder], ["x"])
-    assert "Not part of this tier: " in (tmp_path / "out" / f"{output}.rst").read_text()
+def said(drawn):
+    """What stands written inside the panels of a figure."""
+    return [text.get_text() for axes in drawn.figure.axes for text in axes.texts]
+
+
+@pytest.mark.parametrize(
+    ("output", "name"), [("b_alpha", "segnn-recm"), ("x3", "egno-walk-plain"), ("x4", "egno-walk-plain")]
+)
+def test_figures_of_one_run_alone_are_drawn_and_name_what_is_absent(
+    tmp_path, write_dynamics_run, output, name
+):
+    drawn = drawing(output, [write_dynamics_run(tmp_path, name, 0)])
+    assert set(drawn.points["run"]) == {name}
+    assert "Not part of this tier: " in drawn.caption[-1]
+
+
+@pytest.mark.parametrize(("output", "split"), [("b_alpha", "relaxation"), ("x3", "val")])
+def test_a_run_without_what_is_drawn_is_said_in_the_panel(tmp_path, write_dynamics_run, output, split):
+    folder = write_dynamics_run(tmp_path, "segnn-recm", 0)
+    frame = pd.read_parquet(folder / "metrics.parquet")
+    frame[frame["split"] != split].to_parquet(folder / "metrics.parquet")
+    words = {"b_alpha": "no place has this term", "x3": "not measured"}[output]
+    assert words in said(drawing(output, [folder]))
 
 
 @pytest.mark.parametrize("output", [*FIGURES])
 def test_a_figure_without_any_of_its_runs_is_one_sentence(tmp_path, write_dynamics_run, output):
     folder = write_dynamics_run(tmp_path, "nbody-rf", 0)
     with pytest.raises(ResultsError, match=rf"{output}: none of .* given for tier mini"):
-        render.render(output, "mini", tmp_path / "out", [folder], ["x"])
+        drawing(output, [folder])
 
 
 def test_headline_numbers_are_in_the_tables_units_by_run_and_readout(rendered):

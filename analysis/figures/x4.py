@@ -35,8 +35,8 @@ GROUPS = {"all rotations": "", "rotations about the vertical": VERTICAL}
 MARKS = (("o", True), ("o", False))
 COLUMNS = (
     ("all rotations", "", "L_equiv"),
-    ("about the vertical", VERTICAL, "L_equiv"),
-    ("", VERTICAL, "L_total"),
+    ("vertical", VERTICAL, "L_equiv"),
+    ("vertical", VERTICAL, "L_total"),
 )
 """What a bar's rotations are called, the ending of its series, its quantity."""
 SMALLEST = 1e-4
@@ -126,10 +126,10 @@ def _attribution(
             panels.append(axes)
             title += f" = {mean_full(frame)}"
             axes.tick_params(labelleft=column == 1)
-            change_label(axes, quantity, "squared units")
+            change_label(axes, quantity, "units²")
         else:
             _nothing(axes, runs)
-        style.title(axes, letter, f"{title}, {rotations}" if rotations else title)
+        style.title(axes, letter, f"{title}, {rotations}")
     if panels:
         common_limits(panels[:2], pd.concat(changes[:2]), SMALLEST)
         common_limits(panels[2:], changes[2], SMALLEST)

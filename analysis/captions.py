@@ -34,6 +34,9 @@ FILES = {
 """What is in the raw files that are only a part of SPICE."""
 
 
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+EXAMPLES = ("clouds", "trajectories", "samples")
+"""What data sets call their examples: they count `<split>_<examples>`."""
 GENERATED = ("generate", "parametric")
 """Sources whose examples we make up."""
 
@@ -49,7 +52,8 @@ def data_sentences(results: Results) -> list[str]:
     for data in _distinct(run.data for run in results.runs):
         if "dataset" in data:
             generated = "Drawn from generated data" if is_generated(data) else "Data"
-            sentences.append(f"{generated}: {data['dataset']}{_clouds(data)}.")
+            sentences.append(f"{generated}: {data['dataset']}{_extent(data)}.")
+            sentences += [f"Caveat: {data['caveat']}."] if data.get("caveat") else []
             continue
         labels = data.get("labels")
         origin = f" ({_origin(data)})" if data.get("source") else ""
@@ -62,11 +66,16 @@ def data_sentences(results: Results) -> list[str]:
     return sentences or ["The runs do not say where their data come from."]
 
 
-def _clouds(data: dict) -> str:
-    if not {"classes", "train_clouds", "test_clouds"} <= data.keys():
-        return ""
-    classes, train, test = len(data["classes"]), data["train_clouds"], data["test_clouds"]
-    return f" ({classes} classes, {train} training and {test} test clouds)"
+def _extent(data: dict) -> str:
+    """Which motion, how many classes, and how many examples of each split, as far as the data say."""
+    parts = [str(data["motion"])] if "motion" in data else []
+    parts += [f"{len(data['classes'])} classes"] if "classes" in data else []
+    for of in EXAMPLES:
+        counts = [(data[key], split) for split in SPLITS if (key := f"{split}_{of}") in data]
+        if len(counts) > 1:
+            said = [f"{count} {SPLITS[split]}" for count, split in counts]
+            parts.append(f"{', '.join(said[:-1])} and {said[-1]} {of}")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _origin(data: dict) -> str:
@@ -80,11 +89,12 @@ def footer(results: Results) -> list[str]:
     words = [f"{results.tier} tier", _seeds(results), _sizes(results)]
     for data in _distinct(run.data for run in results.runs):
         if "dataset" in data:
-            words.append(data["dataset"])
+            caveat = f" ({data.get('motion', 'all')}: with a caveat)" if data.get("caveat") else ""
+            words.append(f"{data['dataset']}{caveat}")
             continue
         molecules = "generated molecules" if is_generated(data) else "real geometries"
         words.append(f"{data.get('labels', 'unknown')} labels on {molecules}")
-    return words
+    return list(dict.fromkeys(words))
 
 
 def paper_sentence(paper: PaperCurves | None, about: str) -> str:
@@ -167,9 +177,8 @@ def _sizes(results: Results) -> str:
 
 def _distinct(blocks) -> list[dict]:
     """Different answers about the data, in order of first appearance, by what they are and whence only."""
+    about = ("dataset", "labels", "source", "generated", "motion", "caveat")
     seen: dict[tuple, dict] = {}
     for block in blocks:
-        seen.setdefault(
-            tuple(str(block.get(key)) for key in ("dataset", "labels", "source", "generated")), block
-        )
+        seen.setdefault(tuple(str(block.get(key)) for key in about), block)
     return [block for block in seen.values() if block]

@@ -1,6 +1,7 @@
 """Panels that tell a network's relaxed places apart by depth: dark colours near the input, light near the output.
 
-Places of the direction branch of a layer are dashed. The panel of last values doubles as the key: a row per place.
+Places whose output turns with the data by itself (the direction branch of a layer, what moves a node) are dashed
+where the others' would hide them. The panel of last values doubles as the key: a row per place.
 """
 
 from __future__ import annotations
@@ -30,15 +31,22 @@ def colors_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def dashes_of(place: str) -> object:
-    """Solid for feature maps, dashed for the directions of the non-linearities."""
-    return DIRECTION if place.endswith(".direction") else SOLID
+    """Solid for feature maps, dashed for the directions of the non-linearities and for what moves nodes."""
+    return DIRECTION if place.endswith((".direction", ".displacement")) else SOLID
 
 
-def alpha_panel(axes: Axes, run: Run, term: str, drawn: Drawn, panel: str) -> None:
-    """alpha of every place that has this term, over the training steps of one run."""
+def alpha_panel(
+    axes: Axes, run: Run, term: str, drawn: Drawn, panel: str, colors: Mapping[str, str] | None = None
+) -> None:
+    """alpha of every place that has this term, over the training steps of one run.
+
+    colors: of all places of the network, where not all have the term; else they are spread over those that do.
+    """
     names = places(run, term)
-    colors = colors_of(names)
+    colors = colors or colors_of(names)
     prune_band(axes, "y")
+    if not names:
+        axes.text(0.5, 0.85, "no place has this term", transform=axes.transAxes, ha="center", fontsize=5.5)
     for place in names:
         curve = drawn.add(alpha(run, place, term), **_about(run, place, term, panel))
         axes.plot(curve.step, curve.value, color=colors[place], lw=0.8, ls=dashes_of(place), zorder=3)
@@ -48,15 +56,20 @@ def alpha_panel(axes: Axes, run: Run, term: str, drawn: Drawn, panel: str) -> No
     axes.set_ylabel(f"${SYMBOLS[term]}$", labelpad=1.0)
 
 
-def ends_panel(axes: Axes, runs: Mapping[str, Sequence[Run]], term: str, drawn: Drawn, panel: str) -> None:
-    """The last alpha of every place and seed: open circles for the first of `runs`, filled for the second."""
+def ends_panel(
+    axes: Axes, runs: Mapping[str, Sequence[Run]], term: str, drawn: Drawn, panel: str, shift: float = 0.17
+) -> None:
+    """The last alpha of every place and seed: open circles for the first of `runs`, filled for the second.
+
+    shift: of the first below the name's height and of the second above, in lines.
+    """
     names = list(
         dict.fromkeys(place for seeds in runs.values() for run in seeds for place in places(run, term))
     )
     colors = colors_of(names)
     prune_band(axes, "x")
     for filled, seeds in zip((False, True), runs.values(), strict=False):
-        offset = -0.17 if filled else 0.17
+        offset = -shift if filled else shift
         for run in seeds:
             for place in places(run, term):
                 last = alpha(run, place, term)
@@ -75,11 +88,11 @@ def ends_panel(axes: Axes, runs: Mapping[str, Sequence[Run]], term: str, drawn: 
     axes.set_xlabel(f"${SYMBOLS[term]}$ at the end")
 
 
-def common_alpha_scale(panels: Sequence[Axes], ends: Sequence[Axes], drawn: Drawn, term: str) -> None:
-    """One alpha scale for curves (y) and last values (x): linear within the pruning threshold, else logarithmic."""
+def common_alpha_scale(panels: Sequence[Axes], ends: Sequence[Axes], drawn: Drawn, *terms: str) -> None:
+    """One scale of these terms' alpha for curves (y) and last values (x): linear where pruned, else logarithmic."""
     points = drawn.table()
-    values = points.loc[points["quantity"] == f"alpha_{term}", "value"]
-    top, bottom = max(values.max(), 2 * PRUNE_BELOW), min(values.min(), -1.6 * PRUNE_BELOW)
+    values = points.loc[points["quantity"].isin([f"alpha_{term}" for term in terms]), "value"]
+    top, bottom = max([2 * PRUNE_BELOW, *values]), min([-1.6 * PRUNE_BELOW, *values])
     for axes in panels:
         style.alpha_scale(axes.yaxis, PRUNE_BELOW, max(top, -bottom))
         axes.set_ylim(1.25 * bottom, 1.3 * top)
@@ -110,12 +123,12 @@ def depth_bar(
         figure.text(x, middle, text, ha=align, va="center", fontsize=5.5)
 
 
-def branch_handles() -> list[Line2D]:
-    """What solid, dashed, open and filled mean."""
+def branch_handles(dashed: str = "direction of the non-linearity") -> list[Line2D]:
+    """What solid, dashed and the band mean."""
     ink = style.INK
     return [
         Line2D([], [], color=ink, lw=0.9, label="feature map"),
-        Line2D([], [], color=ink, lw=0.9, ls=DIRECTION, label="direction of the non-linearity"),
+        Line2D([], [], color=ink, lw=0.9, ls=DIRECTION, label=dashed),
         Patch(color=BAND, label=f"|α| < {PRUNE_BELOW:g}: pruned after training"),
     ]
 

@@ -15,9 +15,16 @@ from analysis.panels import SOLID, Drawn, spread
 from analysis.relaxed import METHODS
 from analysis.results import Run
 
-WIDTHS = {"plain": 2.2, "es": 1.0, "rpp": 1.0, "recm": 1.0}
-"""Line widths, relative: plain lies under the others and is to be seen where they coincide with it."""
-COLORS = {"plain": style.INK, "es": style.GREEN, "rpp": style.VERMILION, "recm": style.BLUE}
+WIDTHS = {"plain": 2.2, "es": 1.0, "rpp": 1.0, "ace-exact": 1.6, "ace-appr": 1.0, "recm": 1.0}
+"""Line widths, relative: plain and ACE-exact lie under the others and are to be seen where those coincide with them."""
+COLORS = {
+    "plain": style.INK,
+    "es": style.GREEN,
+    "rpp": style.VERMILION,
+    "ace-exact": style.ORANGE,
+    "ace-appr": style.PURPLE,
+    "recm": style.BLUE,
+}
 
 
 def seed_median(curves: Sequence[Curve]) -> Curve:

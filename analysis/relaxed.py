@@ -6,14 +6,28 @@ logged: rows relaxation/<place>/alpha_<term>, relaxation/network/<count>, test/<
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 
 from analysis.curves import Curve
 from analysis.results import Run
 
 DATA = ("rotated", "aligned")
-METHODS = {"plain": "plain", "es": "ES", "rpp": "RPP", "recm": "RECM"}
-"""Methods by what run names call them; plain relaxes nothing."""
+METHODS = {
+    "plain": "plain",
+    "es": "ES",
+    "rpp": "RPP",
+    "ace-exact": "ACE-exact",
+    "ace-appr": "ACE-appr",
+    "recm": "RECM",
+}
+"""Names of the methods by what run names call them; plain relaxes nothing."""
+VN_METHODS = ("plain", "es", "rpp", "recm")
+"""Those that VN-PointNet is trained with."""
+OWN, KEPT = "raw", "kept"
+"""The series of a method's own readout, and that of the network with every term."""
 SIZES = (2, 4, 8, 16)
 """|C_G|, the number of rotations in RECM's update rule (paper B, Fig. 5)."""
 
@@ -30,6 +44,11 @@ PLACES = (
     *(f"std_feature.{layer}.{part}" for layer in ("vn1", "vn2") for part in ("feature", "direction")),
 )
 """VN-PointNet's 22 places from the first layer to the last."""
+_IN_LAYER = (
+    *("update_layer_1", "update_layer_2"),
+    *("message", "drift", "displacement", "update", "readout"),
+)
+"""Places of a layer of SEGNN and of EGNO in order of execution."""
 
 
 def vn_run(data: str, method: str, size: int = SIZES[0]) -> str:
@@ -45,7 +64,18 @@ def vn_runs(*methods: str) -> tuple[str, ...]:
 def places(run: Run, term: str = "W") -> list[str]:
     """The places that have this term, from the first layer to the last; names not known here come last."""
     having = [p for p in run.series("relaxation") if p != "network" and alpha(run, p, term) is not None]
-    return sorted(having, key=lambda place: (PLACES.index(place) if place in PLACES else len(PLACES), place))
+    return sorted(having, key=_depth)
+
+
+def _depth(place: str) -> tuple[float, int, str]:
+    """Sorts places by where they stand: the layer's number, the place in it, and the name."""
+    if place in PLACES:
+        return PLACES.index(place), 0, place
+    if place == "embedding":
+        return -1, 0, place
+    if (found := re.fullmatch(r"layers\.(\d+)\.(\w+)", place)) and found[2] in _IN_LAYER:
+        return int(found[1]), _IN_LAYER.index(found[2]), place
+    return math.inf, 0, place
 
 
 def alpha(run: Run, place: str, term: str) -> Curve | None:
@@ -61,6 +91,12 @@ def largest_alpha(run: Run, terms: tuple[str, ...] = STEADY) -> Curve | None:
     steps = np.unique(np.concatenate([curve.step for curve in curves]))
     sizes = [np.interp(steps, curve.step, np.abs(curve.value)) for curve in curves]
     return Curve(steps, np.max(sizes, axis=0))
+
+
+def everything_pruned(run: Run) -> bool:
+    """Whether the method's own readout leaves none of its terms after the last step."""
+    active, plain = parameters(run, "active"), parameters(run, "plain")
+    return active is not None and plain is not None and active.value[-1] == plain.value[-1]
 
 
 def parameters(run: Run, kind: str) -> Curve | None:

@@ -12,11 +12,11 @@ from analysis.methods import COLORS, WIDTHS, draw_seeds, name_ends
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
-from analysis.relaxed import DATA, METHODS, active_ratio, vn_run, vn_runs
+from analysis.relaxed import DATA, METHODS, VN_METHODS, active_ratio, vn_run, vn_runs
 from analysis.results import Results
 
 TITLE = "VN-PointNet: active parameters over training, as a share of the plain network's"
-RUNS = vn_runs(*METHODS)
+RUNS = vn_runs(*VN_METHODS)
 REQUIRED = vn_runs("recm")
 
 
@@ -46,7 +46,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 def _ours(axes: Axes, results: Results, data: str, drawn: Drawn, panel: str) -> list[tuple[float, str, str]]:
     """A line per method; the names for their ends, one for methods that end at the same count."""
     ends: dict[float, list[str]] = {}
-    for order, method in enumerate(METHODS):
+    for order, method in enumerate(VN_METHODS):
         runs, color = results.of(vn_run(data, method)), COLORS[method]
         about = {"panel": panel, "series": method, "quantity": "active_ratio"}
         line = {"width": style.THICK * WIDTHS[method], "order": 4 + order}

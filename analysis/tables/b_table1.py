@@ -10,18 +10,16 @@ import pandas as pd
 from analysis.captions import absent_sentence, provenance_line
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import DATA, METHODS, accuracy, vn_run, vn_runs
+from analysis.relaxed import DATA, OWN, VN_METHODS, accuracy, vn_run, vn_runs
 from analysis.results import Results, ResultsError, Run
 from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
 
 TITLE = "VN-PointNet: accuracy on rotated and on aligned shapes"
-RUNS = vn_runs(*METHODS)
+RUNS = vn_runs(*VN_METHODS)
 REQUIRED = ()
 
 PAPER_ROWS = {"plain": "VN-PointNet", "es": "VN-PN+ES", "rpp": "VN-PN+RPP", "recm": "VN-PN+RECM"}
 KINDS = ("instance", "class")
-OWN = "raw"
-"""The series of the method's own readout; others are named as what they leave in the network."""
 LAST, BEST = "last step", "best test step"
 BLOCKS = {
     LAST: "After the last step",
@@ -48,7 +46,7 @@ def accuracy_frame(results: Results) -> pd.DataFrame:
     """
     rows = []
     for block, chosen in ((LAST, last_step), (BEST, best_step)):
-        for method in METHODS:
+        for method in VN_METHODS:
             for data in DATA:
                 runs = results.of(vn_run(data, method))
                 for readout in _readouts(runs):

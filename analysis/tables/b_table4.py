@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.captions import absent_sentence, provenance_line
+from analysis.dynamics import NBODY, TASKS
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
 from analysis.relaxed import active_ratio, step_time, vn_run
@@ -36,6 +37,15 @@ OVERHEADS = (
         )
         for data in ("rotated", "aligned")
     ),
+    *(
+        Overhead(
+            task.title,
+            task.readings["plain"].run,
+            task.readings["recm"].run,
+            "N-body (SEGNN)" if task is NBODY else f"MoCap {task.key} (EGNO)",
+        )
+        for task in TASKS
+    ),
 )
 """The rows, in the paper's order; a network joins by a row here."""
 RUNS = tuple(name for row in OVERHEADS for name in (row.plain, row.relaxed))
@@ -58,7 +68,8 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
 
 
 def overhead_frame(results: Results) -> pd.DataFrame:
-    """A row per network and measure: ours as a share of the plain network's, the paper's, and their difference."""
+    """A row per network and measure: ours as a share of the plain network's, the paper's, and their "
+    "difference."""
     rows = []
     for row in OVERHEADS:
         plain = {run.seed: run for run in results.of(row.plain)}
@@ -125,12 +136,14 @@ def _share(row: pd.Series | None, whose: str) -> str:
 def _caption(results: Results) -> list[str]:
     return [
         "What RECM adds, as a share of the plain network's: parameters that are left at inference, after the "
-        "terms of |alpha| below 0.01 are pruned; and training time. Ours: mean ± standard deviation over seeds, "
-        "each beside the plain run of its seed; paper: its Table 4; difference: ours minus the paper's.",
-        "Training time is the ratio of the median times of one step, tests and measurements left out. The runs "
-        "were trained on their own, perhaps with others at their side, so small differences are the machine's: "
-        "the benchmark that times both networks in turns in one process is `python -m models.bench vn_pointnet`. "
-        "The overhead depends on the widths, the batch and the device, which are this tier's.",
+        "terms of |alpha| below 0.01 are pruned; and training time. Ours: mean ± standard deviation over "
+        "seeds, each beside the plain run of its seed; paper: its Table 4; difference: ours minus the "
+        "paper's.",
+        "Training time is the ratio of the median times of one step, tests and measurements left out. The "
+        "runs were trained on their own, perhaps with others at their side, so small differences are the "
+        "machine's: the benchmark that times both networks in turns in one process is `python -m models.bench "
+        "vn_pointnet segnn egno`. The overhead depends on the widths, the batch and the device, which are "
+        "this tier's.",
         " ".join(
             [provenance_line(results), _trained_on(results), absent_sentence(results, list(RUNS))]
         ).strip(),

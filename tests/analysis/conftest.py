@@ -1,5 +1,5 @@
 """Synthetic run folders in the layout that training writes: EScAIP's with a plateau, a dip and a late rise;
-VN-PointNet's with alphas that decay on rotated and partly stay on aligned shapes."""
+VN-PointNet's with alphas that decay on rotated and partly stay on aligned shapes; those of Table 2."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from analysis.relaxed import PLACES
+from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run
 
 STEPS = [0, 1, 2, 4, 7, 10, 14, 18, 24, 32, 42, 56, 75, 100, 133, 178, 237, 316, 420]
 RUNS = {
@@ -215,6 +216,21 @@ def write_vn_run(root: Path, name: str, seed: int, *, tier: str = "mini", datase
         json.dumps({"parameters": VN_PLAIN, "data": facts, "device": "1 x cpu, 2 cores"})
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def dynamics_folders(tmp_path_factory) -> list[Path]:
+    """Every run of Table 2 of the mini tier."""
+    root = tmp_path_factory.mktemp("dynamics_results")
+    return [
+        write_dynamics_run(root, name, seed) for name, seeds in DYNAMICS_RUNS.items() for seed in range(seeds)
+    ]
+
+
+@pytest.fixture(name="write_dynamics_run", scope="session")
+def _write_dynamics_run():
+    """The builder of one run folder of Table 2."""
+    return write_dynamics_run
 
 
 @pytest.fixture(scope="session")

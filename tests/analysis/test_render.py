@@ -14,18 +14,18 @@ from analysis.style import count
 from models.runs import is_figure
 
 FIGURES = ["a_fig1e", "a_fig2", "a_fig6"]
-OF_PAPER_B = ["b_active_parameters", "b_fig2", "b_fig4", "b_fig5"]
-BEYOND = ["x1", "x2"]
-TABLES = ["a_landmarks", "b_table1", "b_table4"]
+OF_PAPER_B = ["b_active_parameters", "b_alpha", "b_fig2", "b_fig4", "b_fig5"]
+BEYOND = ["x1", "x2", "x3", "x4"]
+TABLES = ["a_landmarks", "b_table1", "b_table2", "b_table4"]
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory, run_folders, vn_folders):
+def rendered(tmp_path_factory, run_folders, vn_folders, dynamics_folders):
     """Everything rendered from synthetic runs of the mini tier, with the paper's curves where present."""
     out = tmp_path_factory.mktemp("figures")
     for output in render.outputs():
         command = ["python", "-m", "analysis.render", output]
-        render.render(output, "mini", out, [*run_folders, *vn_folders], command)
+        render.render(output, "mini", out, [*run_folders, *vn_folders, *dynamics_folders], command)
     gallery.write_gallery(out)
     metrics.write_metrics(out)
     return out
@@ -83,10 +83,11 @@ def test_fonts_are_embedded_and_no_time_is_written(rendered):
     assert b"CreationDate" not in pdf
 
 
-@pytest.mark.parametrize("output", ["a_fig1e", "a_landmarks", "b_fig2", "b_table1", "x2"])
-def test_rendering_twice_gives_the_same_bytes(tmp_path, run_folders, vn_folders, output):
+@pytest.mark.parametrize("output", ["a_fig1e", "a_landmarks", "b_fig2", "b_table1", "b_table2", "x2", "x4"])
+def test_rendering_twice_gives_the_same_bytes(tmp_path, run_folders, vn_folders, dynamics_folders, output):
     for name in "ab":
-        render.render(output, "mini", tmp_path / name, [*run_folders, *vn_folders], ["again"])
+        folders = [*run_folders, *vn_folders, *dynamics_folders]
+        render.render(output, "mini", tmp_path / name, folders, ["again"])
     for path in sorted((tmp_path / "a").iterdir()):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 

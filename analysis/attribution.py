@@ -1,0 +1,90 @@
+"""Which place's relaxation causes the equivariance error: losses with one place's terms left out (claim X2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from analysis import style
+from analysis.curves import Curve
+from analysis.depth import colors_of
+from analysis.panels import Drawn
+from analysis.relaxed import OWN
+from analysis.results import ResultsError, Run
+
+SYMBOLS = {"L_equiv": r"$L_\mathrm{equiv}$", "L_total": "$L$"}
+COLUMNS = ["run", "seed", "place", "quantity", "step", "full", "without", "change"]
+
+
+def is_attributed(run: Run) -> bool:
+    """Whether the run measured what its places do, after the last step."""
+    return any(series.startswith("without ") for series in run.series("val"))
+
+
+def change_frame(runs: Sequence[Run], names: Sequence[str], quantity: str, group: str = "") -> pd.DataFrame:
+    """A row per seed and place: the loss with all terms (`full`), without the place's (`without`), `change`.
+
+    change: by how much L_equiv falls, or any other loss rises, when the terms are taken out. A place that was
+    not taken out has none to take. group: the ending of the names of series, "" for all rotations. Raises
+    ResultsError where a run has no last measurement of `quantity`.
+    """
+    rows = []
+    for run in runs:
+        if (full := run.line(quantity, f"{OWN}{group}")) is None:
+            raise ResultsError(
+                f"{run.folder}: no {quantity} of the validation loss; train it with the monitor on."
+            )
+        for place in names:
+            curve = run.line(quantity, f"without {place}{group}")
+            before, after = float(full.value[-1]), float((full if curve is None else curve).value[-1])
+            change = before - after if quantity == "L_equiv" else after - before
+            rows.append((run.name, run.seed, place, quantity, full.step[-1], before, after, change))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def place_bars(
+    axes: Axes, changes: pd.DataFrame, names: Sequence[str], drawn: Drawn, panel: str, group: str = ""
+) -> None:
+    """A bar per place: mean over seeds, with a dot per seed."""
+    colors = colors_of(names)
+    for height, place in enumerate(names):
+        of_place = changes[changes["place"] == place]
+        axes.barh(height, of_place["change"].mean(), height=0.72, color=colors[place], lw=0, zorder=3)
+        axes.plot(
+            of_place["change"], [height] * len(of_place), "o", ms=1.8, mfc="white", mec=style.INK, mew=0.4,
+            zorder=4, clip_on=False,
+        )  # fmt: skip
+    for row in changes.itertuples():
+        for series, value in ((f"without {row.place}{group}", row.without), (f"{OWN}{group}", row.full)):
+            drawn.add(
+                Curve([row.step], [value]), panel=panel, source="ours", run=row.run, seed=row.seed, label=row.place,
+                series=series, quantity=row.quantity, estimator="rotations",
+            )  # fmt: skip
+    axes.axvline(0.0, color=style.INK, lw=0.4, zorder=2)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, labelsize=5.2)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.spines["left"].set_visible(False)
+
+
+def change_label(axes: Axes, quantity: str, unit: str) -> None:
+    """What the bars of a quantity say."""
+    turn = "fall" if quantity == "L_equiv" else "rise"
+    axes.set_xlabel(f"{turn} of {SYMBOLS[quantity]} without its terms [{unit}]")
+
+
+def mean_full(changes: pd.DataFrame) -> str:
+    """The loss with all terms, mean over seeds."""
+    return style.number(changes.drop_duplicates("seed")["full"].mean())
+
+
+def common_limits(panels: Sequence[Axes], changes: pd.Series, smallest: float) -> None:
+    """One scale that holds zero and every seed, and reaches `smallest`: rounding is not to look like an effect."""
+    low, high = min(0.0, changes.min()), max(smallest, changes.max())
+    pad = 0.06 * (high - low)
+    for axes in panels:
+        axes.set_xlim(low - pad * (low < 0), high + pad)

@@ -1,0 +1,94 @@
+"""The runs of paper B's Table 2: charged particles and motion capture, by the names and series they are read from.
+
+Where one run is read twice (ACE on particles: exact and approximate), a method is a run and one of its series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from analysis.relaxed import KEPT, OWN
+from analysis.results import Results, Run
+
+VERTICAL = "-vertical"
+"""Ends the name of a series that was measured under rotations about the vertical alone (motion capture)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A run, and the series of the readout that is meant: the method's own unless it says otherwise."""
+
+    run: str
+    series: str = OWN
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted, by which network the methods are compared, and where each of them is read.
+
+    power: errors are printed in units of 10^-power.
+    """
+
+    key: str
+    name: str
+    network: str
+    power: int
+    readings: Mapping[str, Reading] = field(hash=False)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the methods' runs, each once."""
+        return tuple(dict.fromkeys(reading.run for reading in self.readings.values()))
+
+    @property
+    def title(self) -> str:
+        """The network and what it predicts: SEGNN, N-body."""
+        return f"{self.network}, {self.name}"
+
+
+def _separate(stem: str, *methods: str) -> dict[str, Reading]:
+    return {method: Reading(f"{stem}-{method}") for method in methods}
+
+
+NBODY = Task(
+    "nbody",
+    "N-body",
+    "SEGNN",
+    3,
+    {
+        **_separate("segnn", "plain", "es"),
+        "ace-exact": Reading("segnn-ace"),
+        "ace-appr": Reading("segnn-ace", KEPT),
+        **_separate("segnn", "recm"),
+    },
+)
+RUN, WALK = MOTIONS = tuple(
+    Task(
+        motion, motion, "EGNO", 2, _separate(f"egno-{motion}", "plain", "es", "ace-exact", "ace-appr", "recm")
+    )
+    for motion in ("run", "walk")
+)
+TASKS = (NBODY, RUN, WALK)
+METHODS = tuple(NBODY.readings)
+"""Methods of Table 2 by what run names call them, in the paper's order."""
+
+
+def baseline(network: str) -> dict[str, Reading]:
+    """Where an unrelaxed network of Table 2 is read, by task."""
+    return {task.key: Reading(f"{task.key}-{network}") for task in TASKS}
+
+
+def given(results: Results, tasks: tuple[Task, ...] = TASKS, *methods: str) -> list[Task]:
+    """The tasks of which some run was given; of these methods only, if any are named."""
+    return [
+        task
+        for task in tasks
+        if any(results.of(task.readings[method].run) for method in methods or task.readings)
+    ]
+
+
+def error(run: Run, series: str, which: str) -> float | None:
+    """Test error of a readout: "mse_selected", at the step that is best on validation, or "mse", the last."""
+    curve = run.curve(which, series, split="test")
+    return None if curve is None else float(curve.value[-1])

@@ -231,7 +231,7 @@ def tiers(root: Path = ROOT) -> list[str]:
 def _resolve(path: Path, config: Mapping, schema: Mapping) -> Iterator[Run]:
     """The runs that one file of config/runs declares, in one tier."""
     declared, source = _read(path), f"config/runs/{path.name}"
-    schema = _of_system(declared.get("system"), schema, source)
+    schema = _of_system(declared.get("system"), declared.get("dataset"), schema, source)
     _check(declared, schema, "runs_file", source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
@@ -271,14 +271,18 @@ def _read(path: Path) -> dict:
     return content
 
 
-def _of_system(system: object, schema: Mapping, source: str) -> dict:
-    """The schema in which "settings" are those of a system."""
+def _of_system(system: object, dataset: object, schema: Mapping, source: str) -> dict:
+    """The schema in which "settings" are those of a system, `data` the data set's if the system leaves it open."""
     definitions = schema["$defs"]
     if f"{system}" not in definitions:
         known = [name for name, part in definitions.items() if "trainer" in part.get("properties", {})]
         hint = _hint(system, known)
         raise ConfigError(f"{source}: `system` is {system!r}, which config/schema.yaml does not know{hint}")
-    return {**schema, "$defs": {**definitions, "settings": definitions[system]}}
+    settings = definitions[system]
+    if f"{dataset}_batches" in definitions:
+        batches = {"data": {"$ref": f"#/$defs/{dataset}_batches"}}
+        settings = {**settings, "properties": {**batches, **settings["properties"]}}
+    return {**schema, "$defs": {**definitions, "settings": settings}}
 
 
 def _check(value: Mapping, schema: Mapping, definition: str, source: str) -> None:

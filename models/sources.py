@@ -23,6 +23,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         f"models/{system}/**/*.py",
         "models/training/**/*.py",
         f"models/datasets/{dataset}.py",
+        "models/datasets/points.py",
         "models/train*.py",
         "twirl/**/*.py",
         f"data/{dataset}/store.py",

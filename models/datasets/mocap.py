@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,12 +13,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from data.mocap.skeleton import VERTICAL, edges
 from data.mocap.store import MotionStore
+from models.datasets.points import Points
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
 from models.training.sampling import StepBatches, nested_subset
 
 HEIGHT_UNIT = 10.0  # [ASF units]
 CONSTANT_HEIGHT = 2.95  # [HEIGHT_UNIT], the largest in a batch of twelve real samples, about
+
+
+@cache
+def skeleton_graph(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The graph that all samples share: index (2, 130), row 0 the receivers, and type (130,), 1.0 or 2.0."""
+    index, kind = edges()
+    return torch.from_numpy(index).to(device), torch.from_numpy(kind).float().to(device)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,8 @@ class MotionBatch(TensorBatch):
     x, v: (B, 31, 3) positions and velocities of the input frame. targets: (B, T, 31, 3) positions at later frames.
     height: (B, 31) along the vertical, a number that does not turn. samples: (B,) their numbers in the store.
     """
+
+    vertical: ClassVar[str] = "xyz"[VERTICAL]
 
     x: Tensor
     v: Tensor
@@ -38,6 +49,17 @@ class MotionBatch(TensorBatch):
     def y(self) -> Tensor:
         """Positions at the last target frame, (B, 31, 3)."""
         return self.targets[:, -1]
+
+    @property
+    def index(self) -> Tensor:
+        """Edges (2, 130): receivers and senders."""
+        return skeleton_graph(self.x.device)[0]
+
+    def points(self) -> Points:
+        """Joints, their heights, and the types of the edges between them."""
+        kind = skeleton_graph(self.x.device)[1].to(self.x.dtype)
+        types = kind[:, None].expand(len(self.x), -1, 1)
+        return Points(self.x, self.v, self.height.unsqueeze(-1), types)
 
 
 def read_batch(
@@ -81,8 +103,6 @@ class MocapData(StepData):
     in the training process. seed, steps: the run's.
     """
 
-    vertical = "xyz"[VERTICAL]
-
     def __init__(
         self,
         store: str,
@@ -106,12 +126,6 @@ class MocapData(StepData):
         spread = np.linspace(0, len(self.validation_samples) - 1, monitor_samples).round().astype(int)
         self.monitor_samples = self.validation_samples[np.unique(spread)]
         self.workers = workers
-
-    @property
-    def edges(self) -> tuple[Tensor, Tensor]:
-        """The graph that all samples share: index (2, 130), row 0 the receivers, and type (130,), 1.0 or 2.0."""
-        index, kind = edges()
-        return torch.from_numpy(index), torch.from_numpy(kind).float()
 
     @property
     def examples(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.nbody.store import NBodyStore
+from models.datasets.points import Points, complete_graph
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
 from models.training.sampling import NumberedRows, StepBatches, nested_subset, stream_seed
@@ -20,8 +22,10 @@ from twirl.groups import SO3
 class NBodyBatch(TensorBatch):
     """B graphs of n particles. x, v: (B, n, 3). charges: (B, n). targets: (B, K, n, 3), positions at K later frames.
 
-    trajectories: (B,) their numbers in the store.
+    trajectories: (B,) their numbers in the store. No direction is special.
     """
+
+    vertical: ClassVar[None] = None
 
     x: Tensor
     v: Tensor
@@ -33,6 +37,17 @@ class NBodyBatch(TensorBatch):
     def y(self) -> Tensor:
         """Positions at the last target frame, (B, n, 3)."""
         return self.targets[:, -1]
+
+    @property
+    def index(self) -> Tensor:
+        """Edges (2, n (n - 1)), every particle to every other: receivers and senders."""
+        return complete_graph(self.x.shape[1], self.x.device)
+
+    def points(self) -> Points:
+        """Particles, and the products of the charges at both ends of every edge."""
+        receiver, sender = self.index
+        products = self.charges[:, receiver] * self.charges[:, sender]
+        return Points(self.x, self.v, self.x.new_empty(*self.x.shape[:2], 0), products.unsqueeze(-1))
 
     def rows(self, rows: Tensor) -> "NBodyBatch":
         """Some of the graphs."""

@@ -1,4 +1,4 @@
-"""Training EGNO to predict motion, and saying what of it is to be twirled (spec egno.md sections 4 and 5)."""
+"""Training EGNO on motions of bodies or particles, and saying what of it is to be twirled (spec egno.md 4 and 5)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from data.mocap.skeleton import VERTICAL, edges
 from models.datasets.mocap import MotionBatch
-from models.egno.inputs import ACTS_ON_POINTS, Points, features, of_motion
+from models.datasets.nbody import NBodyBatch
+from models.datasets.points import ACTS_ON_POINTS, Points, features
 from models.egno.network import EGNO, EGNOConfig
 from models.training.evaluation import HeldOutErrors
 from models.training.relaxation import RelaxedTask
@@ -18,7 +18,7 @@ from twirl.problem import Problem
 from twirl.relaxation import Method, Targets
 from twirl.representations import Vectors
 
-VERTICAL_GROUP = SO2("xyz"[VERTICAL])
+Batch = MotionBatch | NBodyBatch
 
 
 @dataclass
@@ -55,36 +55,29 @@ class EGNOTask(RelaxedTask):
         self.frames = network.frames
         self.optimizer = optimizer
         self.evaluate_every, self.patience = evaluate_every, patience
-        index, kind = edges()
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
-        self.register_buffer("kind", torch.from_numpy(kind).float(), persistent=False)
 
     def configure_callbacks(self) -> list[Callback]:
         return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every, self.patience)]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        frames = self.trainer.datamodule.frames
+        frames = self.trainer.datamodule.monitor_dataloader()[0].targets.shape[1]
         if frames != self.frames:
             raise ValueError(
                 f"the network predicts {self.frames} frames, but samples have {frames} target frames: set "
-                "data.init_args.frames to model.init_args.network.frames"
+                "data.init_args.frames (or as many target_frames) to model.init_args.network.frames"
             )
 
-    def points(self, batch: MotionBatch) -> Points:
-        """What of a batch the network sees."""
-        return of_motion(batch, self.kind)
+    def predict(self, read: Callable[..., Tensor], points: Points, index: Tensor) -> Tensor:
+        """Positions (B, T, N, 3) along edges (2, E)."""
+        h, edge_attr = features(points, index)
+        return read(points.x, points.v, h, index, edge_attr)
 
-    def predict(self, read: Callable[..., Tensor], points: Points) -> Tensor:
-        """Positions (B, T, N, 3)."""
-        h, edge_attr = features(points, self.index)
-        return read(points.x, points.v, h, self.index, edge_attr)
-
-    def training_step(self, batch: MotionBatch) -> dict[str, Tensor]:
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
         # Targets for RECM, as its layers see positions: from the centre, frames first.
         centre = batch.x.mean(1, keepdim=True)[:, None]
         self.network.observe((batch.targets - centre).transpose(0, 1))
-        errors = (self.predict(self.network, self.points(batch)) - batch.targets).square()
+        errors = (self.predict(self.network, batch.points(), batch.index) - batch.targets).square()
         method_loss = self.network.extra_loss()
         loss = errors.mean() + method_loss
         return {"loss": loss, "method_loss": method_loss.detach(), "mse": errors.detach()[:, -1].mean()}
@@ -96,25 +89,27 @@ class EGNOTask(RelaxedTask):
         )
         return torch.optim.Adam(groups, fused=True)
 
-    def errors(self, read: Callable[..., Tensor], batch: MotionBatch) -> Tensor:
+    def errors(self, read: Callable[..., Tensor], batch: Batch) -> Tensor:
         """Mean squared error of every sample's last frame, (B,)."""
-        return (self.predict(read, self.points(batch))[:, -1] - batch.y).square().mean((1, 2))
+        predicted = self.predict(read, batch.points(), batch.index)[:, -1]
+        return (predicted - batch.y).square().mean((1, 2))
 
-    def twirl_problems(self, batch: MotionBatch) -> Mapping[str, Problem]:
-        """The mean squared error of the last frame, of every series under all rotations, and, as
-        "<series>-vertical", under those about the vertical alone.
+    def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
+        """The mean squared error of the last frame, of every series under all rotations, and, where there is a
+        vertical, as "<series>-vertical" under those about it alone.
 
         Heights stay what they are when a batch is rotated, as speeds and distances do.
         """
-        problems = {}
-        for series, read in (self.readings() | self.attributed()).items():
-            for name, group in ((series, None), (f"{series}-vertical", VERTICAL_GROUP)):
-                problems[name] = Problem(
-                    model=lambda points, read=read: self.predict(read, points)[:, -1],
-                    x=self.points(batch),
-                    y=batch.y,
-                    acts_on_x=ACTS_ON_POINTS,
-                    acts_on_y=Vectors(),
-                    group=group,
-                )
-        return problems
+        groups = {"": None} | ({"-vertical": SO2(batch.vertical)} if batch.vertical else {})
+        return {
+            f"{series}{suffix}": Problem(
+                model=lambda points, read=read: self.predict(read, points, batch.index)[:, -1],
+                x=batch.points(),
+                y=batch.y,
+                acts_on_x=ACTS_ON_POINTS,
+                acts_on_y=Vectors(),
+                group=group,
+            )
+            for series, read in (self.readings() | self.attributed()).items()
+            for suffix, group in groups.items()
+        }

@@ -151,7 +151,7 @@ def test_errors_are_those_of_the_last_frame_over_whole_splits(store):
     reading = model.readings()["raw"]
     with torch.no_grad():
         errors = [
-            (model.predict(reading, model.points(batch))[:, -1] - batch.targets[:, -1]).square()
+            (model.predict(reading, batch.points(), batch.index)[:, -1] - batch.targets[:, -1]).square()
             for batch in source.held_out_batches("validation")
         ]
     assert found["validation/raw/mse"] == pytest.approx(torch.cat(errors).double().mean().item(), rel=1e-6)

@@ -102,10 +102,51 @@ def test_every_tier_is_valid_and_every_run_is_in_exactly_one_process():
         assert len(set(members)) == len(members)
 
 
+@pytest.mark.parametrize(
+    "overlay", sorted((ROOT / "config/overlays").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_an_overlay_adds_runs_and_changes_none(overlay):
+    given = yaml.safe_load(overlay.read_text())
+    declared = {run.folder: run for run in runs.load({"tier": given["tier"]}).runs}
+    overlaid = {run.folder: run for run in runs.load(given).runs}
+    assert {folder: overlaid[folder] for folder in declared} == declared
+    added = [overlaid[folder] for folder in overlaid.keys() - declared.keys()]
+    assert added
+    assert not any(run.outputs for run in added)
+
+
+def test_recm_forgets_its_first_state_and_learns_its_rule_in_short_tiers():
+    for tier in ("mini", "subset_dynamics"):
+        for run in runs.load({"tier": tier}).runs:
+            if run.system in ("segnn", "egno") and run.name.endswith("recm"):
+                settings, steps = run.settings["model"]["init_args"], run.settings["trainer"]["max_steps"]
+                optimizer = settings["optimizer"]
+                assert settings["relaxation"]["init_args"]["a"] * steps == pytest.approx(100, rel=0.05)
+                assert optimizer["lr"] * optimizer["recm_lr_mult"] * steps >= 7.9
+
+
+def test_methods_on_one_backbone_share_their_training_set_up():
+    for tier in ("mini", "subset_dynamics", "paper"):
+        found = {}
+        for run in runs.load({"tier": tier}).runs:
+            if run.system == "segnn" or run.name.startswith(("egno-run", "egno-walk")):
+                model, data = run.settings["model"]["init_args"], dict(run.settings["data"]["init_args"])
+                data.pop("rotate", None)  # part of ES
+                model = {key: value for key, value in model.items() if key != "relaxation"}
+                found.setdefault((run.system, data.get("motion")), []).append(
+                    (model, data, run.settings["trainer"])
+                )
+        assert len(found) == 3
+        for setups in found.values():
+            assert all(setup == setups[0] for setup in setups)
+
+
 def test_processes_have_about_the_same_to_do():
     costs = {}
     for group in runs.load({"tier": "mini"}).groups:
         costs.setdefault((group.system, group.dataset), []).append(sum(run.cost for run in group.runs))
+    lonely = costs.pop(("egno", "nbody"))
+    assert len(lonely) == 1
     for of_system in costs.values():
         assert len(of_system) == 2
         assert max(of_system) < 1.1 * min(of_system)
@@ -178,4 +219,4 @@ def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
     command = "import sys; from models import runs; runs.main([]); assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "tier mini: 41 runs in 4 processes" in result.stdout
+    assert "tier mini: 76 runs in 13 processes" in result.stdout

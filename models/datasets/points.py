@@ -1,11 +1,11 @@
-"""What EGNO is given: points with velocities, and numbers that do not turn with them (spec egno.md 3.1)."""
+"""Points that move, as networks are given them: what turns with them, and numbers that do not (spec egno.md 3.1)."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-from models.datasets.mocap import MotionBatch
 from twirl.representations import Identity, Tree, Vectors
 
 
@@ -23,16 +23,16 @@ ACTS_ON_POINTS = Tree({"x": Vectors(), "v": Vectors(), "nodes": Identity(), "edg
 
 
 def features(points: Points, index: Tensor) -> tuple[Tensor, Tensor]:
-    """h (B, N, 1 + F) and edge_attr (B, E, A + 1) of the network: speeds first, squared distances last.
+    """What is known of nodes (B, N, 1 + F) and edges (B, E, A + 1): speeds first, squared distances last.
 
-    index: (2, E). Squared distances are of the input frame, and no gradient runs through them.
+    index: (2, E), receivers and senders. Squared distances are of the input frame, and no gradient runs through them.
     """
     h = torch.cat([points.v.norm(dim=-1, keepdim=True), points.nodes], dim=-1)
     r = points.x.index_select(1, index[0]) - points.x.index_select(1, index[1])
     return h, torch.cat([points.edges, r.square().sum(-1, keepdim=True).detach()], dim=-1)
 
 
-def of_motion(batch: MotionBatch, kind: Tensor) -> Points:
-    """Joints, their heights, and the types (E,) of the edges between them."""
-    edges = kind[:, None].expand(len(batch.x), -1, 1)
-    return Points(batch.x, batch.v, batch.height.unsqueeze(-1), edges)
+@cache
+def complete_graph(n: int, device: torch.device) -> Tensor:
+    """All ordered pairs of n points: (2, n (n - 1)), receivers and senders, sorted by the former, then the latter."""
+    return torch.nonzero(torch.eye(n, device=device) == 0).mT.contiguous()

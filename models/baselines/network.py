@@ -1,0 +1,168 @@
+"""Positions of points some time later, four simple ways (spec segnn.md section 7, egno.md 4.4).
+
+Shapes: B graphs of N points with the same E edges, H features. `index` (2, E) holds receivers i and senders j.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.datasets.points import Points, features
+
+FURTHEST = 100.0  # that one neighbour may push a point along a coordinate, in one layer
+
+
+@dataclass
+class BaselineConfig:
+    """kind: "linear", "rf" (radial field), "gnn" or "egnn". layers, hidden: of all but "linear", which has neither.
+
+    node_features: of "egnn", speed and whatever else is known of a point. edge_features: of "rf" and "egnn",
+    whatever is known of an edge and the squared distance of the input frame; "gnn" does without the latter.
+    """
+
+    kind: Literal["linear", "rf", "gnn", "egnn"]
+    layers: int = 4
+    hidden: int = 64
+    node_features: int = 1
+    edge_features: int = 2
+
+
+def build(config: BaselineConfig) -> nn.Module:
+    return {"linear": Linear, "rf": RadialField, "gnn": GNN, "egnn": EGNN}[config.kind](config)
+
+
+class Baseline(nn.Module):
+    """Points -> positions (B, N, 3). Nothing of it is to be relaxed."""
+
+    def places(self) -> list:
+        return []
+
+
+class Linear(Baseline):
+    """y = A [x; v] + b, the same for every point; equivariant only in so far as A's blocks turn out to be scalars."""
+
+    def __init__(self, config: BaselineConfig):
+        super().__init__()
+        self.map = nn.Linear(6, 3)
+
+    def forward(self, points: Points, index: Tensor) -> Tensor:
+        return self.map(torch.cat([points.x, points.v], dim=-1))
+
+
+class RadialField(Baseline):
+    """Points push each other along the lines between them, by distance alone (Koehler et al. 2019); E(3)-equivariant.
+
+    x_i <- x_i + mean_j (x_i - x_j) phi(|x_i - x_j|, e_ij) + v_i psi(|v_i|)
+    """
+
+    def __init__(self, config: BaselineConfig):
+        super().__init__()
+        H = config.hidden
+        self.phi = nn.ModuleList(
+            nn.Sequential(nn.Linear(1 + config.edge_features, H), nn.SiLU(), timid(H), nn.Tanh())
+            for _ in range(config.layers)
+        )
+        self.psi = nn.ModuleList(mlp(1, H, 1) for _ in range(config.layers))
+
+    def forward(self, points: Points, index: Tensor) -> Tensor:
+        _, edges = features(points, index)
+        x, neighbours = points.x, Neighbours(index, points.x)
+        speed = points.v.norm(dim=-1, keepdim=True)
+        for phi, psi in zip(self.phi, self.psi, strict=True):
+            d = neighbours.apart(x)
+            push = d * phi(torch.cat([d.norm(dim=-1, keepdim=True), edges], dim=-1))
+            x = x + neighbours.mean(push) + points.v * psi(speed)
+        return x
+
+
+class GNN(Baseline):
+    """Message passing on positions and velocities as they stand: no symmetry but that of numbering the points anew."""
+
+    def __init__(self, config: BaselineConfig):
+        super().__init__()
+        H = config.hidden
+        self.embedding = nn.Linear(6, H)
+        self.message = nn.ModuleList(
+            nn.Sequential(mlp(2 * H + config.edge_features - 1, H, H), nn.SiLU())
+            for _ in range(config.layers)
+        )
+        self.update = nn.ModuleList(mlp(2 * H, H, H) for _ in range(config.layers))
+        self.readout = mlp(H, H, 3)
+
+    def forward(self, points: Points, index: Tensor) -> Tensor:
+        neighbours = Neighbours(index, points.x)
+        h = self.embedding(torch.cat([points.x, points.v], dim=-1))
+        for message, update in zip(self.message, self.update, strict=True):
+            received = neighbours.total(message(torch.cat([*neighbours.ends(h), points.edges], dim=-1)))
+            h = h + update(torch.cat([h, received], dim=-1))
+        return self.readout(h)
+
+
+class EGNN(Baseline):
+    """Messages of what does not turn, which weigh the lines between points (Satorras et al. 2021); E(3)-equivariant.
+
+    m_ij = phi_e(h_i, h_j, |x_i - x_j|^2, e_ij)
+    x_i <- x_i + mean_j clamp((x_i - x_j) phi_x(m_ij)) + psi(h_i) v_i,   h_i <- h_i + phi_h(h_i, sum_j m_ij)
+    """
+
+    def __init__(self, config: BaselineConfig):
+        super().__init__()
+        H, layers = config.hidden, range(config.layers)
+        self.embedding = nn.Linear(config.node_features, H)
+        self.message = nn.ModuleList(
+            nn.Sequential(mlp(2 * H + 1 + config.edge_features, H, H), nn.SiLU()) for _ in layers
+        )
+        self.pull = nn.ModuleList(nn.Sequential(nn.Linear(H, H), nn.SiLU(), timid(H)) for _ in layers)
+        self.drift = nn.ModuleList(mlp(H, H, 1) for _ in layers)
+        self.update = nn.ModuleList(mlp(2 * H, H, H) for _ in layers)
+
+    def forward(self, points: Points, index: Tensor) -> Tensor:
+        h, edges = features(points, index)
+        x, neighbours = points.x, Neighbours(index, points.x)
+        h = self.embedding(h)
+        for message, pull, drift, update in zip(
+            self.message, self.pull, self.drift, self.update, strict=True
+        ):
+            d = neighbours.apart(x)
+            m = message(torch.cat([*neighbours.ends(h), d.square().sum(-1, keepdim=True), edges], dim=-1))
+            x = x + neighbours.mean((d * pull(m)).clamp(-FURTHEST, FURTHEST)) + drift(h) * points.v
+            h = h + update(torch.cat([h, neighbours.total(m)], dim=-1))
+        return x
+
+
+class Neighbours:
+    """Who sends to whom. Sums over senders are products with a 0/1 matrix: the same bits every time."""
+
+    def __init__(self, index: Tensor, x: Tensor):
+        self.receiver, self.sender = index
+        self.incidence = nn.functional.one_hot(self.receiver, x.shape[1]).mT.to(x.dtype)  # (N, E)
+        self.degree = self.incidence.sum(1, keepdim=True).clamp_min(1)
+
+    def ends(self, a: Tensor) -> tuple[Tensor, Tensor]:
+        """Of receivers and of senders: (B, N, F) -> (B, E, F) twice."""
+        return a.index_select(1, self.receiver), a.index_select(1, self.sender)
+
+    def apart(self, x: Tensor) -> Tensor:
+        """x_i - x_j, (B, E, 3)."""
+        receiver, sender = self.ends(x)
+        return receiver - sender
+
+    def total(self, of_edges: Tensor) -> Tensor:
+        """(B, E, F) -> (B, N, F)."""
+        return self.incidence @ of_edges
+
+    def mean(self, of_edges: Tensor) -> Tensor:
+        return self.total(of_edges) / self.degree
+
+
+def mlp(dim_in: int, hidden: int, dim_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim_in, hidden), nn.SiLU(), nn.Linear(hidden, dim_out))
+
+
+def timid(dim_in: int) -> nn.Linear:
+    """A map to one number, close to zero at first, so that points hardly push each other."""
+    layer = nn.Linear(dim_in, 1, bias=False)
+    nn.init.xavier_uniform_(layer.weight, gain=0.001)
+    return layer

@@ -1,0 +1,80 @@
+"""Training a baseline on bodies or particles, as the networks that it stands beside are trained."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from models.baselines.network import BaselineConfig, build
+from models.datasets.mocap import MotionBatch
+from models.datasets.nbody import NBodyBatch
+from models.datasets.points import ACTS_ON_POINTS
+from models.training.evaluation import HeldOutErrors
+from models.training.relaxation import RelaxedTask
+from twirl.groups import SO2
+from twirl.problem import Problem
+from twirl.relaxation import Method, Targets
+from twirl.representations import Vectors
+
+Batch = MotionBatch | NBodyBatch
+
+
+@dataclass
+class OptimizerConfig:
+    """Adam at a constant rate. lr. weight_decay: coupled (L2)."""
+
+    lr: float = 5e-4
+    weight_decay: float = 1e-12
+
+
+class BaselineTask(RelaxedTask):
+    """Positions at the last target frame by the mean squared error over all coordinates.
+
+    network, optimizer: see the classes. evaluate_every: steps between measurements of validation and test errors, also
+    after the last step. patience: evaluations without a better one after which the selected step stands.
+    """
+
+    def __init__(
+        self,
+        network: BaselineConfig,
+        optimizer: OptimizerConfig,
+        evaluate_every: int = 150,
+        patience: int | None = None,
+    ):
+        super().__init__(build(network), Method(), Targets(Vectors(), 3), evaluate_every)
+        self.optimizer = optimizer
+        self.evaluate_every, self.patience = evaluate_every, patience
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every, self.patience)]
+
+    def training_step(self, batch: Batch) -> dict[str, Tensor]:
+        mse = self.errors(self.network, batch).mean()
+        return {"loss": mse, "mse": mse.detach()}
+
+    def errors(self, read: Callable[..., Tensor], batch: Batch) -> Tensor:
+        """Mean squared error of every graph, (B,)."""
+        return (read(batch.points(), batch.index) - batch.y).square().mean((1, 2))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        settings = self.optimizer
+        return torch.optim.Adam(
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
+
+    def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
+        """The mean squared error under all rotations and, where there is a vertical, "raw-vertical" about it alone."""
+        groups = {"raw": None} | ({"raw-vertical": SO2(batch.vertical)} if batch.vertical else {})
+        return {
+            series: Problem(
+                model=lambda points: self.network(points, batch.index),
+                x=batch.points(),
+                y=batch.y,
+                acts_on_x=ACTS_ON_POINTS,
+                acts_on_y=Vectors(),
+                group=group,
+            )
+            for series, group in groups.items()
+        }

@@ -57,7 +57,7 @@ def test_no_placeholder_is_left():
     assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", re.sub(r"(PARITY|REFERENCE)_DIR", "", TEXT))
 
 
-@pytest.mark.parametrize("tier", ["mini", "smoke", "subset", "subset_modelnet", "subset_dynamics", "subset_gpu", "paper"])
+@pytest.mark.parametrize("tier", runs.tiers())
 def test_a_tier_without_gpus_asks_lightning_for_none(tier):
     plan = runs.load({"tier": tier})
     if plan.resources("train")["gpu"] == 0:

@@ -30,17 +30,11 @@ class BaselineConfig:
 
 
 def build(config: BaselineConfig) -> nn.Module:
+    """The network of this kind: (Points, index) -> positions (B, N, 3)."""
     return {"linear": Linear, "rf": RadialField, "gnn": GNN, "egnn": EGNN}[config.kind](config)
 
 
-class Baseline(nn.Module):
-    """Points -> positions (B, N, 3). Nothing of it is to be relaxed."""
-
-    def places(self) -> list:
-        return []
-
-
-class Linear(Baseline):
+class Linear(nn.Module):
     """y = A [x; v] + b, the same for every point; equivariant only in so far as A's blocks turn out to be scalars."""
 
     def __init__(self, config: BaselineConfig):
@@ -51,7 +45,7 @@ class Linear(Baseline):
         return self.map(torch.cat([points.x, points.v], dim=-1))
 
 
-class RadialField(Baseline):
+class RadialField(nn.Module):
     """Points push each other along the lines between them, by distance alone (Koehler et al. 2019); E(3)-equivariant.
 
     x_i <- x_i + mean_j (x_i - x_j) phi(|x_i - x_j|, e_ij) + v_i psi(|v_i|)
@@ -77,7 +71,7 @@ class RadialField(Baseline):
         return x
 
 
-class GNN(Baseline):
+class GNN(nn.Module):
     """Message passing on positions and velocities as they stand: no symmetry but that of numbering the points anew."""
 
     def __init__(self, config: BaselineConfig):
@@ -100,7 +94,7 @@ class GNN(Baseline):
         return self.readout(h)
 
 
-class EGNN(Baseline):
+class EGNN(nn.Module):
     """Messages of what does not turn, which weigh the lines between points (Satorras et al. 2021); E(3)-equivariant.
 
     m_ij = phi_e(h_i, h_j, |x_i - x_j|^2, e_ij)

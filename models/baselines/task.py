@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
 from models.baselines.network import BaselineConfig, build
@@ -12,10 +12,8 @@ from models.datasets.mocap import MotionBatch
 from models.datasets.nbody import NBodyBatch
 from models.datasets.points import ACTS_ON_POINTS
 from models.training.evaluation import HeldOutErrors
-from models.training.relaxation import RelaxedTask
 from twirl.groups import SO2
 from twirl.problem import Problem
-from twirl.relaxation import Method, Targets
 from twirl.representations import Vectors
 
 Batch = MotionBatch | NBodyBatch
@@ -29,7 +27,7 @@ class OptimizerConfig:
     weight_decay: float = 1e-12
 
 
-class BaselineTask(RelaxedTask):
+class BaselineTask(LightningModule):
     """Positions at the last target frame by the mean squared error over all coordinates.
 
     network, optimizer: see the classes. evaluate_every: steps between measurements of validation and test errors, also
@@ -43,12 +41,17 @@ class BaselineTask(RelaxedTask):
         evaluate_every: int = 150,
         patience: int | None = None,
     ):
-        super().__init__(build(network), Method(), Targets(Vectors(), 3), evaluate_every)
+        super().__init__()
+        self.network = build(network)
         self.optimizer = optimizer
         self.evaluate_every, self.patience = evaluate_every, patience
 
     def configure_callbacks(self) -> list[Callback]:
-        return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every, self.patience)]
+        return [HeldOutErrors(self.evaluate_every, self.patience)]
+
+    def readings(self) -> dict[str, Callable]:
+        """The network, which can be read out in one way only."""
+        return {"raw": self.network}
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         mse = self.errors(self.network, batch).mean()

@@ -35,7 +35,7 @@ def network(kind: str):
     torch.manual_seed(0)
     built = build(BaselineConfig(kind, layers=2, hidden=8)).double()
     for parameter in built.parameters():
-        torch.nn.init.normal_(parameter, std=0.4)  # so that points do push each other
+        torch.nn.init.normal_(parameter, std=0.2)  # so that points do push each other, and not without bounds
     return built
 
 

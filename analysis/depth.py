@@ -134,11 +134,11 @@ def branch_handles(dashed: str = "direction of the non-linearity") -> list[Line2
 
 
 def end_handles(names: Sequence[str]) -> list[Line2D]:
-    """Open for the first data set, filled for the second."""
+    """Open for the first data set, filled for the second, if there is one."""
     ink = style.INK
     return [
         Line2D([], [], marker="o", ms=2.6, mec=ink, mew=0.5, mfc=fill, ls="none", label=f"{name}, each seed")
-        for name, fill in zip(names, ("white", ink), strict=True)
+        for name, fill in zip(names, ("white", ink), strict=False)
     ]
 
 

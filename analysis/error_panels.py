@@ -147,9 +147,8 @@ def _alphas(axes: Axes, column: Column, words: Words, drawn: Drawn) -> None:
 def _scales(rows: list[list[Axes]], drawn: Drawn) -> None:
     points = drawn.table()
     steps = points["step"].to_numpy(float)
-    for panels in rows:
-        for axes in panels:
-            axes.set_xlim(log_limits([Curve(steps, steps)]))
+    for axes in [axes for panels in rows for axes in panels if (steps > 0).any()]:
+        axes.set_xlim(log_limits([Curve(steps, steps)]))
     for axes in rows[0]:
         percent_axis(axes.yaxis)
     losses = points[points["quantity"].isin(("L_mean", "L_equiv", "L_total"))]["value"]

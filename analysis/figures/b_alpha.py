@@ -48,11 +48,11 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     terms = [term for term in TERMS if any(places(run, term) for run in first.values())] or ["W"]
     drawn = Drawn()
     named = sum(max((len(places(run)) for run in group), default=0) for group in _networks(first).values())
-    height = max(HEIGHT * len(terms) + 0.75, LINE * named + 1.6)
+    height = max(HEIGHT * len(terms) + 0.8, LINE * named + 1.6)
     figure = style.new_figure(style.PAGE, height)
     grid = figure.add_gridspec(
-        1, 2, left=0.075, right=0.985, top=1 - 0.25 / height, bottom=0.62 / height, wspace=0.0,
-        width_ratios=(len(tasks), 1.45),
+        1, 2, left=0.075, right=0.985, top=1 - 0.25 / height, bottom=0.68 / height, wspace=0.0,
+        width_ratios=(len(tasks), 1.75),
     )  # fmt: skip
     letters = iter("abcdefghijklm")
     panels = _curves(figure, grid, first, terms, letters, drawn)
@@ -107,7 +107,7 @@ def _ends(
     """A panel per network with a line per place, which names the colours."""
     networks = _networks(first)
     lines = [max((len(places(run)) for run in runs), default=0) + 2 for runs in networks.values()]
-    cells = cell.subgridspec(1, 2, width_ratios=(0.56, 1.0), wspace=0.0)[1].subgridspec(
+    cells = cell.subgridspec(1, 2, width_ratios=(0.78, 1.0), wspace=0.0)[1].subgridspec(
         len(lines), 1, height_ratios=lines, hspace=0.3
     )
     panels = []

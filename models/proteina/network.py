@@ -69,7 +69,9 @@ class ProteinaConfig:
         if self.width % self.heads:
             raise ValueError(f"Proteina: width {self.width} is not a multiple of heads {self.heads}")
         if sorted(self.sequence_features) != sorted(SEQUENCE_FEATURES):
-            raise ValueError(f"Proteina: sequence_features must be {', '.join(SEQUENCE_FEATURES)} in some order")
+            raise ValueError(
+                f"Proteina: sequence_features must be {', '.join(SEQUENCE_FEATURES)} in some order"
+            )
         if self.time < 4 or self.index % 2:
             raise ValueError(
                 f"Proteina: time ({self.time}) must be at least 4 and index ({self.index}) even to embed"
@@ -79,9 +81,7 @@ class ProteinaConfig:
 
     def updates_after(self, layer: int) -> bool:
         """Whether pairs are updated after a layer; after the last one they would have no reader."""
-        return (
-            self.update_every is not None and layer < self.layers - 1 and layer % self.update_every == 0
-        )
+        return self.update_every is not None and layer < self.layers - 1 and layer % self.update_every == 0
 
 
 _LARGE = {"pair": 512, "sequence_features": ("index", "x_sc", "chain_break")}
@@ -233,8 +233,8 @@ class Proteina(nn.Module):
         c = self.config
         B, n, r = *mask.shape, c.registers
         index = residue_index
-        if index is None:
-            index = torch.arange(1, n + 1, device=mask.device).expand(B, n)
+        if index is None:  # in float32, as upstream numbers them
+            index = torch.arange(1.0, n + 1, dtype=torch.float32, device=mask.device).expand(B, n)
         cond = self.condition(t, fold)
         cond = torch.cat([cond, torch.zeros_like(cond[:1])])  # the last row is the registers'
 

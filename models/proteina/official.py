@@ -158,5 +158,7 @@ class _TensorsOnly(pickle.Unpickler):
 
 
 _TENSORS_ONLY = SimpleNamespace(
-    Unpickler=_TensorsOnly, load=lambda file, **options: _TensorsOnly(file, **options).load(), __name__="pickle"
+    Unpickler=_TensorsOnly,
+    load=lambda file, **options: _TensorsOnly(file, **options).load(),
+    __name__="pickle",
 )

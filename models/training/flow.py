@@ -7,6 +7,7 @@ prediction of the clean points, x1_hat. The score is that of a standard normal p
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -96,7 +97,7 @@ class GaussianPrior:
 
 @dataclass(frozen=True)
 class TimeDistribution:
-    """Times on [0, 1]: uniform with probability `uniform`, else Beta(power, 1), whose density is power t^(power - 1)."""
+    """Times on [0, 1]: uniform with probability `uniform`, else Beta(power, 1), of density power t^(power - 1)."""
 
     power: float = 1.9
     uniform: float = 0.02
@@ -106,7 +107,9 @@ class TimeDistribution:
         return u if chosen < self.uniform else u ** (1 / self.power)
 
 
-def sampling_times(steps: int, schedule: Literal["log", "uniform", "power"] = "log", p: float = 2.0) -> Tensor:
+def sampling_times(
+    steps: int, schedule: Literal["log", "uniform", "power"] = "log", p: float = 2.0
+) -> Tensor:
     """(steps + 1,) float64 from 0 to 1.
 
     log: 1 - t spaced evenly in its logarithm over p decades, then stretched to [0, 1]. power: t^p.
@@ -172,7 +175,7 @@ def sample_path(
     """
     x, x1_hat = centred(x, mask), None
     moments = times.tolist()
-    for now, following in zip(moments[:-1], moments[1:], strict=True):
+    for now, following in pairwise(moments):
         t, dt = x.new_full((len(x),), now), following - now
         x1_hat = denoise(x, t, x1_hat)
         velocity = LinearPath.velocity(x, t, centred(x1_hat, mask))

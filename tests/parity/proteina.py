@@ -139,7 +139,9 @@ def _inside(network: Proteina, batch: ChainBatch, x_t: Tensor, t: Tensor, x_sc: 
         watched |= {"update": update, "out": update.outgoing, "in": update.incoming}
         watched["head"] = network.pair_head
     handles = [
-        module.register_forward_hook(lambda _, inputs, output, name=name: seen.update({name: (inputs, output)}))
+        module.register_forward_hook(
+            lambda _, inputs, output, name=name: seen.update({name: (inputs, output)})
+        )
         for name, module in watched.items()
         if module is not None
     ]

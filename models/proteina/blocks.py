@@ -212,7 +212,7 @@ class PairUpdate(nn.Module):
         """z: (B, T, T, p), x: (B, T, d), mask: (B, T). recompute: each part anew in the backward pass."""
         column, row = self.outer_sum(self.norm(x)).chunk(2, dim=-1)
         z = z + (column[:, None] + row[:, :, None])
-        pairs = (mask[:, :, None] & mask[:, None]).to(z.dtype)
+        pairs = mask[:, :, None] & mask[:, None]
         if self.outgoing is not None:
             z = z + maybe_recomputed(recompute, self.outgoing, z, pairs)
             z = z + maybe_recomputed(recompute, self.incoming, z, pairs)

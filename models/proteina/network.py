@@ -106,7 +106,7 @@ class FoldEmbedding(nn.Module):
 
     def forward(self, labels: Tensor) -> Tensor:
         rows = [
-            table(label.remainder(table.num_embeddings).where(label >= 0, table.num_embeddings - 1))
+            table(label.where(label >= 0, table.num_embeddings - 1))
             for table, label in zip(self.tables, labels.T, strict=True)
         ]
         return torch.cat(rows, dim=1)

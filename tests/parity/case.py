@@ -70,7 +70,8 @@ def mismatches(result: Result, expected: Mapping[str, Tensor]) -> list[str]:
                 problems.append(f"{name}: {int((ours != theirs).sum())} integers differ")
         else:
             error = (ours.to(theirs.dtype) - theirs).abs() - result.slack.get(name, 0)
-            scale = theirs.abs().max() if result.scale_to_largest else theirs.abs().clamp(min=1.0)
+            largest = theirs.abs().max().clamp(min=torch.finfo(theirs.dtype).tiny)
+            scale = largest if result.scale_to_largest else theirs.abs().clamp(min=1.0)
             worst = (error / scale).max().item()
             if not worst <= result.tolerance:
                 problems.append(f"{name}: off by {worst:.2e}, allowed {result.tolerance:.0e}")

@@ -1,0 +1,273 @@
+"""Proteína's network: noised C-alpha coordinates and a time to a velocity (spec proteina.md section 4).
+
+Read from top to bottom in order of execution. B chains padded to n residues, r registers, T = r + n tokens. Nothing
+here is equivariant: coordinates enter through a linear map, and the velocity leaves through one.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.proteina.blocks import (
+    AdaptiveNorm,
+    Layer,
+    PairUpdate,
+    Transition,
+    attention_biases,
+    maybe_recomputed,
+)
+from models.proteina.features import distance_bins, index_embedding, separation_bins, time_embedding
+
+SEQUENCE_FEATURES = ("index", "chain_break", "x_sc")
+
+
+@dataclass
+class ProteinaConfig:
+    """Sizes of the network; the defaults are the published 60M parameters without pair updates.
+
+    width: channels d of a token. heads: a divisor of d. pair: channels p of a pair. cond: channels c of the
+    condition. time, index, fold: channels of the embedded time, residue number and each level of the fold.
+    x_t_bins, x_sc_bins: bins of the distances of the noised and of the self-conditioning coordinates between
+    `least` and `largest` [nm]. separation_bins: of residue numbers. registers: tokens beside the residues.
+    normalise_queries: norms of queries and keys. update_every: layers between updates of the pairs; None: none.
+    triangles: updates by triangle multiplication with `hidden` channels (None: min(p, 196)). buckets: of
+    the predicted distances, where pairs are updated. fold_classes: of CATH's class, architecture and topology; 0
+    leaves the one learned vector of an unknown fold. sequence_features: order of the columns of a matrix, which
+    differs between published sizes. recompute: what the backward pass computes again rather than remembers: the
+    insides of pair features and of their updates, or those of the layers as well.
+    """
+
+    width: int = 512
+    layers: int = 10
+    heads: int = 8
+    pair: int = 256
+    cond: int = 512
+    time: int = 256
+    index: int = 128
+    fold: int = 256
+    x_t_bins: int = 64
+    x_sc_bins: int = 128
+    separation_bins: int = 127
+    least: float = 0.1
+    largest: float = 3.0
+    registers: int = 10
+    normalise_queries: bool = True
+    update_every: int | None = None
+    triangles: bool = False
+    hidden: int | None = None
+    buckets: int = 64
+    fold_classes: tuple[int, int, int] = (0, 0, 0)
+    sequence_features: tuple[str, str, str] = SEQUENCE_FEATURES
+    recompute: Literal["nothing", "pairs", "everything"] = "nothing"
+
+    def __post_init__(self):
+        self.sequence_features = tuple(self.sequence_features)
+        self.fold_classes = tuple(self.fold_classes)
+        if self.width % self.heads:
+            raise ValueError(f"Proteina: width {self.width} is not a multiple of heads {self.heads}")
+        if sorted(self.sequence_features) != sorted(SEQUENCE_FEATURES):
+            raise ValueError(
+                f"Proteina: sequence_features must be {', '.join(SEQUENCE_FEATURES)} in some order"
+            )
+        if self.time < 4 or self.index % 2:
+            raise ValueError(
+                f"Proteina: time ({self.time}) must be at least 4 and index ({self.index}) even to embed"
+            )
+        if self.triangles and self.update_every is None:
+            raise ValueError("Proteina: triangles update pairs: give update_every")
+
+    def updates_after(self, layer: int) -> bool:
+        """Whether pairs are updated after a layer; after the last one they would have no reader."""
+        return self.update_every is not None and layer < self.layers - 1 and layer % self.update_every == 0
+
+
+_LARGE = {"pair": 512, "sequence_features": ("index", "x_sc", "chain_break")}
+_200M = {"width": 768, "layers": 15, "heads": 12} | _LARGE
+_400M = {"width": 1024, "layers": 18, "heads": 16} | _LARGE
+# The published sizes (spec 4.1), as arguments of ProteinaConfig.
+PUBLISHED = {
+    "60M": {},
+    "60M-tri": {"update_every": 2, "triangles": True},
+    "200M": _200M,
+    "200M-tri": _200M | {"update_every": 3, "triangles": True},
+    "400M-tri": _400M | {"update_every": 5, "triangles": True},
+}
+
+
+class FoldEmbedding(nn.Module):
+    """CATH labels (B, 3), negative where unknown, -> (B, 3 * width). The last row of each table is the unknown's."""
+
+    def __init__(self, classes: tuple[int, int, int], width: int):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(count + 1, width) for count in classes)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        rows = [
+            table(label.where(label >= 0, table.num_embeddings - 1))
+            for table, label in zip(self.tables, labels.T, strict=True)
+        ]
+        return torch.cat(rows, dim=1)
+
+
+class PairFeatures(nn.Module):
+    """First features of pairs of residues: (B, n, n, p).
+
+    One-hot separations and distances, a linear map, a norm, and an adaptive norm by the time.
+    """
+
+    def __init__(self, config: ProteinaConfig):
+        super().__init__()
+        self.config = config
+        width = config.separation_bins + config.x_sc_bins + config.x_t_bins
+        self.linear = nn.Linear(width, config.pair, bias=False)
+        self.norm = nn.LayerNorm(config.pair)
+        self.cond = nn.Linear(config.time, config.cond, bias=False)
+        self.cond_norm = nn.LayerNorm(config.cond)
+        self.adaptive = AdaptiveNorm(config.pair, config.cond)
+
+    def columns(self, x_t: Tensor, index: Tensor, x_sc: Tensor | None) -> Tensor:
+        """The hot columns of every pair: (B, n, n, 3), or 2 without x_sc, whose distances then are in no bin."""
+        c = self.config
+        hot = [separation_bins(index, c.separation_bins)]
+        if x_sc is not None:
+            hot.append(c.separation_bins + distance_bins(x_sc, c.x_sc_bins, c.least, c.largest))
+        first = c.separation_bins + c.x_sc_bins
+        hot.append(first + distance_bins(x_t, c.x_t_bins, c.least, c.largest))
+        return torch.stack(hot, dim=-1)
+
+    def embedded(self, columns: Tensor) -> Tensor:
+        """The normalised linear map of the one-hot features."""
+        rows = F.embedding_bag(columns.flatten(0, 2), self.linear.weight.T.contiguous(), mode="sum")
+        return self.norm(rows.unflatten(0, columns.shape[:3]))
+
+    def forward(self, columns: Tensor, time: Tensor) -> Tensor:
+        """columns: as above; time: (B, E) embedded."""
+        scale, shift = self.adaptive.modulation(self.cond_norm(self.cond(time)))
+        return self.adaptive(self.embedded(columns), scale[:, None, None], shift[:, None, None])
+
+
+class Decoder(nn.Module):
+    """Tokens (..., d) to velocities (..., 3)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(x))
+
+
+class Proteina(nn.Module):
+    """Velocities of chains, and logits of their final distances where pairs are updated."""
+
+    def __init__(self, config: ProteinaConfig):
+        super().__init__()
+        c = self.config = config
+        self.registers = nn.Parameter(torch.randn(c.registers, c.width) / 20)
+        self.coordinates = nn.Linear(3, c.width, bias=False)
+        self.sequence = nn.Linear(c.index + 4, c.width, bias=False)
+        self.fold = FoldEmbedding(c.fold_classes, c.fold)
+        self.cond = nn.Linear(c.time + 3 * c.fold, c.cond, bias=False)
+        self.cond_transitions = nn.ModuleList(Transition(c.cond, 2) for _ in range(2))
+        self.pair_features = PairFeatures(c)
+        self.layers = nn.ModuleList(
+            Layer(c.width, c.heads, c.pair, c.cond, c.normalise_queries) for _ in range(c.layers)
+        )
+        hidden = min(c.pair, 196) if c.hidden is None else c.hidden
+        self.pair_updates = nn.ModuleDict(
+            {
+                str(i): PairUpdate(c.width, c.pair, hidden, c.triangles)
+                for i in range(c.layers)
+                if c.updates_after(i)
+            }
+        )
+        self.pair_head = (
+            None
+            if c.update_every is None
+            else nn.Sequential(nn.LayerNorm(c.pair), nn.Linear(c.pair, c.buckets))
+        )
+        self.decoder = Decoder(c.width)
+
+    def condition(self, t: Tensor, fold: Tensor | None = None) -> Tensor:
+        """Times (B,) and fold labels (B, 3), None where unknown, -> (B, c), the same for all residues of a chain."""
+        labels = torch.full((len(t), 3), -1, device=t.device) if fold is None else fold
+        cond = self.cond(torch.cat([time_embedding(t, self.config.time), self.fold(labels)], dim=1))
+        for transition in self.cond_transitions:
+            cond = transition(cond)
+        return cond
+
+    def sequence_features(
+        self, mask: Tensor, index: Tensor, chain_breaks: Tensor | None, x_sc: Tensor | None, like: Tensor
+    ) -> Tensor:
+        """Residue numbers, chain breaks and self-conditioning coordinates -> (B, n, d), zero at padding."""
+        from_one = index - index[:, :1] + 1
+        zeros = torch.zeros_like(like)
+        features = {
+            "index": index_embedding(from_one, self.config.index, like.dtype),
+            "chain_break": zeros[..., :1] if chain_breaks is None else chain_breaks[..., None].to(like.dtype),
+            "x_sc": zeros if x_sc is None else x_sc,
+        }
+        together = torch.cat([features[name] for name in self.config.sequence_features], dim=-1)
+        return self.sequence(together * mask[..., None])
+
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        mask: Tensor,
+        residue_index: Tensor | None = None,
+        chain_breaks: Tensor | None = None,
+        x_sc: Tensor | None = None,
+        fold: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Velocities (B, n, 3), zero at padding, and logits of the distances (B, n, n, buckets) or None.
+
+        x_t: (B, n, 3) [nm], centred. t: (B,). mask: (B, n), true at residues. residue_index: (B, n) long, the
+        authors' numbers; None counts from 1. chain_breaks: (B, n), true before a gap; None: nowhere. x_sc:
+        (B, n, 3) an earlier prediction of the clean coordinates. fold: (B, 3) labels, negative where unknown.
+        """
+        c = self.config
+        B, n, r = *mask.shape, c.registers
+        index = residue_index
+        if index is None:  # in float32, as upstream numbers them
+            index = torch.arange(1.0, n + 1, dtype=torch.float32, device=mask.device).expand(B, n)
+        cond = self.condition(t, fold)
+        cond = torch.cat([cond, torch.zeros_like(cond[:1])])  # the last row is the registers'
+
+        residues = self.coordinates(x_t * mask[..., None])
+        residues = residues + self.sequence_features(mask, index, chain_breaks, x_sc, x_t)
+        x = torch.cat([self.registers.to(residues.dtype).expand(B, -1, -1), residues], dim=1)
+        tokens = F.pad(mask, (r, 0), value=True)
+        z = maybe_recomputed(
+            c.recompute != "nothing",
+            self.pair_features,
+            self.pair_features.columns(x_t, index, x_sc),
+            time_embedding(t, c.time),
+        )
+        if len(self.pair_updates):
+            z = F.pad(z, (0, 0, r, 0, r, 0))
+
+        biases: list[Tensor] = []
+        for i, layer in enumerate(self.layers):
+            if not biases:  # of this layer and of those that follow before the next update
+                biases = attention_biases([other.pair_bias for other in self._readers(i)], z, tokens)
+            x = maybe_recomputed(c.recompute == "everything", layer, x, biases.pop(0), cond, r)
+            if c.updates_after(i):
+                z = self.pair_updates[str(i)](z, x, tokens, c.recompute != "nothing")
+        velocity = self.decoder(x[:, r:]) * mask[..., None]
+        return velocity, None if self.pair_head is None else self.pair_head(self._of_residues(z, n))
+
+    def _readers(self, first: int) -> nn.ModuleList:
+        """The layers from `first` on that see the same pairs."""
+        last = first
+        while last < len(self.layers) - 1 and not self.config.updates_after(last):
+            last += 1
+        return self.layers[first : last + 1]
+
+    @staticmethod
+    def _of_residues(z: Tensor, residues: int) -> Tensor:
+        return z[:, -residues:, -residues:]

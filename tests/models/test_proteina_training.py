@@ -1,0 +1,53 @@
+"""Proteína's runs: exact repetition and resumption, and the rows they leave."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from models.train import main
+from tests.models.chain_runs import configuration
+from tests.models.chains import TRIANGLES
+from tests.models.configuration import write_run
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def run(config: dict, *overrides: str) -> Path:
+    path = write_run(Path(), config)
+    main(["--config", str(path), *overrides])
+    return path.parent
+
+
+@pytest.mark.parametrize("network", [{}, TRIANGLES])
+def test_an_interrupted_run_has_the_metrics_of_a_whole_one(network):
+    whole = run(configuration("whole", **network))
+    with pytest.raises(SystemExit, match="run it again to resume"):
+        run(configuration("stopped", **network), "--trainer.max_time=00:00:00:00")
+    stopped = run(configuration("stopped", **network))
+    assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
+
+
+def test_a_run_measures_equivariance_at_fixed_times():
+    metrics = pd.read_parquet(run(configuration()) / "metrics.parquet")
+    percent = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
+    assert set(percent.series) == {"raw", "ema"}
+    assert sorted(percent.t.unique()) == [0.0, 0.8]
+    assert sorted(percent.step.unique()) == [0, 5, 10]
+    assert (percent.value > 0).all()
+    start = percent[percent.step == 0].set_index(["series", "t"]).value
+    assert start["raw", 0.8] == start["ema", 0.8]
+    assert set(metrics[metrics.split == "train"].metric) == {"loss", "flow", "distogram"}
+
+
+def test_the_error_of_the_velocity_falls():
+    metrics = pd.read_parquet(run(configuration(steps=60)) / "metrics.parquet")
+    error = metrics[(metrics.series == "raw") & (metrics.t == 0.0) & (metrics.metric == "L_total")]
+    error = error.set_index("step").value
+    assert error[60] < 0.9 * error[0]

@@ -89,7 +89,7 @@ def _beside(axes: Axes, results: Results, drawn: Drawn) -> None:
         axes.plot(x, y, "-o", color=style.BLUE, lw=0.6, ms=2.2, mfc=fill, mew=0.5, zorder=4, label=data)
         axes.plot(x[-1:], y[-1:], "o", ms=5.5, mfc="none", mec=style.INK, mew=0.7, zorder=5)
     axes.set_xscale("log")
-    axes.set_xlim(SMALLEST / 1.3, 2.0)
+    axes.set_xlim(SMALLEST / 1.3, 1.6 * max(1.0, *(line.get_xdata().max() for line in axes.lines)))
     axes.axvline(PRUNE_BELOW, color=THRESHOLD, lw=0.5, ls=DASHED, zorder=1)
     percent_axis(axes.yaxis)
     axes.set_xlabel("largest |α|")

@@ -1,0 +1,71 @@
+"""What the README says of paper B holds in the published runs (claims B4, B5, B10), by margins stated here.
+
+Margins are standard errors of the difference of two means over seeds 0, 1, 2; a difference counts from 4 of them,
+and two means count as equal within 4.
+"""
+
+import math
+from statistics import mean, variance
+
+import pytest
+
+from analysis.relaxed import accuracy, alpha, places, vn_run
+from analysis.results import load_runs
+from tests.workflow.checkout import ROOT
+
+TIERS = ("mini", "subset_modelnet")
+SEEDS = (0, 1, 2)
+MARGIN = 4.0
+
+
+def runs_of(tier: str, data: str, method: str):
+    name = vn_run(data, method)
+    return load_runs([ROOT / "results/published" / tier / name / f"seed{seed}" for seed in SEEDS], tier).runs
+
+
+def accuracies(tier: str, data: str, method: str, series: str = "raw") -> list[float]:
+    curves = [accuracy(run, series, "instance_accuracy") for run in runs_of(tier, data, method)]
+    return [float(curve.value[-1]) for curve in curves]
+
+
+def errors_apart(a: list[float], b: list[float]) -> float:
+    """(mean a - mean b) in standard errors."""
+    return (mean(a) - mean(b)) / math.sqrt(variance(a) / len(a) + variance(b) / len(b))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_plain_network_scores_the_same_rotated_and_aligned(tier):
+    rotated, aligned = (accuracies(tier, data, "plain") for data in ("rotated", "aligned"))
+    assert abs(errors_apart(rotated, aligned)) < MARGIN
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("method", ["recm", "rpp"])
+def test_on_aligned_shapes_relaxing_is_far_better_than_not(tier, method):
+    relaxed, plain = (accuracies(tier, "aligned", name) for name in (method, "plain"))
+    assert errors_apart(relaxed, plain) > MARGIN
+    assert mean(relaxed) - mean(plain) > 0.2
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("data", ["rotated", "aligned"])
+def test_what_recm_prunes_was_not_needed(tier, data):
+    pruned, kept = (accuracies(tier, data, "recm", series) for series in ("raw", "kept"))
+    assert max(abs(a - b) for a, b in zip(pruned, kept, strict=True)) < 0.02
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_recm_ends_with_less_on_rotated_shapes_in_every_seed(tier):
+    def largest(run) -> float:
+        return max(abs(alpha(run, place, "W").value[-1]) for place in places(run))
+
+    for rotated, aligned in zip(*(runs_of(tier, data, "recm") for data in ("rotated", "aligned")), strict=True):
+        assert largest(rotated) < 0.02 < 0.2 < largest(aligned)
+
+
+def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
+    for run in runs_of("mini", "rotated", "recm"):
+        ends = [alpha(run, place, term).value[-1] for term in ("W", "b", "noise") for place in places(run)]
+        assert max(map(abs, ends)) < 0.01
+        count = {name: run.curve(name, "network", split="relaxation").value[-1] for name in ("plain", "active")}
+        assert count["active"] == count["plain"]

@@ -51,7 +51,7 @@ def configuration(data: str, kind: str, steps: int) -> dict:
         "class_path": "models.baselines.task.BaselineTask",
         "init_args": {
             "network": {"kind": kind, **sizes},
-            "optimizer": {"lr": 0.01, "weight_decay": 0.0},
+            "optimizer": {"lr": 0.001, "weight_decay": 0.0},
             "evaluate_every": 5,
         },
     }

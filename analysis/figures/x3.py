@@ -42,7 +42,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 4.9)
     grid = figure.add_gridspec(
-        3, 2 * len(tasks) + 1, left=0.098, right=0.985, top=0.945, bottom=0.185, wspace=0.0, hspace=0.12,
+        3, 2 * len(tasks) + 1, left=0.106, right=0.985, top=0.945, bottom=0.185, wspace=0.0, hspace=0.12,
         width_ratios=(*(1.0, 0.09) * (len(tasks) - 1), 1.0, 0.47, 1.05), height_ratios=(1.5, 0.9, 0.9),
     )  # fmt: skip
     columns = {

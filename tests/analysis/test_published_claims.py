@@ -59,7 +59,9 @@ def test_recm_ends_with_less_on_rotated_shapes_in_every_seed(tier):
     def largest(run) -> float:
         return max(abs(alpha(run, place, "W").value[-1]) for place in places(run))
 
-    for rotated, aligned in zip(*(runs_of(tier, data, "recm") for data in ("rotated", "aligned")), strict=True):
+    for rotated, aligned in zip(
+        *(runs_of(tier, data, "recm") for data in ("rotated", "aligned")), strict=True
+    ):
         assert largest(rotated) < 0.02 < 0.2 < largest(aligned)
 
 
@@ -67,5 +69,7 @@ def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
     for run in runs_of("mini", "rotated", "recm"):
         ends = [alpha(run, place, term).value[-1] for term in ("W", "b", "noise") for place in places(run)]
         assert max(map(abs, ends)) < 0.01
-        count = {name: run.curve(name, "network", split="relaxation").value[-1] for name in ("plain", "active")}
+        count = {
+            name: run.curve(name, "network", split="relaxation").value[-1] for name in ("plain", "active")
+        }
         assert count["active"] == count["plain"]

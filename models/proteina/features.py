@@ -29,12 +29,12 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
 def index_embedding(index: Tensor, width: int, dtype: torch.dtype) -> Tensor:
     """Residue numbers (B, n), the first of a chain being 1, -> (B, n, width): sines, then cosines.
 
-    Numbers that are floats already are embedded at their own precision.
+    Numbers that are floats already are multiplied by pi at their own precision, as upstream does.
     """
-    work = index.dtype if index.is_floating_point() else dtype
-    k = torch.arange(width // 2, dtype=work, device=index.device)
-    angle = index[..., None].to(work) * (math.pi / INDEX_BASE ** (2 * k / width))
-    return torch.cat([angle.sin(), angle.cos()], dim=-1).to(dtype)
+    half_turns = (index if index.is_floating_point() else index.to(dtype)) * math.pi
+    k = torch.arange(width // 2, dtype=dtype, device=index.device)
+    angle = half_turns.to(dtype)[..., None] / INDEX_BASE ** (2 * k / width)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def squared_distances(x: Tensor) -> Tensor:

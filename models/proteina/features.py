@@ -17,24 +17,21 @@ INDEX_BASE = 2056.0
 def time_embedding(t: Tensor, width: int) -> Tensor:
     """(B,) -> (B, width): sines, then cosines, of 2000 t f_k, f_k geometric from 1 to 1/2000.
 
-    Computed in float32 whatever the dtype of t, as upstream does, and returned in that dtype: angles reach 2000.
+    Angles reach 2000. They are computed in float32 from 2000 t at its own precision, as upstream does, and returned in
+    that precision.
     """
     half = width // 2
     k = torch.arange(half, dtype=torch.float32, device=t.device)
     frequency = torch.exp(-k * (math.log(TIME_SCALE) / (half - 1)))
-    angle = (TIME_SCALE * t.float())[:, None] * frequency
+    angle = (TIME_SCALE * t).float()[:, None] * frequency
     return F.pad(torch.cat([angle.sin(), angle.cos()], dim=1), (0, width % 2)).to(t.dtype)
 
 
 def index_embedding(index: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Residue numbers (B, n), the first of a chain being 1, -> (B, n, width): sines, then cosines.
-
-    Numbers that are floats already are embedded at their own precision.
-    """
-    work = index.dtype if index.is_floating_point() else dtype
-    k = torch.arange(width // 2, dtype=work, device=index.device)
-    angle = index[..., None].to(work) * (math.pi / INDEX_BASE ** (2 * k / width))
-    return torch.cat([angle.sin(), angle.cos()], dim=-1).to(dtype)
+    """Residue numbers (B, n), the first of a chain being 1, -> (B, n, width): sines, then cosines."""
+    k = torch.arange(width // 2, dtype=dtype, device=index.device)
+    angle = index[..., None].to(dtype) * (math.pi / INDEX_BASE ** (2 * k / width))
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def squared_distances(x: Tensor) -> Tensor:

@@ -233,8 +233,8 @@ class Proteina(nn.Module):
         c = self.config
         B, n, r = *mask.shape, c.registers
         index = residue_index
-        if index is None:  # in float32, as upstream numbers them
-            index = torch.arange(1.0, n + 1, dtype=torch.float32, device=mask.device).expand(B, n)
+        if index is None:
+            index = torch.arange(1, n + 1, device=mask.device).expand(B, n)
         cond = self.condition(t, fold)
         cond = torch.cat([cond, torch.zeros_like(cond[:1])])  # the last row is the registers'
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from models.official import official_name
+from models.proteina.blocks import TriangleMultiplication
 from models.proteina.chains import ChainBatch
 from models.proteina.features import time_embedding
 from models.proteina.network import Proteina, ProteinaConfig
@@ -171,9 +172,19 @@ def _inside(network: Proteina, batch: ChainBatch, x_t: Tensor, t: Tensor, x_sc: 
         outputs["net.pair_pred"] = network.pair_head(seen["head"][0][0] * pairs)
         outputs["net.pair_after_update0_with_registers"] = seen["update"][1] * token_pairs
     for name in {"out", "in"} & seen.keys():
-        z, valid = seen[name][0]
-        outputs[f"net.update0_tri_{name}"] = watched[name](z * token_pairs, valid)
+        outputs[f"net.update0_tri_{name}"] = torch.where(
+            token_pairs, seen[name][1], _nothing_gathered(watched[name], seen[name][0][0])
+        )
     return outputs
+
+
+def _nothing_gathered(layer: TriangleMultiplication, z: Tensor) -> Tensor:
+    """What upstream's layer gives at padded pairs, which have neither features nor anything to gather."""
+    empty = z.new_zeros(layer.out.in_features)
+    return (
+        layer.out(layer.norm_out(empty))
+        * layer.out_gate(layer.norm_in(torch.zeros_like(z[0, 0, 0]))).sigmoid()
+    )
 
 
 def _outer(mask: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def test_errors(frame: pd.DataFrame) -> Found:
     ours = frame[(frame["choice"] == "best validation step") & frame["ours"].notna()]
     for row in ours.itertuples():
         readout = "" if row.readout == "raw" else f"_{row.readout}"
-        yield row.run, f"test_mse_in_{row.unit}{readout}", row.ours
+        unit = f"{row.unit:.0e}".replace("e-0", "e-")  # CSV gives 0.001 for 1e-3
+        yield row.run, f"test_mse_in_{unit}{readout}", row.ours
 
 
 def largest_alphas(frame: pd.DataFrame) -> Found:

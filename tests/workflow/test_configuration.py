@@ -12,7 +12,7 @@ from models import runs
 from tests.workflow.checkout import ROOT
 
 WRONG = {
-    "tier: huge": ("'huge'", "mini, paper, smoke"),
+    "tier: huge": ("'huge'", "mini, mini_dynamics, paper, smoke"),
     "mirrorr: site": ("mirrorr", "did you mean mirror?"),
     "processes: two": ("processes", "integer or null"),
     "processes: 0": ("processes", "minimum of 1"),
@@ -116,7 +116,7 @@ def test_an_overlay_adds_runs_and_changes_none(overlay):
 
 
 def test_recm_forgets_its_first_state_and_learns_its_rule_in_short_tiers():
-    for tier in ("mini", "subset_dynamics"):
+    for tier in ("mini_dynamics", "subset_dynamics"):
         for run in runs.load({"tier": tier}).runs:
             if run.system in ("segnn", "egno") and run.name.endswith("recm"):
                 settings, steps = run.settings["model"]["init_args"], run.settings["trainer"]["max_steps"]
@@ -126,7 +126,7 @@ def test_recm_forgets_its_first_state_and_learns_its_rule_in_short_tiers():
 
 
 def test_methods_on_one_backbone_share_their_training_set_up():
-    for tier in ("mini", "subset_dynamics", "paper"):
+    for tier in ("mini_dynamics", "subset_dynamics", "paper"):
         found = {}
         for run in runs.load({"tier": tier}).runs:
             if run.system == "segnn" or run.name.startswith(("egno-run", "egno-walk")):
@@ -219,4 +219,4 @@ def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
     command = "import sys; from models import runs; runs.main([]); assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "tier mini: 76 runs in 13 processes" in result.stdout
+    assert "tier mini: 41 runs in 4 processes" in result.stdout

@@ -2,12 +2,27 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
 class CheckpointError(ValueError):
     """An official checkpoint does not fit the network; the message names keys and remedy."""
+
+
+def read_tensors(path: str | Path, remedy: str) -> Any:
+    """What a checkpoint file of nothing but tensors and plain containers holds, on the CPU.
+
+    Raises CheckpointError for anything else, which ends with `remedy`.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: not a checkpoint of plain tensors ({reason}); {remedy}") from error
 
 
 def official_name(key: str, rules: Sequence[tuple[str, str]]) -> str:

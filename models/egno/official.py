@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.egno.network import EGNO
-from models.official import CheckpointError, checked, official_name
+from models.official import CheckpointError, checked, official_name, read_tensors
 
 # Applied in this order to our names; the result is the official name.
 RULES = (
@@ -59,12 +59,7 @@ def load_state(network: EGNO, state: Mapping[str, Tensor], source: str = "offici
 
 def load_checkpoint(network: EGNO, path: str | Path) -> None:
     """Loads a file of the official training script, a plain state dict; CheckpointError for anything else."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
-        raise CheckpointError(
-            f"{path}: not a checkpoint of plain tensors ({str(error).splitlines()[0]}); save the state dict alone"
-        ) from error
+    state = read_tensors(path, "save the state dict alone")
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: not a state dict; give what the official training script saves")
     load_state(network, state, str(path))

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from models.escaip.network import EScAIP
-from models.official import CheckpointError, load_official
+from models.official import CheckpointError, load_official, read_tensors
 
 # Applied in this order to our names; the result is the official name.
 RULES = (
@@ -50,13 +49,7 @@ def load_state(
 
 def load_checkpoint(network: EScAIP, path: str | Path) -> None:
     """Loads the `state_dict` of a fairchem-1 checkpoint file. Raises CheckpointError for anything else."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a checkpoint of plain tensors ({reason}); fetch it again"
-        ) from error
+    content = read_tensors(path, "fetch it again")
     if not isinstance(content, Mapping) or "state_dict" not in content:
         raise CheckpointError(f"{path}: no 'state_dict' in the file; give a fairchem-1 training checkpoint")
     load_state(network, content["state_dict"], str(path))

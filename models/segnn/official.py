@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.official import CheckpointError, load_official
+from models.official import CheckpointError, load_official, read_tensors
 from models.segnn.products import Product
 
 # Our name of a product's bias, and the official one; matrices are taken apart path by path.
@@ -62,13 +62,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> dict[str, dict[str,
 
     Raises CheckpointError for anything else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a checkpoint of plain tensors ({reason}); save the state dict with nothing but tensors in it"
-        ) from error
+    content = read_tensors(path, "save the state dict with nothing but tensors in it")
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{path}: no state dict in the file; give a checkpoint of the official training script"

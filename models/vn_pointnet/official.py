@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from models.official import CheckpointError, load_official, official_name
+from models.official import CheckpointError, load_official, official_name, read_tensors
 
 # Applied in this order to our names; the result is the official name. They serve single layers too.
 RULES = (
@@ -71,14 +70,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> dict[str, DenseTerm
 
     Raises CheckpointError for anything else.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path}: not a checkpoint of plain tensors ({reason}); "
-            "save {'model_state_dict': ...} with nothing but tensors in it"
-        ) from error
+    content = read_tensors(path, "save {'model_state_dict': ...} with nothing but tensors in it")
     if not isinstance(content, Mapping) or "model_state_dict" not in content:
         raise CheckpointError(
             f"{path}: no 'model_state_dict' in the file; give a checkpoint of the official training script"

@@ -60,6 +60,32 @@ class TrainingRows(Callback):
             trainer.logger.log_metrics({f"train/{name}": value for name, value in outputs.items()}, step=step)
 
 
+class Evaluation(Callback):
+    """Logs what `rows` gives every so many steps and after the last one, once per step, resumed or not."""
+
+    def __init__(self, every: int):
+        self.every = every
+        self.last_step = -1
+
+    def rows(self, trainer, pl_module) -> dict[str, float]:
+        """What to log now, on rank 0."""
+        raise NotImplementedError
+
+    def state_dict(self):
+        return {"last_step": self.last_step}
+
+    def load_state_dict(self, state):
+        self.last_step = state["last_step"]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        step = trainer.global_step
+        if step == self.last_step or (step % self.every and step != trainer.max_steps):
+            return
+        self.last_step = step
+        if trainer.is_global_zero:
+            trainer.logger.log_metrics(self.rows(trainer, pl_module), step=step)
+
+
 class RememberRows(Callback):
     """Keeps in the checkpoint how many rows were logged, and drops later ones when training resumes."""
 

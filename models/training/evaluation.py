@@ -4,15 +4,15 @@ import math
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
 
+from models.training.callbacks import Evaluation
 from models.training.sampling import stream_seed
 from twirl.monitor import undisturbed
 
 SPLITS = ("validation", "test")
 
 
-class HeldOutErrors(Callback):
+class HeldOutErrors(Evaluation):
     """Measures every so many steps and after the last one: rows {validation,test}/<series>/mse.
 
     test/<series>/mse_selected is the test error at the step with the lowest validation error so far, which is what
@@ -24,28 +24,24 @@ class HeldOutErrors(Callback):
     """
 
     def __init__(self, every: int, patience: int | None = None):
-        self.every, self.patience = every, patience
-        self.last_step = -1
+        super().__init__(every)
+        self.patience = patience
         self.best: dict[str, dict[str, float]] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"last_step": self.last_step, "best": self.best}
+        return {**super().state_dict(), "best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.last_step, self.best = state["last_step"], state["best"]
+        super().load_state_dict(state)
+        self.best = state["best"]
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        step = trainer.global_step
-        if step == self.last_step or (step % self.every and step != trainer.max_steps):
-            return
-        self.last_step = step
-        if trainer.is_global_zero:
-            rows = self.measure(trainer, pl_module)
-            for series in pl_module.readings():
-                best = self.choose(series, *(rows[f"{split}/{series}/mse"] for split in SPLITS))
-                rows[f"test/{series}/mse_selected"] = best["test"]
-                rows[f"test/{series}/selected_step"] = best["step"]
-            trainer.logger.log_metrics(rows, step=step)
+    def rows(self, trainer, pl_module) -> dict[str, float]:
+        rows = self.measure(trainer, pl_module)
+        for series in pl_module.readings():
+            best = self.choose(series, *(rows[f"{split}/{series}/mse"] for split in SPLITS))
+            rows[f"test/{series}/mse_selected"] = best["test"]
+            rows[f"test/{series}/selected_step"] = best["step"]
+        return rows
 
     def choose(self, series: str, validation: float, test: float) -> dict[str, float]:
         """The best evaluation of a series so far, this one included."""

@@ -1,9 +1,9 @@
 """Accuracy on the test split, by the textbook's definition and by upstream's (spec vn_pointnet.md section 5)."""
 
 import torch
-from lightning.pytorch import Callback
 from torch import Tensor
 
+from models.training.callbacks import Evaluation
 from models.training.sampling import stream_seed
 from twirl.monitor import undisturbed
 
@@ -41,7 +41,7 @@ def _means(values: Tensor, group: Tensor) -> Tensor:
     return sums / torch.bincount(group)
 
 
-class TestAccuracy(Callback):
+class TestAccuracy(Evaluation):
     """Classifies the whole test split every so many steps and after the last one: rows test/<series>/<accuracy>.
 
     The module's `readings()` gives the series: functions from points to class scores. The test orientations
@@ -50,25 +50,7 @@ class TestAccuracy(Callback):
 
     __test__ = False  # no test of pytest's, in spite of its name
 
-    def __init__(self, every: int):
-        self.every = every
-        self.last_step = -1
-
-    def state_dict(self):
-        return {"last_step": self.last_step}
-
-    def load_state_dict(self, state):
-        self.last_step = state["last_step"]
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        step = trainer.global_step
-        if step == self.last_step or (step % self.every and step != trainer.max_steps):
-            return
-        self.last_step = step
-        if trainer.is_global_zero:
-            trainer.logger.log_metrics(self.measure(trainer, pl_module), step=step)
-
-    def measure(self, trainer, pl_module) -> dict[str, float]:
+    def rows(self, trainer, pl_module) -> dict[str, float]:
         data, step = trainer.datamodule, trainer.global_step
         with undisturbed(pl_module, stream_seed(data.seed, "test", step)):
             readings = pl_module.readings()

@@ -83,11 +83,7 @@ class EGNOTask(RelaxedTask):
         return {"loss": loss, "method_loss": method_loss.detach(), "mse": errors.detach()[:, -1].mean()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.optimizer
-        groups = self.network.parameter_groups(
-            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
-        )
-        return torch.optim.Adam(groups, fused=True)
+        return self.adam(self.optimizer)
 
     def errors(self, read: Callable[..., Tensor], batch: Batch) -> Tensor:
         """Mean squared error of every sample's last frame, (B,)."""

@@ -83,11 +83,7 @@ class SEGNNTask(RelaxedTask):
         return (read(batch.x, batch.v, batch.charges) - batch.y).square().mean((1, 2))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.optimizer
-        groups = self.network.parameter_groups(
-            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
-        )
-        return torch.optim.Adam(groups, fused=True)
+        return self.adam(self.optimizer)
 
     def twirl_problems(self, batch: NBodyBatch) -> Mapping[str, Problem]:
         """The mean squared error of every series on one batch."""

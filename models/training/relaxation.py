@@ -6,12 +6,21 @@ A task hands its network, the configured method and the kind of its targets to `
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import nn
 
 from twirl.relaxation import Method, Relaxed, Targets, relax
+
+
+class AdamSettings(Protocol):
+    """What a task's optimiser configuration tells."""
+
+    lr: float
+    weight_decay: float
+    recm_lr_mult: float
 
 
 class RelaxedTask(LightningModule):
@@ -45,6 +54,13 @@ class RelaxedTask(LightningModule):
     def optimizer_step(self, *args, **kwargs) -> None:
         super().optimizer_step(*args, **kwargs)
         self.network.after_step()
+
+    def adam(self, settings: AdamSettings) -> torch.optim.Adam:
+        """Adam with the method's own parameters in a group of their own."""
+        groups = self.network.parameter_groups(
+            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
+        )
+        return torch.optim.Adam(groups, fused=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["relaxation"] = self.network.gather_local_state()

@@ -100,11 +100,7 @@ class VNPointNetTask(RelaxedTask):
         return {"loss": loss, "method_loss": method_loss.detach(), "accuracy": accuracy}
 
     def configure_optimizers(self) -> dict:
-        settings = self.optimizer
-        groups = self.network.parameter_groups(
-            settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
-        )
-        optimizer = torch.optim.Adam(groups, fused=True)
+        optimizer = self.adam(self.optimizer)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from models.escaip.closed_form import exact_losses, head_variance
 from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIP, EScAIPConfig, ForceTerms, Geometry
+from models.training.averaging import AveragedTask
 from twirl.problem import Problem
 from twirl.representations import Scalars, Tree, Vectors
 
@@ -53,7 +52,7 @@ class ScheduleConfig:
         return self.final_factor + (1 - self.final_factor) * cosine
 
 
-class EScAIPTask(LightningModule):
+class EScAIPTask(AveragedTask):
     """Direct-force training of EScAIP: weighted energy MAE and mean L2 norm of the force error.
 
     network, optimizer, schedule: see the classes. ema_decay: of the averaged weights, from step 0 without bias
@@ -69,11 +68,7 @@ class EScAIPTask(LightningModule):
         energy_weight: float = 4.0,
         force_weight: float = 100.0,
     ):
-        super().__init__()
-        self.network = EScAIP(network)
-        self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
-        self.ema.n_averaged.fill_(1)  # the average starts at the initial weights, not at the first update
-        self.ema.requires_grad_(False)
+        super().__init__(EScAIP(network), ema_decay)
         self.optimizer, self.schedule = optimizer, schedule
         self.energy_weight, self.force_weight = energy_weight, force_weight
 
@@ -113,16 +108,6 @@ class EScAIPTask(LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def configure_gradient_clipping(
-        self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
-    ) -> None:
-        if gradient_clip_val is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val, foreach=True)
-
-    def optimizer_step(self, *args, **kwargs) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self.ema.update_parameters(self.network)
-
     def twirl_problems(self, batch: MoleculeBatch) -> Mapping[str, Problem]:
         """Force MSE of the raw and of the averaged weights on one batch.
 
@@ -132,8 +117,7 @@ class EScAIPTask(LightningModule):
         geometry = self.network.geometry(
             batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs
         )
-        networks = {"raw": self.network, "ema": self.ema.module}
-        return {series: force_problem(network, geometry, batch) for series, network in networks.items()}
+        return {series: force_problem(network, geometry, batch) for series, network in self.networks.items()}
 
 
 def force_problem(network: EScAIP, geometry: Geometry, batch: MoleculeBatch) -> Problem:

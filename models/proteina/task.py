@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.proteina.chains import ChainBatch
 from models.proteina.distogram import distogram_loss
 from models.proteina.network import Proteina, ProteinaConfig
+from models.training.averaging import AveragedTask
 from models.training.flow import (
     GaussianPrior,
     LinearPath,
@@ -73,7 +72,7 @@ class Draw:
     self_condition: bool
 
 
-class ProteinaTask(LightningModule):
+class ProteinaTask(AveragedTask):
     """Flow matching of C-alpha chains.
 
     network, optimizer, flow: see the classes. ema_decay: of the averaged weights, from step 0 without bias
@@ -90,11 +89,7 @@ class ProteinaTask(LightningModule):
         monitor_times: Sequence[float] = FIXED_TIMES,
         monitor_noise_seed: int = 0,
     ):
-        super().__init__()
-        self.network = Proteina(network)
-        self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
-        self.ema.n_averaged.fill_(1)  # the average starts at the initial weights, not at the first update
-        self.ema.requires_grad_(False)
+        super().__init__(Proteina(network), ema_decay)
         self.optimizer, self.flow = optimizer, flow
         self.prior = GaussianPrior()
         self.monitor_times, self.monitor_noise_seed = tuple(monitor_times), monitor_noise_seed
@@ -149,16 +144,6 @@ class ProteinaTask(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), lr=self.optimizer.lr, fused=True)
 
-    def configure_gradient_clipping(
-        self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
-    ) -> None:
-        if gradient_clip_val is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val, foreach=True)
-
-    def optimizer_step(self, *args, **kwargs) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self.ema.update_parameters(self.network)
-
     def twirl_problems(self, batch: ChainBatch) -> Mapping[str, Problem]:
         """Squared error of x1_hat [nm^2] at each fixed time, of raw and averaged weights, without self-conditioning.
 
@@ -168,10 +153,9 @@ class ProteinaTask(LightningModule):
         generators = [_generator(self.monitor_noise_seed, "test", chain) for chain in batch.chains.tolist()]
         x_1 = centred(batch.coordinates, batch.mask)
         x_0 = self.prior.sample(batch.mask, generators, x_1.dtype)
-        networks = {"raw": self.network, "ema": self.ema.module}
         return {
             f"{series}/t={t:g}": self.fixed_time_problem(network, batch, x_0, x_1, t)
-            for series, network in networks.items()
+            for series, network in self.networks.items()
             for t in self.monitor_times
         }
 

@@ -1,0 +1,34 @@
+"""Training that keeps an exponential moving average of its weights, and clips by what it trains alone."""
+
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+class AveragedTask(LightningModule):
+    """Holds `network`, which is trained, and `ema`, whose `module` has the averaged weights.
+
+    ema_decay: per step, from step 0 without bias correction.
+    """
+
+    def __init__(self, network: nn.Module, ema_decay: float):
+        super().__init__()
+        self.network = network
+        self.ema = AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.ema.n_averaged.fill_(1)  # the average starts at the initial weights, not at the first update
+        self.ema.requires_grad_(False)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """What is measured, by series."""
+        return {"raw": self.network, "ema": self.ema.module}
+
+    def configure_gradient_clipping(
+        self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
+    ) -> None:
+        if gradient_clip_val is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val, foreach=True)
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.ema.update_parameters(self.network)

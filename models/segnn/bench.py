@@ -10,7 +10,7 @@ from models.segnn.network import SEGNN, SEGNNConfig
 from models.segnn.steerable import SteerableSEGNN
 
 
-def case(config: SEGNNConfig, graphs: int) -> Case:
+def case(config: SEGNNConfig, graphs: int, compiled: bool = False) -> Case:
     """A step of the published optimiser, ours against e3nn's products along a list of edges."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator().manual_seed(0)
@@ -29,10 +29,15 @@ def case(config: SEGNNConfig, graphs: int) -> Case:
         return step
 
     by_e3nn = step_of(SteerableSEGNN(config)), "e3nn's products, edge by edge"
-    return Case(step_of(SEGNN(config)), graphs, rival=by_e3nn)
+    ours = SEGNN(config)
+    if compiled:
+        for layer in ours.layers:
+            layer.compile_messages()
+    return Case(step_of(ours), graphs, rival=by_e3nn)
 
 
 CASES = {
     "mini (5k)": lambda: case(SEGNNConfig(hidden_features=16, layers=2), graphs=50),
     "published (147k)": lambda: case(SEGNNConfig(), graphs=100),
+    "published (147k), messages compiled": lambda: case(SEGNNConfig(), graphs=100, compiled=True),
 }

@@ -44,7 +44,8 @@ class SEGNNTask(RelaxedTask):
 
     network, optimizer: see the classes. relaxation: the method that relaxes the network; Method() leaves it as it
     is. evaluate_every: steps between measurements of validation and test errors, which are also measured after the last
-    step. alphas_every: steps between rows of the method's alphas.
+    step. alphas_every: steps between rows of the method's alphas. compile: compute the messages of training steps by
+    torch.compile, which takes a minute to begin with and needs a C++ compiler on CPU.
     """
 
     def __init__(
@@ -54,11 +55,16 @@ class SEGNNTask(RelaxedTask):
         optimizer: OptimizerConfig,
         evaluate_every: int = 150,
         alphas_every: int = 150,
+        compile: bool = False,
     ):
+        if compile and network.lmax != 1:
+            raise ValueError(
+                f"compile is for degrees up to 1, and the network has lmax {network.lmax}: leave compile false"
+            )
         super().__init__(build(network), relaxation, Targets(Vectors(), 3), alphas_every)
         self.particles = network.particles
         self.optimizer = optimizer
-        self.evaluate_every = evaluate_every
+        self.evaluate_every, self.compile_messages = evaluate_every, compile
 
     def configure_callbacks(self) -> list[Callback]:
         return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every)]
@@ -71,6 +77,9 @@ class SEGNNTask(RelaxedTask):
                 f"the network is built for {self.particles} particles, but store {store.path} has {store.particles}: "
                 "set model.init_args.network.particles accordingly"
             )
+        if self.compile_messages:
+            for layer in self.network.backbone.layers:
+                layer.compile_messages()
 
     def training_step(self, batch: NBodyBatch) -> dict[str, Tensor]:
         self.network.observe(batch.y)

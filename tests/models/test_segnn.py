@@ -1,5 +1,7 @@
 """SEGNN: sizes, its symmetries, agreement with e3nn's products, official weights."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.autograd import gradcheck
@@ -286,3 +288,20 @@ def test_files_with_anything_but_tensors_are_refused(tmp_path):
     torch.save(torch.zeros(3), tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="no state dict in the file"):
         load_checkpoint(small(), tmp_path / "a.pt")
+
+
+def test_compiled_messages_are_the_same_in_training_and_leave_evaluation_alone(monkeypatch):
+    # Without a C++ compiler, which not every machine has: what is traced, and its derivatives, are the same.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    plain, inputs = small(), particles()
+    compiled = small()
+    for layer in compiled.layers:
+        layer.compile_messages()
+    compiled.eval()
+    torch.testing.assert_close(compiled(*inputs), plain(*inputs), rtol=0, atol=0)
+    compiled.train()
+    gradients = []
+    for network in (plain, compiled):
+        network(*inputs).square().sum().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)

@@ -20,12 +20,15 @@ TITLE = "Particles and motion: mean squared error by method"
 
 @dataclass(frozen=True)
 class Row:
-    """A row: where our number of each task is read (nowhere: it is only quoted), and the paper's row of "
-    "each."""
+    """A row: where our number of each task is read (nowhere: it is only quoted), and the paper's row of each.
+
+    untrained: a simple prediction instead, whose error the runs' data tell.
+    """
 
     name: str
     ours: Mapping[str, Reading] = field(default_factory=dict)
     paper: Mapping[str, str] = field(default_factory=dict)
+    untrained: str | None = None
 
 
 def _paper(nbody: str | None = None, mocap: str | None = None) -> dict[str, str]:
@@ -40,6 +43,11 @@ def _method(method: str) -> Row:
 
 
 BLOCKS = {
+    "Without training": (
+        Row("x", untrained="static"),
+        Row("x + t v, t known", untrained="velocity"),
+        Row("x + t v, t fitted", untrained="drift"),
+    ),
     "Other networks": (
         Row("Linear", baseline("linear")),
         Row("RF", baseline("rf"), _paper("RF", "EF")),
@@ -63,7 +71,7 @@ UNITS = {2: "10⁻²", 3: "10⁻³"}
 def build(results: Results, paper: PaperCurves | None) -> Table:
     """Long frame for machines, wide table for people. Raises ResultsError if no run was tested."""
     frame = error_frame(results)
-    if frame["ours"].isna().all():
+    if not (frame["seeds"] > 0).any():
         raise ResultsError(
             f"b_table2: no run of tier {results.tier} given here has a test error; train one of {RUNS[0]} etc."
         )
@@ -83,7 +91,7 @@ def error_frame(results: Results) -> pd.DataFrame:
         for block, of_block in BLOCKS.items():
             for row in of_block:
                 for task in TASKS:
-                    if task.key not in row.ours and task.key not in row.paper:
+                    if not row.untrained and task.key not in row.ours and task.key not in row.paper:
                         continue
                     about = {
                         "tier": results.tier, "choice": choice, "block": block, "row": row.name, "task": task.key,
@@ -95,6 +103,9 @@ def error_frame(results: Results) -> pd.DataFrame:
 
 def _found(results: Results, row: Row, task: Task, metric: str) -> Iterator[dict]:
     """The readout that is meant beside the paper's number, then the others of the same runs."""
+    if row.untrained:
+        yield _untrained_cell(results, row.untrained, task) | _paper_cell(row, task, None)
+        return
     reading = row.ours.get(task.key)
     if reading is None:
         yield _cell((), "", "", task, metric) | _paper_cell(row, task, None)
@@ -130,6 +141,16 @@ def _cell(runs: Sequence[Run], name: str, series: str, task: Task, metric: str) 
     }
 
 
+def _untrained_cell(results: Results, prediction: str, task: Task) -> dict:
+    """The error of a prediction that needs no run, as the data of the task's runs tell it."""
+    told = [run.data.get("untrained_errors") for name in task.runs for run in results.of(name)]
+    cell = {"run": "", "readout": "", "meant": True, "seeds": 0}
+    if not any(told):
+        return cell | {"ours": None}
+    error = 10**task.power * next(filter(None, told))[prediction]
+    return cell | {"ours": error, "ours_low": error, "ours_high": error}
+
+
 def _step(run: Run, series: str, metric: str) -> float:
     """The step at which the error was measured; for the selected one that of the best validation error."""
     where = "selected_step" if metric == CHOICES[SELECTED] else metric
@@ -156,7 +177,7 @@ def _lines(frame: pd.DataFrame) -> list[Line]:
     frame = frame[frame["choice"] == SELECTED]
     for (block, name), rows in frame.groupby(["block", "row"], sort=False):
         own = rows[rows["meant"]]
-        measured, printed = own[own["seeds"] > 0], own[own["paper"].notna()]
+        measured, printed = own[own["ours"].notna()], own[own["paper"].notna()]
         first = len(lines)
         if len(measured):
             lines.append(Line(name, "ours", [_seeds(measured), *_cells(own, _ours)]))

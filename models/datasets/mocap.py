@@ -153,7 +153,12 @@ class MocapData(StepData):
         return f"samples {batch.samples.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary; caveat: what each of them must say."""
+        """What the numbers of a run rest on, for its summary; caveat: what each of them must say.
+
+        untrained_errors: of simple predictions of the test split.
+        """
+        errors = self.store.predictors[self.motion]["test"]
+        names = {"static": "static", "velocity": "constant_velocity", "drift": "scaled_velocity"}
         return {
             "dataset": self.store.dataset,
             "source": self.store.source,
@@ -164,4 +169,5 @@ class MocapData(StepData):
             "validation_samples": len(self.validation_samples),
             "test_samples": len(self.test_samples),
             "monitor_samples": len(self.monitor_samples),
+            "untrained_errors": {name: errors[stored] for name, stored in names.items()},
         }

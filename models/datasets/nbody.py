@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data.nbody.baselines import baselines
 from data.nbody.store import NBodyStore
 from models.datasets.points import Points, complete_graph
 from models.training.batch import TensorBatch, batch_loader
@@ -142,7 +143,11 @@ class NBodyData(StepData):
         return f"trajectories {batch.trajectories.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary."""
+        """What the numbers of a run rest on, for its summary.
+
+        untrained_errors: of simple predictions of the test split.
+        """
+        errors = baselines(self.store, self.frames[0], self.frames[-1])
         return {
             "dataset": self.store.dataset,
             "source": self.store.source,
@@ -150,4 +155,5 @@ class NBodyData(StepData):
             "train_trajectories": len(self.train.x),
             **{f"{split}_trajectories": len(batch.x) for split, batch in self.held_out.items()},
             "monitor_trajectories": self.monitor_trajectories,
+            "untrained_errors": {name: errors[name]["test"] for name in ("static", "velocity", "drift")},
         }

@@ -38,6 +38,7 @@ OTHER_READOUTS = {
     "ace-appr": ("projected",),
     "recm": ("kept", "projected"),
 }
+UNTRAINED_ERRORS = {"static": 0.9, "velocity": 0.5, "drift": 0.3}
 DYNAMICS_STEPS = np.arange(0, 1501, 150)
 
 
@@ -138,6 +139,7 @@ def write_dynamics_run(root: Path, name: str, seed: int, *, tier: str = "mini", 
         if real:
             facts |= {"dataset": "CMU motion capture", "source": "cmu"}
             facts |= {"caveat": MOTION_CAVEAT if task == "walk" else ""}
+    facts["untrained_errors"] = UNTRAINED_ERRORS
     dynamics_metrics(task, network, method, seed).to_parquet(folder / "metrics.parquet", index=False)
     seconds = 0.01 * (1.3 if method == "recm" else 1.0) * np.arange(0, 1501, 50)
     timing = pd.DataFrame({"step": np.arange(0, 1501, 50), "wall_s": seconds})

@@ -12,7 +12,7 @@ from analysis.reference.printed import tables
 from analysis.relaxed import everything_pruned, places
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables import b_table2, b_table4
-from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES
+from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES, UNTRAINED_ERRORS
 
 FIGURES = ["b_alpha", "x3", "x4"]
 
@@ -92,6 +92,19 @@ def test_table_two_is_the_selected_error_in_the_papers_unit_and_the_last_step_ap
     assert selected.loc["best validation step", "last_step"] < selected.loc["last step", "last_step"] == 1500
 
 
+def test_predictions_without_training_stand_above_every_network_in_the_same_unit(table):
+    assert [line.split("|")[1].strip() for line in table.markdown.splitlines()[3:6]] == [
+        "x",
+        "x + t v, t known",
+        "x + t v, t fitted",
+    ]
+    rows = table.frame.query("block == 'Without training' and choice == 'last step'")
+    for task, power in (("nbody", 3), ("run", 2), ("walk", 2)):
+        found = rows[rows["task"] == task]["ours"]
+        expected = [10**power * error for error in UNTRAINED_ERRORS.values()]
+        assert found.tolist() == pytest.approx(expected)
+
+
 def test_one_run_of_ace_on_particles_is_read_twice_and_two_runs_on_motion(table):
     rows = table.frame.query("choice == 'best validation step' and meant").set_index(["row", "task"])
     exact, appr = rows.loc["ACE-exact"], rows.loc["ACE-appr"]
@@ -112,7 +125,7 @@ def test_numbers_that_are_only_quoted_say_so_and_others_stand_beside_the_papers(
     assert lines[linear + 1].startswith("| RF | ours |")  # the paper has no Linear
     assert any(line.startswith("|  | ours, projected | – / 3 / 2 |") for line in lines)  # of ACE-appr
     assert any(line.startswith("| RECM | ours | 3 / 3 / 2 |") for line in lines)
-    assert lines[2].startswith("| **Other networks** |")
+    assert lines[2].startswith("| **Without training** |")
 
 
 def test_another_readout_has_a_line_where_it_is_printed_differently(table, tmp_path, write_dynamics_run):

@@ -12,7 +12,7 @@ from models import runs
 from tests.workflow.checkout import ROOT
 
 WRONG = {
-    "tier: huge": ("'huge'", "mini, mini_dynamics, paper, smoke"),
+    "tier: huge": ("'huge'", "mini, paper, smoke"),
     "mirrorr: site": ("mirrorr", "did you mean mirror?"),
     "processes: two": ("processes", "integer or null"),
     "processes: 0": ("processes", "minimum of 1"),
@@ -115,18 +115,21 @@ def test_an_overlay_adds_runs_and_changes_none(overlay):
     assert not any(run.outputs for run in added)
 
 
-def test_recm_forgets_its_first_state_and_learns_its_rule_in_short_tiers():
-    for tier in ("mini_dynamics", "subset_dynamics"):
+def test_recm_forgets_its_first_state_and_learns_its_rule_alike_on_both_tasks_in_short_tiers():
+    for tier in ("mini", "subset_dynamics"):
+        learnt = []
         for run in runs.load({"tier": tier}).runs:
             if run.system in ("segnn", "egno") and run.name.endswith("recm"):
                 settings, steps = run.settings["model"]["init_args"], run.settings["trainer"]["max_steps"]
                 optimizer = settings["optimizer"]
                 assert settings["relaxation"]["init_args"]["a"] * steps == pytest.approx(100, rel=0.05)
-                assert optimizer["lr"] * optimizer["recm_lr_mult"] * steps >= 7.9
+                learnt.append(optimizer["lr"] * optimizer["recm_lr_mult"] * steps)
+        # That alphas vanish on one task and stay on the other is not to come of different rates.
+        assert max(learnt) < 1.5 * min(learnt)
 
 
 def test_methods_on_one_backbone_share_their_training_set_up():
-    for tier in ("mini_dynamics", "subset_dynamics", "paper"):
+    for tier in ("mini", "subset_dynamics", "paper"):
         found = {}
         for run in runs.load({"tier": tier}).runs:
             if run.system == "segnn" or run.name.startswith(("egno-run", "egno-walk")):
@@ -141,10 +144,9 @@ def test_methods_on_one_backbone_share_their_training_set_up():
             assert all(setup == setups[0] for setup in setups)
 
 
-@pytest.mark.parametrize("tier", ["mini", "mini_dynamics"])
-def test_processes_have_about_the_same_to_do(tier):
+def test_processes_have_about_the_same_to_do():
     costs = {}
-    for group in runs.load({"tier": tier}).groups:
+    for group in runs.load({"tier": "mini"}).groups:
         costs.setdefault((group.system, group.dataset), []).append(sum(run.cost for run in group.runs))
     assert len(costs.pop(("egno", "nbody"), ["one run"])) == 1
     for of_system in costs.values():
@@ -219,4 +221,5 @@ def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
     command = "import sys; from models import runs; runs.main([]); assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "tier mini: 41 runs in 4 processes" in result.stdout
+    plan = runs.load({})
+    assert f"tier mini: {len(plan.runs)} runs in {len(plan.groups)} processes" in result.stdout

@@ -15,7 +15,7 @@ NOTHING = "Nothing to be done"
 def test_every_tier_has_a_plan_of_work(fresh, tier):
     said = fresh.run(tier, "-n")
     assert "gallery" in said
-    assert ("fetch" in said) == (tier not in ("mini", "mini_dynamics", "smoke"))
+    assert ("fetch" in said) == (tier not in ("mini", "smoke", "subset_nbody"))
 
 
 def test_lint_is_clean(fresh):

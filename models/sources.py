@@ -27,6 +27,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         "models/train*.py",
         "twirl/**/*.py",
         f"data/{dataset}/store.py",
+        f"data/{dataset}/baselines.py",
         f"data/{dataset}/clouds.py",
         f"data/{dataset}/augment.py",
         f"data/{dataset}/skeleton.py",

@@ -19,7 +19,9 @@ rule prepare:
     resources:
         **PLAN.limits("prepare"),
     params:
-        sources=lambda wildcards: sources.digest(f"data/{wildcards.dataset}/*.py", "data/*.py"),
+        sources=lambda wildcards: sources.digest(
+            f"data/{wildcards.dataset}/*.py", f"data/{wildcards.dataset}/supplement/*", "data/*.py"
+        ),
     message:
         "Preparing {output.store} (log: {log})"
     shell:

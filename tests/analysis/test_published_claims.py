@@ -9,7 +9,8 @@ from statistics import mean, variance
 
 import pytest
 
-from analysis.relaxed import accuracy, alpha, places, vn_run
+from analysis.dynamics import MOTIONS, error
+from analysis.relaxed import accuracy, alpha, largest_alpha, places, vn_run
 from analysis.results import load_runs
 from tests.workflow.checkout import ROOT
 
@@ -73,3 +74,40 @@ def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
             name: run.curve(name, "network", split="relaxation").value[-1] for name in ("plain", "active")
         }
         assert count["active"] == count["plain"]
+
+
+DYNAMICS_TIERS = ("mini", "subset_dynamics")
+
+
+def published(tier: str, name: str):
+    folders = sorted((ROOT / "results/published" / tier / name).glob("seed*"))
+    assert folders, f"{name} of tier {tier} is not published"
+    return load_runs(folders, tier).runs
+
+
+@pytest.mark.parametrize("tier", DYNAMICS_TIERS)
+def test_recm_ends_with_nothing_on_particles_and_with_something_on_motion_in_every_seed(tier):
+    for run in published(tier, "segnn-recm"):
+        assert largest_alpha(run).value[-1] < 0.01
+    for motion in MOTIONS:
+        for run in published(tier, f"egno-{motion.key}-recm"):
+            assert largest_alpha(run).value[-1] > 0.2
+
+
+@pytest.mark.parametrize("tier", DYNAMICS_TIERS)
+def test_on_particles_segnn_beats_the_linear_map_and_that_beats_constant_velocity(tier):
+    (linear,) = [error(run, "raw", "mse_selected") for run in published(tier, "nbody-linear")]
+    for run in published(tier, "segnn-plain"):
+        drift = run.data["untrained_errors"]["drift"]
+        assert error(run, "raw", "mse_selected") < 0.5 * linear
+        assert linear < drift
+
+
+@pytest.mark.parametrize("tier", DYNAMICS_TIERS)
+@pytest.mark.parametrize("motion", MOTIONS, ids=lambda task: task.key)
+def test_on_motion_recm_beats_the_plain_network_in_every_seed(tier, motion):
+    relaxed, plain = (
+        [error(run, "raw", "mse_selected") for run in published(tier, f"egno-{motion.key}-{method}")]
+        for method in ("recm", "plain")
+    )
+    assert max(relaxed) < min(plain)

@@ -53,3 +53,10 @@ class MappedStore(ABC):
     def __setstate__(self, state: dict) -> None:
         self.path = state["path"]
         self._open()
+
+
+def ragged_rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenation of the ranges starts[b] ... starts[b] + counts[b] - 1."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - counts), counts)

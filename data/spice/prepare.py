@@ -11,21 +11,21 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from data.chunks import finished_chunks
 from data.command import prepare_command
 from data.errors import DataError
 from data.processes import map_in_processes
-from data.spice.chunks import labelled_chunks
 from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
 from data.spice.generate import Recipe, candidates, generate
-from data.spice.label import LEVEL, Geometries, label
+from data.spice.label import LEVEL, Geometries, Labelled, label
 from data.spice.raw import (
     SPICE_LEVEL,
     RawMolecule,
@@ -34,6 +34,7 @@ from data.spice.raw import (
     read_xyz,
     spice_failures,
     spice_level,
+    write_spice,
 )
 from data.spice.reference_energies import gfn2_atoms, spice_atoms, sum_of_atoms
 from data.spice.splits import held_out
@@ -99,8 +100,8 @@ def _generated(config: SpiceConfig, work: Path, workers: int | None) -> list[Par
     key = dataclasses.asdict(recipe) | {"molecules": [task.smiles for task in tasks], "versions": _versions()}
     samples = config.conformers * config.samples_per_conformer
     with _bar(len(tasks) * samples, "conformation", "generating") as bar:
-        files = labelled_chunks(
-            tasks, generate, work, key, workers, lambda _, new: _advance(bar, samples, new)
+        files = finished_chunks(
+            tasks, generate, _write_chunk, work, key, workers, lambda _, new: _advance(bar, samples, new)
         )
     return [Part(files, None)]
 
@@ -128,9 +129,10 @@ def _labelled(
                 "config": dataclasses.asdict(config),
                 "versions": _versions(),
             }
-            files = labelled_chunks(
+            files = finished_chunks(
                 of_file,
                 label,
+                _write_chunk,
                 work / file.name,
                 key,
                 workers,
@@ -138,6 +140,10 @@ def _labelled(
             )
             parts.append(Part(files, file.split))
     return parts
+
+
+def _write_chunk(path: Path, molecules: Sequence[Labelled]) -> None:
+    write_spice(path, molecules, LEVEL)
 
 
 def _packed(

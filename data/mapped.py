@@ -42,6 +42,8 @@ class MappedStore(ABC):
             ) from error
 
     def _map(self, dataset: h5py.Dataset) -> np.ndarray:
+        if dataset.size == 0:
+            return np.zeros(dataset.shape, dataset.dtype)
         start = dataset.id.get_offset()
         if dataset.chunks is not None or start is None:
             raise DataError(f"store {self.path}: {dataset.name} is not contiguous: prepare the store again")

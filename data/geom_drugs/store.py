@@ -20,11 +20,12 @@ Molecules stand in the order of their source; the conformers of one by falling w
 their source. Training imports this module: numpy and h5py only.
 """
 
+import functools
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,6 @@ _BONDS = {"bonds": ("<i4", (2,)), "bond_orders": ("u1", ()), "bond_stereo": ("u1
 _CONFORMERS = {"energies": ("<f8", ()), "weights": ("<f8", ()), "same_graph": ("?", ())}
 _ROWS = {"positions": ("<f4", (3,))}
 _SPOOLED = _ATOMS | _BONDS | _CONFORMERS | _ROWS
-_UNDECIDED = 255
 _COPY_ROWS = 65536
 
 
@@ -56,7 +56,7 @@ _COPY_ROWS = 65536
 class Ensemble:
     """One molecule of n atoms and b bonds with k conformers, as sources hand it to `write_store` and stores back.
 
-    split: "train", "validation", "test", or None: the store decides. Codes index CHIRALITY, BOND_ORDERS, BOND_STEREO.
+    split: "train", "validation" or "test". Codes index CHIRALITY, BOND_ORDERS, BOND_STEREO.
     """
 
     smiles: str
@@ -70,7 +70,7 @@ class Ensemble:
     energies: np.ndarray  # (k,) [kcal/mol], relative to the lowest; NaN: unknown
     weights: np.ndarray  # (k,)
     same_graph: np.ndarray  # (k,)
-    split: str | None = None
+    split: str = "train"
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Ensembles(MappedStore):
         """(M,) atoms of each molecule."""
         return np.diff(self.atom_offsets)
 
-    @property
+    @functools.cached_property
     def smiles(self) -> list[str]:
         """Of each molecule."""
         with h5py.File(self.path, "r") as file:
@@ -166,8 +166,6 @@ class Ensembles(MappedStore):
 
     def ensemble(self, molecule: int) -> Ensemble:
         """Everything about a molecule."""
-        with h5py.File(self.path, "r") as file:
-            smiles = file["smiles"][molecule].decode()
         atoms = slice(*self.atom_offsets[molecule : molecule + 2])
         bonds = slice(*self.bond_offsets[molecule : molecule + 2])
         conformers = slice(*self.conformer_offsets[molecule : molecule + 2])
@@ -178,7 +176,9 @@ class Ensembles(MappedStore):
             | {name: getattr(self, name)[conformers] for name in _CONFORMERS}
         )
         positions = self.positions[rows].reshape(-1, len(parts["atomic_numbers"]), 3)
-        return Ensemble(smiles=smiles, positions=positions, split=SPLITS[self.split[molecule]], **parts)
+        return Ensemble(
+            smiles=self.smiles[molecule], positions=positions, split=SPLITS[self.split[molecule]], **parts
+        )
 
 
 def write_store(
@@ -189,14 +189,13 @@ def write_store(
     dataset: str,
     energy_level: str,
     config: dict,
-    choose_splits: Callable[[Sequence[str]], dict[str, str]] | None = None,
+    splits: Sequence[str] = ("train",),
 ) -> dict[str, int]:
     """Write a store and return its counts: molecules, conformers, atoms, bonds; molecules by split.
 
     Streams: the arrays are spooled beside `path` as the ensembles come; memory holds only what a molecule or a
-    conformer has one of. choose_splits: the smiles of the molecules without a split -> the split of each. The
-    file appears under `path` only when complete. A DataError: an empty train split, and an ensemble that
-    `check_ensemble` refuses.
+    conformer has one of. The file appears under `path` only when complete. A DataError: one of `splits` left empty,
+    and an ensemble that `check_ensemble` refuses.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,17 +205,12 @@ def write_store(
     spool.mkdir()
     try:
         smiles, split, counts = _spool(ensembles, spool)
-        undecided = np.flatnonzero(split == _UNDECIDED)
-        if len(undecided):
-            chosen = choose_splits([smiles[row] for row in undecided]) if choose_splits else {}
-            split[undecided] = [SPLITS.index(chosen.get(smiles[row], "train")) for row in undecided]
-        if not (split == 0).any():
-            raise DataError(
-                f"store {path}: no molecule is left for the train split: use more molecules or other splits"
-            )
+        for name in splits:
+            if not (split == SPLITS.index(name)).any():
+                raise DataError(
+                    f"store {path}: no molecule is left for the {name} split: use more molecules or other splits"
+                )
         columns = _columns(split, *counts)
-        if columns["bond_offsets"][-1] == 0:
-            raise DataError(f"store {path}: none of its molecules has a bond: use other files")
         _write_file(partial, spool, smiles, columns, source, dataset, energy_level, config)
         os.replace(partial, path)
     finally:
@@ -272,7 +266,7 @@ def _spool(
                     values = values[order]
                 np.ascontiguousarray(values, dtype=dtype).tofile(files[name])
             smiles.append(ensemble.smiles)
-            split.append(_UNDECIDED if ensemble.split is None else SPLITS.index(ensemble.split))
+            split.append(SPLITS.index(ensemble.split))
             counts.append((len(ensemble.atomic_numbers), len(ensemble.bonds), len(ensemble.positions)))
     finally:
         for file in files.values():
@@ -309,6 +303,8 @@ def _write_file(path, spool, smiles, columns, source, dataset, energy_level, con
         for name, (dtype, shape) in _SPOOLED.items():
             rows = (spool / name).stat().st_size // (np.dtype(dtype).itemsize * int(np.prod(shape)))
             packed = file.create_dataset(name, (rows, *shape), dtype)
+            if rows == 0:
+                continue
             spooled = np.memmap(spool / name, dtype, "r", 0, (rows, *shape))
             for first in range(0, rows, _COPY_ROWS):
                 block = spooled[first : first + _COPY_ROWS]

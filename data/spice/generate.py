@@ -14,6 +14,7 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from data.chemistry import Quiet, nci_molecules, random_rotation
 from data.digest import name_digest
 from data.spice.label import Geometries, Labelled, label
+from data.units import BOLTZMANN
 
 EMBEDDING_FAILED = "ETKDG embedding failed"
 NO_FORCE_FIELD = "MMFF94s has no parameters"
@@ -23,7 +24,6 @@ TIME_STEP = 1.0  # [fs]
 FRICTION = 0.05  # [1/fs]
 STEPS_BEFORE_FIRST = 100
 STEPS_BETWEEN = 50
-BOLTZMANN = 0.00198720425864083  # [kcal/mol/K]
 ACCELERATION = 4.184e-4  # one kcal/mol/Angstrom/dalton in [Angstrom/fs^2]
 
 

@@ -14,7 +14,7 @@ from data.geom_drugs.store import SPLITS, Ensemble, Ensembles, write_store
 PROVENANCE = {"source": "test", "dataset": "made up", "energy_level": "none", "config": {"seed": 1}}
 
 
-def chain(n: int, k: int, seed: int, split: str | None = None) -> Ensemble:
+def chain(n: int, k: int, seed: int, split: str = "train") -> Ensemble:
     """A chain of n atoms of random elements with k random conformers, the last the heaviest."""
     rng = np.random.default_rng(seed)
     energies = np.arange(k, dtype=float)[::-1]
@@ -101,16 +101,11 @@ def test_the_digest_names_the_content_and_nothing_else(tmp_path, ensembles, stor
     assert Ensembles(tmp_path / "z.h5").digest != store.digest
 
 
-def test_molecules_without_a_split_get_the_chosen_one(tmp_path):
-    undecided = [chain(3, 1, seed) for seed in range(4)]
-
-    def choose(smiles):
-        assert smiles == [ensemble.smiles for ensemble in undecided]
-        return {"chain 2": "test", "chain 3": "validation"}
-
-    counts = write_store(tmp_path / "x.h5", undecided, **PROVENANCE, choose_splits=choose)
-    assert Ensembles(tmp_path / "x.h5").split.tolist() == [0, 0, 2, 1]
-    assert [counts[name] for name in SPLITS] == [2, 1, 1]
+def test_a_store_may_be_empty_where_no_split_is_asked_for(tmp_path):
+    counts = write_store(tmp_path / "x.h5", [], **PROVENANCE, splits=())
+    store = Ensembles(tmp_path / "x.h5")
+    assert (len(store), store.conformers, counts["atoms"]) == (0, 0, 0)
+    assert store.positions.shape == (0, 3)
 
 
 def test_a_killed_writing_leaves_no_store(tmp_path, ensembles):
@@ -142,9 +137,11 @@ def test_an_ensemble_that_makes_no_sense_is_refused(tmp_path, ensembles, change,
         write_store(tmp_path / "x.h5", [dataclasses.replace(ensembles[0], **change)], **PROVENANCE)
 
 
-def test_a_store_without_training_molecules_is_refused(tmp_path):
+def test_a_store_that_lacks_a_split_is_refused(tmp_path):
     with pytest.raises(DataError, match="no molecule is left for the train split"):
         write_store(tmp_path / "x.h5", [chain(3, 1, 0, "test")], **PROVENANCE)
+    with pytest.raises(DataError, match="no molecule is left for the test split"):
+        write_store(tmp_path / "x.h5", [chain(3, 1, 0)], **PROVENANCE, splits=("train", "test"))
 
 
 def test_other_files_are_refused(tmp_path, store):

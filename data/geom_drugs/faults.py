@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from data.geom_drugs.store import Ensemble
+
 UNREADABLE = "archive member cannot be read"
 UNPARSABLE = "unparsable SMILES"
 FRAGMENTS = "several fragments"
@@ -26,6 +28,14 @@ class Fault:
     sentence: str
     molecules: int = 1
     conformers: int = 0
+
+
+@dataclass(frozen=True)
+class Made:
+    """An ensemble, or None, and what was left out of it."""
+
+    ensemble: Ensemble | None
+    faults: tuple[Fault, ...] = ()
 
 
 class LeftOut:

@@ -14,7 +14,7 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolAlign
 from data.chemistry import Quiet, gfn2, random_rotation
 from data.digest import name_digest
 from data.geom_drugs import faults
-from data.geom_drugs.faults import Fault
+from data.geom_drugs.faults import Fault, Made
 from data.geom_drugs.graphs import graph_in_space
 from data.geom_drugs.store import Ensemble
 from data.units import BOLTZMANN, KCAL
@@ -42,14 +42,6 @@ class Task:
     smiles: str
     split: str | None
     recipe: Recipe
-
-
-@dataclass(frozen=True)
-class Made:
-    """An ensemble, or None, and what was left out of it."""
-
-    ensemble: Ensemble | None
-    faults: tuple[Fault, ...] = ()
 
 
 def generate(task: Task) -> Made:

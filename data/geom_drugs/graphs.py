@@ -95,10 +95,7 @@ def molecule_of(ensemble: Ensemble) -> Chem.Mol:
             bond.SetStereoAtoms(*_lowest_others(bond))
             bond.SetStereo(_STEREO_OF[BOND_STEREO[code]])
     for positions in ensemble.positions:
-        conformer = Chem.Conformer(len(positions))
-        for row, x in enumerate(positions.tolist()):
-            conformer.SetAtomPosition(row, Point3D(*x))
-        molecule.AddConformer(conformer, assignId=True)
+        molecule.AddConformer(_conformer(positions), assignId=True)
     made = molecule.GetMol()
     Chem.SanitizeMol(made, Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP)
     Chem.SetDoubleBondNeighborDirections(made)  # cis and trans become Z and E, without which SMILES lack them
@@ -106,9 +103,24 @@ def molecule_of(ensemble: Ensemble) -> Chem.Mol:
     return made
 
 
+def with_positions(molecule: Chem.Mol, x: np.ndarray) -> Chem.Mol:
+    """A copy of the molecule with the one conformer x (n, 3)."""
+    copy = Chem.Mol(molecule)
+    copy.RemoveAllConformers()
+    copy.AddConformer(_conformer(x), assignId=True)
+    return copy
+
+
 def same_graph(graph: Graph, other: Graph) -> bool:
     """Whether two graphs have the same bonds between the same atoms, whatever their orders and stereo."""
     return np.array_equal(graph.bonds, other.bonds)
+
+
+def _conformer(x: np.ndarray) -> Chem.Conformer:
+    conformer = Chem.Conformer(len(x))
+    for row, position in enumerate(x.tolist()):
+        conformer.SetAtomPosition(row, Point3D(*position))
+    return conformer
 
 
 def _ends(bond: Chem.Bond) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.errors import DataError
-from data.geom_drugs.store import SPLITS, Ensemble, Ensembles, write_store
+from data.geom_drugs.store import Ensemble, Ensembles, write_store
 
 PROVENANCE = {"source": "test", "dataset": "made up", "energy_level": "none", "config": {"seed": 1}}
 

@@ -37,11 +37,23 @@ def _dtype_or_object(name: Any, align: Any = False, copy: Any = True) -> np.dtyp
     return np.dtype(object) if name == "O8" else _dtype(name, align, copy)
 
 
+def _scalar(dtype: Any, content: Any) -> np.generic:
+    if not isinstance(dtype, np.dtype) or not isinstance(content, bytes):
+        raise RefusedError("a number of an unknown kind")
+    return np.frombuffer(content, dtype, 1)[0]
+
+
 # The names that an array of numbers is pickled with.
 ARRAYS = {
     ("numpy.core.multiarray", "_reconstruct"): _empty_array,
     ("numpy._core.multiarray", "_reconstruct"): _empty_array,
     ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _dtype,
+}
+# The same of a number that has NumPy's type.
+NUMBERS = {
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy", "dtype"): _dtype,
 }
 ARRAYS_OF_ARRAYS = ARRAYS | {("numpy", "dtype"): _dtype_or_object}

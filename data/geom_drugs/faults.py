@@ -54,11 +54,6 @@ class LeftOut:
             if len(entry["examples"]) < EXAMPLES:
                 entry["examples"].append(fault.sentence)
 
-    @property
-    def molecules(self) -> int:
-        """Left out as a whole."""
-        return sum(entry["molecules"] for entry in self._by_reason.values())
-
     def as_dict(self) -> dict[str, dict]:
         """Reason -> molecules left out, conformers left out of others, and the first sentences."""
         return dict(sorted(self._by_reason.items()))

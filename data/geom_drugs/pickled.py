@@ -18,7 +18,7 @@ from data.errors import DataError
 from data.geom_drugs.archives import opened_archive
 from data.geom_drugs.assemble import ensemble_of_molecules, relative_energy, unreadable
 from data.geom_drugs.faults import Made
-from data.pickles import ARRAYS_OF_ARRAYS, RefusedError, load_restricted
+from data.pickles import ARRAYS_OF_ARRAYS, NUMBERS, RefusedError, load_restricted
 from data.processes import map_in_processes
 
 SPLITS = (
@@ -54,7 +54,7 @@ def _latin1(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
-MOLECULES = {("rdkit.Chem.rdchem", "Mol"): PickledMolecule, ("_codecs", "encode"): _latin1}
+MOLECULES = NUMBERS | {("rdkit.Chem.rdchem", "Mol"): PickledMolecule, ("_codecs", "encode"): _latin1}
 
 
 def load_molecules(file: BinaryIO, record: str) -> Any:

@@ -18,15 +18,9 @@ from data.errors import DataError
 from data.geom_drugs.archives import opened_archive
 from data.geom_drugs.assemble import ensemble_of_molecules, relative_energy, unreadable
 from data.geom_drugs.faults import Made
+from data.geom_drugs.store import SPLITS
 from data.pickles import ARRAYS_OF_ARRAYS, NUMBERS, RefusedError, load_restricted
 from data.processes import map_in_processes
-
-SPLITS = (
-    "train",
-    "validation",
-    "test",
-)  # the order of the parts of GeoMol's split files, and MiDi's three files
-
 
 # ---- RDKit molecules from pickles
 
@@ -148,7 +142,7 @@ def read_split(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"split file {path} is not three arrays of indices, of train, validation and test")
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(sum(map(len, parts)))):
         raise DataError(f"split file {path}: its indices are not 0, 1, 2, ... each once")
-    return dict(zip(SPLITS, parts, strict=True))
+    return dict(zip(SPLITS, parts, strict=True))  # in this order
 
 
 def _from_pickle(member: _Member) -> Made:

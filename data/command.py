@@ -1,12 +1,14 @@
-"""The command line that all preparations share: `python -m data.<dataset>.prepare --config X --out Y`."""
+"""What preparations share: the command line `python -m data.<dataset>.prepare --config X --out Y`, bars, reports."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tqdm import tqdm
 
 from data.errors import DataError
 from data.processes import WorkerKilledError
@@ -43,3 +45,22 @@ def prepare_command(
         return 1
     print(f"{options.out}: {said}")
     return 0
+
+
+def write_whole(path: Path, text: str) -> None:
+    """A text file that appears under its name only when complete."""
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def progress_bar(total: int | None, unit: str, title: str, **options) -> tqdm:
+    """A progress bar: in a log file it speaks every ten seconds only."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
+
+
+def advance(bar: tqdm, count: int, new: bool) -> None:
+    """Work found done is counted, but not in the rate from which the time left is estimated."""
+    bar.initial += 0 if new else count
+    bar.update(count)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 CHUNK = 1 << 16  # [bytes]
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
-BEGINNINGS = {".hdf5": b"\x89HDF\r\n\x1a\n", ".gz": b"\x1f\x8b"}
+BEGINNINGS = {".hdf5": b"\x89HDF\r\n\x1a\n", ".gz": b"\x1f\x8b", ".npy": b"\x93NUMPY", ".pickle": b"\x80"}
 
 
 class FetchError(RuntimeError):

@@ -42,6 +42,8 @@ class MappedStore(ABC):
             ) from error
 
     def _map(self, dataset: h5py.Dataset) -> np.ndarray:
+        if dataset.size == 0:
+            return np.zeros(dataset.shape, dataset.dtype)
         start = dataset.id.get_offset()
         if dataset.chunks is not None or start is None:
             raise DataError(f"store {self.path}: {dataset.name} is not contiguous: prepare the store again")
@@ -53,3 +55,10 @@ class MappedStore(ABC):
     def __setstate__(self, state: dict) -> None:
         self.path = state["path"]
         self._open()
+
+
+def ragged_rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenation of the ranges starts[b] ... starts[b] + counts[b] - 1."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(starts - (ends - counts), counts)

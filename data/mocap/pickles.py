@@ -4,8 +4,6 @@ motion_run.pkl: (bones, trials), trials a list of arrays (frames, 31, 3). split*
 each a dict from case to start frames.
 """
 
-import pickle
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +11,7 @@ import numpy as np
 
 from data.errors import DataError
 from data.mocap.skeleton import JOINTS, PARENTS
-
-_NUMBER = re.compile(r"[<>=|]?[fiu][1248]")
-
-
-class _NotAnArrayError(pickle.UnpicklingError):
-    """The pickle asks for something else than arrays of numbers."""
-
-
-class _Marker:
-    """Stands for numpy.ndarray, and cannot be called."""
-
-
-_NDARRAY = _Marker()
-
-
-def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    if kind is not _NDARRAY or shape != (0,):
-        raise _NotAnArrayError("an array of an unknown kind")
-    return np.empty(0, dtype=np.int8)
-
-
-def _dtype(name: Any, align: Any = False, copy: Any = True) -> np.dtype:
-    if not isinstance(name, str) or not _NUMBER.fullmatch(name):
-        raise _NotAnArrayError(f"an array of {name!r}, not of numbers")
-    return np.dtype(name, False, True)  # a copy: unpickling sets its byte order
-
-
-# The names that an array of numbers is pickled with.
-_KNOWN = {
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _dtype,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _KNOWN:
-            raise _NotAnArrayError(f"{module}.{name}")
-        return _KNOWN[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise _NotAnArrayError("a persistent object")
+from data.pickles import ARRAYS, RefusedError, load_restricted
 
 
 def _load(path: Path) -> Any:
@@ -64,8 +19,8 @@ def _load(path: Path) -> Any:
         raise DataError(f"pickle {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
         with path.open("rb") as file:
-            return _ArrayUnpickler(file).load()
-    except _NotAnArrayError as error:
+            return load_restricted(file, ARRAYS)
+    except RefusedError as error:
         raise DataError(
             f"pickle {path} holds {error}, and only containers and arrays of numbers are read: it is not upstream's"
         ) from error

@@ -8,12 +8,11 @@ which errors predictors make that need no training.
 import dataclasses
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.command import prepare_command
+from data.command import prepare_command, write_whole
 from data.errors import DataError
 from data.mocap.config import MocapConfig, parse_config
 from data.mocap.generate import generate
@@ -52,7 +51,7 @@ def prepare(config: MocapConfig, out: Path, raw: Path = RAW_FOLDER) -> dict:
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
         "config": dataclasses.asdict(config),
     }
-    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
     return report
 
 
@@ -82,12 +81,6 @@ def _counts(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict:
         "missing_official_samples": {split: s.missing for split, s in samples.items()},
         "samples_in_their_place": {split: s.filled for split, s in samples.items()},
     }
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,7 +8,6 @@ what is in it and what was left out.
 import dataclasses
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.command import prepare_command
+from data.command import prepare_command, write_whole
 from data.digest import name_digest
 from data.errors import DataError
 from data.modelnet40.classes import MODELNET40
@@ -76,7 +75,7 @@ def prepare(config: ModelnetConfig, out: Path, raw: Path = RAW_FOLDER, workers: 
     }
     if config.source == "parametric":
         report["best_accuracy_without_orientation"] = invariant_ceiling(classes)
-    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
     return report
 
 
@@ -171,12 +170,6 @@ def _statistics(store: CloudStore) -> dict:
         "largest_centroid_norm": float(np.linalg.norm(points.mean(1), axis=-1).max()),
         "mean_extent_xyz": [float(extent) for extent in np.ptp(points, axis=1).mean(0)],
     }
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def _progress(items: Iterable, total: int | None, title: str) -> tqdm:

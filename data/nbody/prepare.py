@@ -8,7 +8,6 @@ what is in it.
 import dataclasses
 import importlib.metadata
 import json
-import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.command import prepare_command
+from data.command import prepare_command, write_whole
 from data.errors import DataError
 from data.nbody.baselines import baselines
 from data.nbody.config import NBodyConfig, parse_config
@@ -57,7 +56,7 @@ def prepare(config: NBodyConfig, out: Path, workers: int | None = None) -> dict:
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
         "config": dataclasses.asdict(config),
     }
-    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
     return report
 
 
@@ -84,12 +83,6 @@ def _integrated(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     work = partial(integrate, steps=config.steps)
     return map(work, parts) if workers == 1 or len(parts) == 1 else map_in_processes(work, parts, workers)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial_ = path.with_name(path.name + ".tmp")
-    partial_.write_text(text)
-    os.replace(partial_, path)
 
 
 def _progress(items: Iterator, total: int, title: str) -> tqdm:

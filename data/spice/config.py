@@ -7,7 +7,7 @@ from ase.data import atomic_numbers as NUMBER_OF
 
 from data.errors import DataError
 from data.keys import checked_block, raw_files
-from data.spice.units import BOHR, HARTREE
+from data.units import BOHR, HARTREE
 
 SOURCES = ("generate", "geometries", "spice", "mace_off")
 ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")

@@ -6,17 +6,15 @@ other molecules.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from rdkit import Chem, RDConfig, RDLogger
+from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
-from scipy.spatial.transform import Rotation
 
+from data.chemistry import Quiet, nci_molecules, random_rotation
 from data.digest import name_digest
 from data.spice.label import Geometries, Labelled, label
-
-MOLECULES = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
+from data.units import BOLTZMANN
 
 EMBEDDING_FAILED = "ETKDG embedding failed"
 NO_FORCE_FIELD = "MMFF94s has no parameters"
@@ -26,7 +24,6 @@ TIME_STEP = 1.0  # [fs]
 FRICTION = 0.05  # [1/fs]
 STEPS_BEFORE_FIRST = 100
 STEPS_BETWEEN = 50
-BOLTZMANN = 0.00198720425864083  # [kcal/mol/K]
 ACCELERATION = 4.184e-4  # one kcal/mol/Angstrom/dalton in [Angstrom/fs^2]
 
 
@@ -50,27 +47,9 @@ class Candidate:
 
 
 def candidates(elements: set[str], min_atoms: int, max_atoms: int, recipe: Recipe) -> list[Candidate]:
-    """Unique one-fragment, neutral, closed-shell NCI molecules of the allowed elements and sizes (with H).
-
-    In an order drawn from (seed, SMILES), so that the first k are a random k.
-    """
-    found: dict[str, str] = {}
-    with _Quiet():
-        for line in MOLECULES.read_text().splitlines():
-            smiles, name = line.split()[:2]
-            molecule = Chem.MolFromSmiles(smiles)
-            if molecule is None or "." in smiles or Chem.GetFormalCharge(molecule) != 0:
-                continue
-            molecule = Chem.AddHs(molecule)
-            atoms = list(molecule.GetAtoms())
-            if (
-                min_atoms <= len(atoms) <= max_atoms
-                and {atom.GetSymbol() for atom in atoms} <= elements
-                and not any(atom.GetNumRadicalElectrons() for atom in atoms)
-            ):
-                found.setdefault(Chem.CanonSmiles(smiles), f"NCI {name}")
-    ordered = sorted(found, key=lambda smiles: name_digest(smiles, recipe.seed))
-    return [Candidate(found[smiles], smiles, recipe) for smiles in ordered]
+    """The NCI molecules of the allowed elements and sizes (with H), in an order drawn from the recipe's seed."""
+    chosen = nci_molecules(elements, min_atoms, max_atoms, recipe.seed)
+    return [Candidate(name, smiles, recipe) for name, smiles in chosen]
 
 
 def generate(candidate: Candidate) -> Labelled:
@@ -92,7 +71,7 @@ def generate(candidate: Candidate) -> Labelled:
         if count:
             failures[reason] = failures.get(reason, 0) + count
 
-    with _Quiet():
+    with Quiet():
         embedding = rdDistGeom.ETKDGv3()
         embedding.randomSeed = seed % (2**31 - 1)
         conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, recipe.conformers, embedding))
@@ -117,15 +96,6 @@ def generate(candidate: Candidate) -> Labelled:
     for reason, count in labelled.failures.items():
         fail(reason, count)
     return Labelled(**{**vars(labelled), "failures": failures})
-
-
-def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """A uniformly random rotation (3, 3).
-
-    ETKDG lays the long axis of a molecule along x; SPICE's geometries have every orientation, so ours must
-    too.
-    """
-    return Rotation.from_quat(rng.standard_normal(4)).as_matrix()
 
 
 def langevin(
@@ -168,13 +138,3 @@ def _acceleration(field, x: np.ndarray, masses: np.ndarray) -> np.ndarray:
 
 def _masses(molecule: Chem.Mol) -> np.ndarray:
     return np.array([[atom.GetMass()] for atom in molecule.GetAtoms()])
-
-
-class _Quiet:
-    """RDKit's warnings off: failures are counted, not printed."""
-
-    def __enter__(self) -> None:
-        RDLogger.DisableLog("rdApp.*")
-
-    def __exit__(self, *_) -> None:
-        RDLogger.EnableLog("rdApp.*")

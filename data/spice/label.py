@@ -1,16 +1,12 @@
-"""Energies and forces by GFN2-xTB (tblite), for geometries that come without labels.
-
-A fresh calculator for every conformation, at default accuracy: restarting from the previous result would
-make forces depend on the order of work (by up to 1e-3 eV/Angstrom).
-"""
+"""Energies and forces by GFN2-xTB (tblite), for geometries that come without labels."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from data.spice.units import BOHR, HARTREE
+from data.chemistry import GFN2, gfn2
 
-LEVEL = "GFN2-xTB"
+LEVEL = GFN2
 NOT_CONVERGED = "GFN2-xTB did not converge"
 
 
@@ -35,26 +31,6 @@ class Labelled:
     energy: np.ndarray  # (m,) [eV], total
     forces: np.ndarray  # (m, n, 3) [eV/Angstrom]
     failures: dict[str, int]
-
-
-def gfn2(
-    atomic_numbers: np.ndarray, positions: np.ndarray, unpaired: int | None = None
-) -> tuple[float, np.ndarray]:
-    """Total energy [eV] and forces (n, 3) [eV/Angstrom] of a neutral molecule at positions (n, 3) [Angstrom].
-
-    unpaired: number of unpaired electrons (default: the lowest possible). RuntimeError where the
-    self-consistent field does not converge or the result is not finite.
-    """
-    from tblite.interface import Calculator  # loaded late: it fixes its thread count when it loads
-
-    calculator = Calculator(LEVEL, np.asarray(atomic_numbers), np.asarray(positions) / BOHR, uhf=unpaired)
-    calculator.set("verbosity", 0)
-    result = calculator.singlepoint()
-    energy = float(result.get("energy")) * HARTREE
-    forces = -np.asarray(result.get("gradient")) * (HARTREE / BOHR)
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise RuntimeError("energy or forces are not finite")
-    return energy, forces
 
 
 def label(geometries: Geometries) -> Labelled:

@@ -8,24 +8,22 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from data.command import prepare_command
+from data.chunks import finished_chunks
+from data.command import advance, prepare_command, progress_bar, write_whole
 from data.errors import DataError
 from data.processes import map_in_processes
-from data.spice.chunks import labelled_chunks
 from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
 from data.spice.generate import Recipe, candidates, generate
-from data.spice.label import LEVEL, Geometries, label
+from data.spice.label import LEVEL, Geometries, Labelled, label
 from data.spice.raw import (
     SPICE_LEVEL,
     RawMolecule,
@@ -34,6 +32,7 @@ from data.spice.raw import (
     read_xyz,
     spice_failures,
     spice_level,
+    write_spice,
 )
 from data.spice.reference_energies import gfn2_atoms, spice_atoms, sum_of_atoms
 from data.spice.splits import held_out
@@ -82,7 +81,7 @@ def prepare(config: SpiceConfig, out: Path, raw: Path = RAW_FOLDER, workers: int
         "versions": _versions(),
         "config": dataclasses.asdict(config),
     }
-    _write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return report
 
@@ -98,9 +97,9 @@ def _generated(config: SpiceConfig, work: Path, workers: int | None) -> list[Par
     tasks = tasks[: config.molecules]
     key = dataclasses.asdict(recipe) | {"molecules": [task.smiles for task in tasks], "versions": _versions()}
     samples = config.conformers * config.samples_per_conformer
-    with _bar(len(tasks) * samples, "conformation", "generating") as bar:
-        files = labelled_chunks(
-            tasks, generate, work, key, workers, lambda _, new: _advance(bar, samples, new)
+    with progress_bar(len(tasks) * samples, "conformation", "generating") as bar:
+        files = finished_chunks(
+            tasks, generate, _write_chunk, work, key, workers, lambda _, new: advance(bar, samples, new)
         )
     return [Part(files, None)]
 
@@ -120,7 +119,7 @@ def _labelled(
         ]
     parts = []
     total = sum(len(task.positions) for of_file in tasks.values() for task in of_file)
-    with _bar(total, "conformation", "labelling") as bar:
+    with progress_bar(total, "conformation", "labelling") as bar:
         for file, of_file in tasks.items():
             key = {
                 "file": file.name,
@@ -128,16 +127,21 @@ def _labelled(
                 "config": dataclasses.asdict(config),
                 "versions": _versions(),
             }
-            files = labelled_chunks(
+            files = finished_chunks(
                 of_file,
                 label,
+                _write_chunk,
                 work / file.name,
                 key,
                 workers,
-                lambda task, new: _advance(bar, len(task.positions), new),
+                lambda task, new: advance(bar, len(task.positions), new),
             )
             parts.append(Part(files, file.split))
     return parts
+
+
+def _write_chunk(path: Path, molecules: Sequence[Labelled]) -> None:
+    write_spice(path, molecules, LEVEL)
 
 
 def _packed(
@@ -170,10 +174,10 @@ def _read(file: Path, source: str) -> Iterator[RawMolecule]:
     """The molecules of a labelled file, with a progress bar where the file is one of the large ones."""
     if source == "mace_off":
         size = file.stat().st_size if file.exists() else None
-        with _bar(size, "B", f"reading {file.name}", unit_scale=True) as bar:
+        with progress_bar(size, "B", f"reading {file.name}", unit_scale=True) as bar:
             yield from read_xyz(file, lambda done: bar.update(done - bar.n))
     elif source == "spice":
-        with _bar(count_spice(file), "molecule", f"reading {file.name}") as bar:
+        with progress_bar(count_spice(file), "molecule", f"reading {file.name}") as bar:
             for molecule in read_spice(file):
                 yield molecule
                 bar.update()
@@ -239,24 +243,6 @@ def _statistics(store: ConformationStore) -> dict:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in ("rdkit", "tblite", "numpy", "h5py")}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
-
-
-def _bar(total: int | None, unit: str, title: str, **options) -> tqdm:
-    """A progress bar: in a log file it speaks every ten seconds only."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
-
-
-def _advance(bar: tqdm, count: int, new: bool) -> None:
-    """Work found done is counted, but not in the rate from which the time left is estimated."""
-    bar.initial += 0 if new else count
-    bar.update(count)
 
 
 def main(arguments: list[str] | None = None) -> int:

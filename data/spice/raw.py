@@ -25,7 +25,7 @@ from ase.io.extxyz import key_val_str_to_dict
 from data.errors import DataError
 from data.spice.label import Labelled
 from data.spice.smiles import parse_mapped_smiles
-from data.spice.units import BOHR, ENERGY, GRADIENT, HARTREE, LENGTH, converted, factor
+from data.units import BOHR, ENERGY, GRADIENT, HARTREE, LENGTH, converted, factor
 
 SPICE_LEVEL = "wB97M-D3(BJ)/def2-TZVPPD"
 BOND_RANGE = {6: (1.05, 1.15), 8: (0.90, 1.05)}  # median X-H distance [Angstrom], X by atomic number

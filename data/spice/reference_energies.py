@@ -6,8 +6,8 @@ import numpy as np
 from ase.data import atomic_numbers as NUMBER_OF
 from ase.data import chemical_symbols as SYMBOLS
 
+from data.chemistry import gfn2
 from data.errors import DataError
-from data.spice.label import gfn2
 
 # [eV], as the EScAIP group's conversion of MACE-OFF has them (escaip.md 2.3). Iodine has an effective core.
 SPICE_ATOMS = {

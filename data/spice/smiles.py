@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from rdkit import Chem, RDLogger
+from rdkit import Chem
 
+from data.chemistry import Quiet
 from data.errors import DataError
 
 
@@ -22,9 +23,8 @@ def parse_mapped_smiles(smiles: str, record: str) -> MappedSmiles:
     """A DataError where H are missing or the map is not 1 to n. record: where the SMILES stands, for the error."""
     parameters = Chem.SmilesParserParams()
     parameters.removeHs = False
-    RDLogger.DisableLog("rdApp.*")
-    molecule = Chem.MolFromSmiles(smiles, parameters)
-    RDLogger.EnableLog("rdApp.*")
+    with Quiet():
+        molecule = Chem.MolFromSmiles(smiles, parameters)
     if molecule is None:
         raise DataError(f"{record} has an unreadable smiles '{smiles}': fetch the file again")
     atoms = sorted(molecule.GetAtoms(), key=lambda atom: atom.GetAtomMapNum())

@@ -26,7 +26,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
-from data.mapped import MappedStore
+from data.mapped import MappedStore, ragged_rows
 
 FORMAT = "spice-store-2"
 SPLITS = ("train", "test")
@@ -114,7 +114,7 @@ class ConformationStore(MappedStore):
         indices = np.asarray(indices, dtype=np.int64)
         starts = self.offsets[indices]
         counts = self.offsets[indices + 1] - starts
-        rows = _ragged_rows(starts, counts)
+        rows = ragged_rows(starts, counts)
         atoms = {name: np.asarray(array[rows]) for name, array in self._atoms.items()}
         return Conformations(counts=counts, energy=self.energy[indices], **atoms)
 
@@ -162,13 +162,6 @@ def write_store(
         "atoms": int(counts.sum()),
         **{name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
     }
-
-
-def _ragged_rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Concatenation of the ranges starts[b] ... starts[b] + counts[b] - 1."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - counts), counts)
 
 
 def _spool_atoms(molecules: Iterable[LabelledMolecule], spool: Path) -> tuple:
@@ -288,7 +281,7 @@ def _gather_windows(
     while first < len(counts):
         last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _COPY_ROWS, side="right")) - 1)
         window = slice(int(offsets[first]), int(offsets[last]))
-        yield _ragged_rows(starts[first:last], counts[first:last]), window
+        yield ragged_rows(starts[first:last], counts[first:last]), window
         first = last
 
 

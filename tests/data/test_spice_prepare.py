@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from data import chunks
 from data.processes import WorkerKilledError, map_in_processes
-from data.spice import chunks, prepare
+from data.spice import prepare
 from data.spice.config import parse_config
 from data.spice.label import Geometries, Labelled
 from data.spice.reference_energies import SPICE_ATOMS
@@ -218,18 +219,22 @@ def test_a_killed_labelling_goes_on_with_the_chunks_it_has(tmp_path, monkeypatch
             made.append(item.name)
             yield function(item)
 
+    def label_chunks(tasks, on_done=lambda *_: None, version=1):
+        work = tmp_path / "work"
+        return chunks.finished_chunks(
+            tasks, fake_label, prepare._write_chunk, work, {"v": version}, 1, on_done
+        )
+
     monkeypatch.setattr(chunks, "map_in_processes", counting)
     with pytest.raises(OSError, match="killed"):
-        chunks.labelled_chunks(poisoned, fake_label, tmp_path / "work", {"v": 1}, 1, lambda *_: None)
+        label_chunks(poisoned)
     assert len(made) == 21
     done = []
-    paths = chunks.labelled_chunks(
-        tasks, fake_label, tmp_path / "work", {"v": 1}, 1, lambda task, new: done.append((task.name, new))
-    )
+    paths = label_chunks(tasks, lambda task, new: done.append((task.name, new)))
     assert len(paths) == 3
     assert made[21:] == [task.name for task in tasks[16:]]
     assert done == [(task.name, k >= 16) for k, task in enumerate(tasks)]
-    chunks.labelled_chunks(tasks, fake_label, tmp_path / "work", {"v": 2}, 1, lambda *_: None)
+    label_chunks(tasks, version=2)
     assert len(made) == 21 + 24 + 40
 
 

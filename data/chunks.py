@@ -1,4 +1,4 @@
-"""Long labelling in chunks, each a SPICE file once finished: a job that was killed goes on where it was."""
+"""Long work in chunks, each a file once finished: a job that was killed goes on where it was."""
 
 import json
 import shutil
@@ -7,32 +7,31 @@ from pathlib import Path
 from typing import TypeVar
 
 from data.processes import map_in_processes
-from data.spice.label import LEVEL, Labelled
-from data.spice.raw import write_spice
 
-MOLECULES_PER_CHUNK = 16
+TASKS_PER_CHUNK = 16
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
-def labelled_chunks(
+def finished_chunks(
     tasks: Sequence[Task],
-    function: Callable[[Task], Labelled],
+    function: Callable[[Task], Result],
+    write: Callable[[Path, Sequence[Result]], object],
     folder: Path,
     key: dict,
     workers: int | None,
     on_done: Callable[[Task, bool], None],
 ) -> list[Path]:
-    """`function` of every task, in SPICE files of 16 molecules each, in order.
+    """`function` of every task, in HDF5 files of 16 results each, in order, as `write` writes them.
 
-    folder: where they are kept. Chunks found there are not made again if they were made under the same `key` (all
-    that the labels depend on); a folder with another key is emptied. on_done: told each task that is done, and
-    whether it was made now rather than found.
+    write: gives its file the name it is told only when the file is complete. folder: where the files are kept.
+    Chunks found there are not made again if they were made under the same `key` (all that the results depend on); a
+    folder with another key is emptied. on_done: told each task that is done, and whether it was made now rather than
+    found.
     """
     _claim(folder, key)
-    chunks = [
-        tasks[first : first + MOLECULES_PER_CHUNK] for first in range(0, len(tasks), MOLECULES_PER_CHUNK)
-    ]
+    chunks = [tasks[first : first + TASKS_PER_CHUNK] for first in range(0, len(tasks), TASKS_PER_CHUNK)]
     paths = [folder / f"chunk-{k:05d}.hdf5" for k in range(len(chunks))]
     missing = []
     for path, chunk in zip(paths, chunks, strict=True):
@@ -45,11 +44,11 @@ def labelled_chunks(
         return paths
     results = map_in_processes(function, (task for _, chunk in missing for task in chunk), workers)
     for path, chunk in missing:
-        molecules = []
+        done = []
         for task in chunk:
-            molecules.append(next(results))
+            done.append(next(results))
             on_done(task, True)
-        write_spice(path, molecules, LEVEL)
+        write(path, done)
     results.close()
     return paths
 

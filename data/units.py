@@ -6,6 +6,8 @@ from data.errors import DataError
 
 BOHR = 0.529177210903  # [Angstrom]
 HARTREE = 27.211386245988  # [eV]
+KCAL = 0.0433641153087705  # one kcal/mol in [eV]
+BOLTZMANN = 0.00198720425864083  # [kcal/mol/K]
 
 LENGTH = {"bohr": BOHR, "angstrom": 1.0, "nanometers": 10.0}
 ENERGY = {"hartree": HARTREE, "ev": 1.0}

@@ -1,0 +1,1 @@
+"""GEOM-Drugs: drug-like molecules with ensembles of conformers."""

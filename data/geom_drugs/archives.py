@@ -1,0 +1,22 @@
+"""GEOM's archives, read as a stream."""
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data.errors import DataError
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[tarfile.TarFile]:
+    if not path.exists():
+        raise DataError(f"archive {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
+    try:
+        with tarfile.open(path, "r|gz") as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"archive {path} is truncated or no tar.gz ({error}): delete it and fetch it again"
+        ) from error

@@ -1,0 +1,218 @@
+"""Prepare the store of one tier: `python -m data.geom_drugs.prepare --config block.yaml --out <store>.h5`.
+
+block.yaml holds the `data.geom_drugs` block of the tier. Beside the store, <out>.report.json says what is in it and
+what was left out. Making ensembles keeps finished work in <out>.work until the store is complete.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rdkit import Chem
+
+from data.chemistry import GFN2, Quiet, nci_molecules
+from data.chunks import finished_chunks
+from data.command import advance, prepare_command, progress_bar, write_whole
+from data.errors import DataError
+from data.geom_drugs.config import GeomConfig, parse_config
+from data.geom_drugs.faults import Fault, LeftOut, Made
+from data.geom_drugs.generate import Recipe, Task, generate
+from data.geom_drugs.listed import read_smiles
+from data.geom_drugs.packed import read_msgpack
+from data.geom_drugs.pickled import read_midi, read_rdkit_folder
+from data.geom_drugs.store import SPLITS, Ensemble, Ensembles, write_store
+
+RAW_FOLDER = Path("data/geom_drugs/raw")
+DATASETS = {
+    "generate": "generated ensembles (ETKDG, MMFF94s)",
+    "rdkit_folder": "GEOM-Drugs",
+    "midi": "GEOM-Drugs, MiDi's conformers and split",
+    "msgpack": "GEOM-Drugs, first release",
+}
+LEVELS = {
+    "generate": f"{GFN2} at MMFF94s geometries",
+    "rdkit_folder": f"{GFN2} (CREST)",
+    "midi": "none",
+    "msgpack": f"{GFN2} (CREST)",
+}
+
+
+def prepare(config: GeomConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = out.with_name(out.name + ".work")
+    left_out = LeftOut()
+    if config.source == "generate":
+        ensembles = _generated(config, raw, work, workers, left_out)
+    else:
+        ensembles = _read(config, raw, workers, left_out)
+    provenance = {
+        "source": config.source,
+        "dataset": DATASETS[config.source],
+        "energy_level": LEVELS[config.source],
+    }
+    settings = dataclasses.asdict(config)
+    counts = write_store(out, ensembles, config=settings, splits=_splits(config), **provenance)
+    report = {
+        **provenance,
+        "counts": counts,
+        "left_out": left_out.as_dict(),
+        **_statistics(Ensembles(out)),
+        "versions": _versions(),
+        "config": settings,
+    }
+    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def _generated(
+    config: GeomConfig, raw: Path, work: Path, workers: int | None, left_out: LeftOut
+) -> Iterator[Ensemble]:
+    """Ensembles of the molecules of the listed files and of NCI molecules that are not among them."""
+    recipe = Recipe(config.conformers, config.duplicate_rmsd, config.max_radius, config.seed)
+    tasks = [
+        Task(record, smiles, file.split, recipe)
+        for file in config.files
+        for record, smiles in read_smiles(raw / file.name)
+    ]
+    tasks += _nci_tasks(config, recipe, {flat_smiles(task.smiles) for task in tasks})
+    key = {"tasks": [dataclasses.asdict(task) for task in tasks], "versions": _versions()}
+    digest = hashlib.blake2b(json.dumps(key).encode()).hexdigest()
+    with progress_bar(len(tasks), "molecule", "generating") as bar:
+        chunks = finished_chunks(
+            tasks,
+            generate,
+            _write_chunk,
+            work,
+            {"tasks": digest},
+            workers,
+            lambda _, new: advance(bar, 1, new),
+        )
+    for chunk in chunks:
+        store = Ensembles(chunk)
+        left_out.add(Fault(**fault) for fault in store.config["faults"])
+        yield from map(store.ensemble, range(len(store)))
+
+
+def _nci_tasks(config: GeomConfig, recipe: Recipe, listed: set[str]) -> list[Task]:
+    found = [
+        (record, smiles)
+        for record, smiles in nci_molecules(
+            set(config.elements), config.min_atoms, config.max_atoms, config.seed
+        )
+        if flat_smiles(smiles) not in listed
+    ]
+    if len(found) < config.molecules:
+        raise DataError(
+            f"data.geom_drugs.molecules is {config.molecules}, but RDKit's NCI file has only {len(found)} "
+            "molecules of these elements and sizes: ask for fewer or allow more sizes"
+        )
+    return [
+        Task(record, smiles, config.drawn_split(flat_smiles(smiles)), recipe)
+        for record, smiles in found[: config.molecules]
+    ]
+
+
+def flat_smiles(smiles: str) -> str:
+    """What a molecule is called whatever its stereo; SMILES that cannot be parsed stay as they are."""
+    with Quiet():
+        molecule = Chem.MolFromSmiles(smiles)
+    return smiles if molecule is None else Chem.MolToSmiles(molecule, isomericSmiles=False)
+
+
+def _write_chunk(path: Path, made: Sequence[Made]) -> None:
+    """Ensembles as a store of their own, faults among its settings."""
+    faults = [dataclasses.asdict(fault) for one in made for fault in one.faults]
+    write_store(
+        path,
+        [one.ensemble for one in made if one.ensemble is not None],
+        source="generate",
+        dataset=DATASETS["generate"],
+        energy_level=LEVELS["generate"],
+        config={"faults": faults},
+        splits=(),
+    )
+
+
+def _read(config: GeomConfig, raw: Path, workers: int | None, left_out: LeftOut) -> Iterator[Ensemble]:
+    """Ensembles of the raw files."""
+    limit = config.conformers_per_molecule
+
+    def split_of(smiles: str) -> str:
+        return config.drawn_split(flat_smiles(smiles))
+
+    paths = {Path(file.name).suffix: raw / file.name for file in config.files}
+    if config.source == "rdkit_folder":
+        made = read_rdkit_folder(paths[".gz"], paths[".npy"], limit, workers)
+    elif config.source == "midi":
+        made = (one for file in config.files for one in read_midi(raw / file.name, file.split, limit))
+    else:
+        made = (
+            one for file in config.files for one in read_msgpack(raw / file.name, split_of, limit, workers)
+        )
+    with progress_bar(None, "molecule", "reading") as bar:
+        for one in made:
+            bar.update()
+            left_out.add(one.faults)
+            if one.ensemble is not None:
+                yield one.ensemble
+
+
+def _splits(config: GeomConfig) -> list[str]:
+    """Those that the store must not lack."""
+    asked = {"train": True, "validation": config.validation_fraction > 0, "test": config.test_fraction > 0}
+    return [split for split in SPLITS if asked[split] or any(file.split == split for file in config.files)]
+
+
+def _statistics(store: Ensembles) -> dict:
+    """Sizes of the stored molecules and ensembles, to be read by a person."""
+    conformers = np.diff(store.conformer_offsets)
+    sample = store.read(np.linspace(0, store.conformers - 1, min(store.conformers, 5000)).astype(int))
+    radii = [
+        float(np.linalg.norm(x - x.mean(0), axis=-1).max())
+        for x in np.split(sample.positions, np.cumsum(sample.counts)[:-1])
+    ]
+    symbol = Chem.GetPeriodicTable().GetElementSymbol
+    numbers, atoms = np.unique(store.atomic_numbers, return_counts=True)
+    return {
+        "atoms_per_molecule": _spread(store.counts),
+        "conformers_per_molecule": _spread(conformers),
+        "radius_angstrom": _spread(radii),
+        "conformers_with_other_bonds": int((~np.asarray(store.same_graph)).sum()),
+        "atoms_by_element": {
+            symbol(int(number)): int(count) for number, count in zip(numbers, atoms, strict=True)
+        },
+    }
+
+
+def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    return {"min": float(np.min(values)), "mean": float(np.mean(values)), "max": float(np.max(values))}
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("rdkit", "tblite", "numpy", "h5py")}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    def run(block, options) -> str:
+        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+        counts = report["counts"]
+        splits = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+        gone = sum(reason["molecules"] for reason in report["left_out"].values())
+        return (
+            f"{counts['conformers']} conformers of {counts['molecules']} molecules of {report['dataset']}; "
+            f"molecules: {splits}, {gone} left out"
+        )
+
+    return prepare_command("geom_drugs", __doc__.splitlines()[0], run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Damaged, hostile and senseless input: one sentence each, counted where the rest can be used."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Geometry import Point3D
+
+from data.errors import DataError
+from data.geom_drugs import faults, prepare
+from data.geom_drugs.config import parse_config
+from data.geom_drugs.listed import read_smiles
+from data.geom_drugs.packed import read_msgpack
+from data.geom_drugs.pickled import read_midi, read_rdkit_folder, read_split
+from data.geom_drugs.store import Ensembles
+from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file, states
+
+
+@pytest.fixture(autouse=True)
+def without_workers(monkeypatch):
+    for module in ("data.geom_drugs.pickled", "data.geom_drugs.packed"):
+        monkeypatch.setattr(f"{module}.map_in_processes", in_this_process)
+
+
+class Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def moved(molecule: Chem.Mol, atom: int, position: tuple) -> Chem.Mol:
+    copy = Chem.Mol(molecule)
+    copy.GetConformer().SetAtomPosition(atom, Point3D(*position))
+    return copy
+
+
+def rdkit_folder(tmp_path, members: dict[str, bytes]):
+    """What reading an archive of these members gives; the last is a sound one."""
+    members = {f"drugs/{name}.pickle": content for name, content in members.items()}
+    members["drugs/~.pickle"] = pickled("CO", conformers("CO", 1))
+    made = read_rdkit_folder(
+        archive(tmp_path / "x.tar.gz", members),
+        split_file(tmp_path / "x.npy", list(range(len(members))), [], []),
+    )
+    *others, sound = made
+    assert sound.ensemble is not None
+    return others
+
+
+def test_damaged_members_are_left_out_and_named(tmp_path):
+    whole = pickled("CCO", conformers("CCO", 2))
+    made = rdkit_folder(
+        tmp_path, {"a": whole[:300], "b": b"", "c": pickle.dumps({"smiles": "C"}), "d": b"\xff" * 50}
+    )
+    for name, one in zip("abcd", made, strict=True):
+        (fault,) = one.faults
+        assert one.ensemble is None
+        assert fault.reason == faults.UNREADABLE
+        assert fault.sentence.startswith(
+            f"archive {tmp_path}/x.tar.gz: member drugs/{name}.pickle is damaged"
+        )
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickle_that_wants_to_call_something_is_refused_and_calls_nothing(tmp_path, protocol):
+    content = {"smiles": "C", "conformers": Hostile(tmp_path / "made")}
+    with pytest.raises(
+        DataError, match=r"member drugs/a.pickle holds (posix|nt|os).mkdir, and only containers"
+    ):
+        rdkit_folder(tmp_path, {"a": pickle.dumps(content, protocol)})
+    (tmp_path / "x.pickle").write_bytes(pickle.dumps([("C", Hostile(tmp_path / "made"))], protocol))
+    with pytest.raises(DataError, match="it is not GEOM's"):
+        list(read_midi(tmp_path / "x.pickle", "train"))
+    np.save(tmp_path / "y.npy", np.array([Hostile(tmp_path / "made")], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="only arrays of numbers are read"):
+        read_split(tmp_path / "y.npy")
+    assert not (tmp_path / "made").exists()
+
+
+def test_bytes_that_are_no_molecule_cost_a_conformer(tmp_path):
+    molecules = conformers("CCO", 3)
+    content = {"smiles": "CCO", "conformers": states(molecules)}
+    whole = pickle.dumps(content, 3)
+    start = whole.index(molecules[0].ToBinary()[:40])
+    (made,) = rdkit_folder(tmp_path, {"a": whole[:start] + b"\0" * 8 + whole[start + 8 :]})
+    assert len(made.ensemble.positions) == 2
+    assert [fault.reason for fault in made.faults] == [faults.UNREADABLE]
+    assert made.faults[0].conformers == 1
+
+
+def test_conformers_without_numbers_or_of_other_atoms_are_left_out(tmp_path):
+    sound = conformers("CCO", 2)
+    bad = [moved(sound[0], 1, (np.nan, 0.0, 0.0)), *conformers("CCN", 1), Chem.Mol(sound[0])]
+    bad[2].RemoveAllConformers()
+    (made,) = rdkit_folder(tmp_path, {"a": pickled("CCO", [sound[0], sound[1], *bad])})
+    assert len(made.ensemble.positions) == 2
+    assert sorted(fault.reason for fault in made.faults) == sorted(
+        [faults.NOT_FINITE, faults.OTHER_ATOMS, faults.UNREADABLE]
+    )
+    assert all(
+        f"member drugs/a.pickle, conformer {k}" in "".join(f.sentence for f in made.faults)
+        for k in (1, 2, 3)  # by weight
+    )
+    assert made.ensemble.weights.sum() == pytest.approx(1)
+
+
+def test_a_conformer_that_has_reacted_is_marked(tmp_path):
+    sound, reacted = conformers("OCCN", 2)
+    editable = Chem.RWMol(reacted)
+    hydrogen = next(a.GetIdx() for a in editable.GetAtomWithIdx(0).GetNeighbors() if a.GetAtomicNum() == 1)
+    editable.RemoveBond(0, hydrogen)
+    editable.AddBond(3, hydrogen, Chem.BondType.SINGLE)
+    (made,) = rdkit_folder(tmp_path, {"a": pickled("OCCN", [editable.GetMol(), sound])})
+    assert made.ensemble.same_graph.tolist() == [True, False]
+
+
+def test_molecules_without_a_usable_conformer_or_smiles_are_left_out(tmp_path):
+    flat = moved(conformers("CCO", 1)[0], 0, (np.inf, 0.0, 0.0))
+    made = rdkit_folder(
+        tmp_path,
+        {"a": pickled("CCO", []), "b": pickled("CCO", [flat]), "c": pickled("CC(O", conformers("CCO", 1))},
+    )
+    assert [one.ensemble for one in made] == [None] * 3
+    assert [one.faults[-1].reason for one in made] == [
+        faults.NO_CONFORMER,
+        faults.NO_CONFORMER,
+        faults.UNPARSABLE,
+    ]
+    assert made[0].faults[0].sentence.endswith("member drugs/a.pickle (CCO) has no conformer")
+    assert "unparsable SMILES 'CC(O'" in made[2].faults[0].sentence
+
+
+def test_unknown_elements_are_kept(tmp_path):
+    (made,) = rdkit_folder(tmp_path, {"a": pickled("C[Si](C)(C)C", conformers("C[Si](C)(C)C", 1))})
+    assert 14 in made.ensemble.atomic_numbers
+
+
+def test_what_is_left_out_is_counted_in_the_report(tmp_path):
+    members = {
+        "drugs/a.pickle": pickled("CCO", conformers("CCO", 2)),
+        "drugs/b.pickle": b"damaged",
+        "drugs/c.pickle": pickled("CCO", []),
+    }
+    archive(tmp_path / "x.tar.gz", members)
+    split_file(tmp_path / "x.npy", [0, 1, 2], [], [])
+    block = {"source": "rdkit_folder", "files": [{"name": "x.tar.gz"}, {"name": "x.npy"}]}
+    report = prepare.prepare(parse_config(block), tmp_path / "x.h5", tmp_path)
+    counted = {reason: entry["molecules"] for reason, entry in report["left_out"].items()}
+    assert counted == {faults.UNREADABLE: 1, faults.NO_CONFORMER: 1}
+    assert len(Ensembles(tmp_path / "x.h5")) == 1
+
+
+def test_a_cut_archive_and_other_files_are_refused(tmp_path):
+    whole = archive(tmp_path / "x.tar.gz", {"drugs/a.pickle": os.urandom(50_000)})
+    split = split_file(tmp_path / "x.npy", [0], [], [])
+    whole.write_bytes(whole.read_bytes()[:20_000])
+    with pytest.raises(
+        DataError, match=r"x.tar.gz is truncated or no tar.gz .*: delete it and fetch it again"
+    ):
+        list(read_rdkit_folder(whole, split))
+    whole.write_text("<html>")
+    with pytest.raises(DataError, match=r"is truncated or no tar\.gz"):
+        list(read_rdkit_folder(whole, split))
+    with pytest.raises(DataError, match=r"absent.tar.gz does not exist: fetch it"):
+        list(read_rdkit_folder(tmp_path / "absent.tar.gz", split))
+
+
+def test_an_archive_of_another_date_is_refused(tmp_path):
+    path = archive(tmp_path / "x.tar.gz", {"drugs/a.pickle": b""})
+    with pytest.raises(DataError, match=r"has 1 files drugs/\*.pickle but .* splits 3"):
+        list(read_rdkit_folder(path, split_file(tmp_path / "x.npy", [0, 1], [2], [])))
+
+
+def test_split_files_that_are_none_are_refused(tmp_path):
+    for parts in ([[0, 1]], [[0, 1], [1], [2]], [[0.5], [0], [1]]):
+        content = np.empty(len(parts), dtype=object)
+        content[:] = [np.array(part) for part in parts]
+        np.save(tmp_path / "x.npy", content, allow_pickle=True)
+        with pytest.raises(DataError, match=r"three arrays of indices|each once"):
+            read_split(tmp_path / "x.npy")
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01")
+    with pytest.raises(DataError, match=r"truncated or no .npy"):
+        read_split(tmp_path / "x.npy")
+
+
+def test_midis_file_may_hold_molecules_that_are_none(tmp_path):
+    content = [("CCO", conformers("CCO", 1)), ("CCO", 5), "C", ("CCO", ["text"]), ("CCO", [])]
+    (tmp_path / "x.pickle").write_bytes(pickle.dumps(content))
+    made = list(read_midi(tmp_path / "x.pickle", "train"))
+    assert [one.ensemble is None for one in made] == [False, True, True, True, True]
+    assert [one.faults[0].reason for one in made[1:]] == [faults.UNREADABLE] * 3 + [faults.NO_CONFORMER]
+    assert made[1].faults[0].sentence.startswith(f"pickle {tmp_path}/x.pickle: molecule 1 is damaged")
+    (tmp_path / "x.pickle").write_bytes(pickle.dumps(content)[:200])
+    with pytest.raises(DataError, match="is truncated or no pickle"):
+        list(read_midi(tmp_path / "x.pickle", "train"))
+
+
+def test_the_msgpack_archive_may_hold_molecules_that_are_none(tmp_path):
+    import msgpack
+
+    batch = msgpack.unpackb(msgpacked({"CCO": conformers("CCO", 2)}))
+    batch["CCN"] = batch["CCO"]  # whose coordinates are another molecule's
+    batch["CC(O"] = batch["CCO"]
+    batch["C"] = {"conformers": [{"xyz": [[6, 0, 0]]}]}
+    batch["O"] = {"conformers": []}
+    path = archive(tmp_path / "x.tar.gz", {"drugs_crude.msgpack": msgpack.packb(batch)})
+    made = list(read_msgpack(path, lambda smiles: "train"))
+    assert made[0].ensemble is not None
+    assert [one.faults[0].reason for one in made[1:]] == [
+        faults.NOT_ITS_SMILES,
+        faults.UNPARSABLE,
+        faults.UNREADABLE,
+        faults.NO_CONFORMER,
+    ]
+    for content in (msgpack.packb(batch)[:-40] + b"\xc1" * 40, msgpack.packb([1, 2])):
+        path = archive(tmp_path / "x.tar.gz", {"drugs_crude.msgpack": content})
+        with pytest.raises(DataError, match=r"is damaged|is not of mappings"):
+            list(read_msgpack(path, lambda smiles: "train"))
+
+
+def test_a_list_without_smiles_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("name,count\nwater,1\n")
+    with pytest.raises(DataError, match="has no column 'smiles'"):
+        read_smiles(tmp_path / "x.csv")
+    with pytest.raises(DataError, match=r"absent.csv does not exist: fetch it"):
+        read_smiles(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ([], "is not a mapping"),
+        ({"source": "dream"}, "source is 'dream', not one of generate"),
+        ({"source": "generate"}, "source generate needs data.geom_drugs.molecules"),
+        ({"source": "midi"}, "source midi needs data.geom_drugs.files"),
+        ({"source": "midi", "files": [{"name": "x"}]}, "needs a split"),
+        ({"source": "rdkit_folder", "files": [{"name": "x.tar.gz"}]}, "needs two data.geom_drugs.files"),
+        ({"source": "msgpack", "files": [{"name": "x"}], "test_fraction": 1.0}, "leave some to train on"),
+        ({"source": "generate", "elements": ["Xx"]}, "'Xx', which is no element"),
+        ({"source": "generate", "size": 3}, "has no key 'size'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(block, message):
+    with pytest.raises(DataError, match=message):
+        parse_config(block)

@@ -89,6 +89,9 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
             top.set_ylabel("")
             low.set_ylabel("")
     handles = key_handles(ours_by_time(run), paper is not None)
+    for handle in handles:
+        if handle.get_label() == "paper":
+            handle.set_label("paper, rows of its log as steps")
     figure_key(figure, handles, footer(results))
     return Drawing(figure, drawn.table(), _caption(results, paper))
 

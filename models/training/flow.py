@@ -58,7 +58,16 @@ class LinearPath:
 
     def clean(self, x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
         """x1_hat from a network's output: x_t + (1 - t) v, or the output itself."""
-        return x_t + (1 - _over_points(t)) * output if self.output == "velocity" else output.to(x_t.dtype)
+        output = self.gain(t, output.to(x_t.dtype))
+        return x_t + output if self.output == "velocity" else output
+
+    def idle(self, x_t: Tensor) -> Tensor:
+        """x1_hat from an output of zero: x_t, or zero."""
+        return x_t if self.output == "velocity" else torch.zeros_like(x_t)
+
+    def gain(self, t: Tensor, output: Tensor) -> Tensor:
+        """What an output adds to that: (1 - t) v, or the output itself."""
+        return (1 - _over_points(t)) * output if self.output == "velocity" else output
 
     @staticmethod
     def velocity(x_t: Tensor, t: Tensor, x1_hat: Tensor) -> Tensor:

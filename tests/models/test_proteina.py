@@ -315,7 +315,7 @@ def test_losses_are_means_over_chains_of_errors_per_component():
     rotations = rotation_set("iid", 6, torch.Generator().manual_seed(0))
     result = problem.decompose(rotations)
     x, t, mask = problem.x["x_t"], problem.x["t"], problem.x["mask"]
-    x_1 = problem.y / (9 / mask.sum(1).double()).sqrt()[:, None, None]
+    x_1 = x + problem.y / (9 / mask.sum(1).double()).sqrt()[:, None, None]
     totals = []
     for R in rotations.elements:
         velocity, _ = model.network(**problem.x | {"x_t": x @ R.T})

@@ -256,17 +256,17 @@ class ProteinaTask(AveragedTask):
     ) -> Tensor:
         """New chains (B, n, 3) [nm] with the lengths, residue numbers and breaks of `batch`, by `sample_path`.
 
-        chains number the samples: chain k and a seed give the same start wherever it stands in a batch.
+        chains number the samples: up to rounding, chain k and a seed give the same one wherever it is in a batch.
         """
         network = self.ema.module if averaged else self.network
         generators = [_generator(seed, "test", chain) for chain in batch.chains.tolist()]
         x = self.prior.sample(batch.mask, generators, batch.coordinates.dtype)
-        generator = torch.Generator(x.device).manual_seed(stream_seed(seed, "step"))
+        of_noise = [_generator(seed, "step", chain) for chain in batch.chains.tolist()]
 
         def denoise(x_t: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
             return self.denoise(network, batch, x_t, t, previous if self_condition else None)[0]
 
-        return sample_path(denoise, x, batch.mask, times, noise, generator)
+        return sample_path(denoise, x, batch.mask, times, noise, of_noise)
 
 
 def _per_chain(x: Tensor, mask: Tensor) -> Tensor:

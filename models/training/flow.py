@@ -97,11 +97,15 @@ class GaussianPrior:
 
         Drawn on the CPU, so that every device gets the same numbers.
         """
-        x = torch.zeros(*mask.shape, 3, dtype=dtype)
-        where = mask.cpu()
-        for points, valid, generator in zip(x, where, generators, strict=True):
-            points[valid] = self.scale * torch.randn(int(valid.sum()), 3, generator=generator, dtype=dtype)
-        return centred(x, where).to(mask.device)
+        return centred(self.scale * normal_points(mask.cpu(), generators, dtype), mask.cpu()).to(mask.device)
+
+
+def normal_points(mask: Tensor, generators: Sequence[torch.Generator], dtype=torch.float32) -> Tensor:
+    """Independent normal points (B, n, 3), zero at padding, chain b's from generator b; drawn on the CPU."""
+    x, where = torch.zeros(*mask.shape, 3, dtype=dtype), mask.cpu()
+    for points, valid, generator in zip(x, where, generators, strict=True):
+        points[valid] = torch.randn(int(valid.sum()), 3, generator=generator, dtype=dtype)
+    return x.to(mask.device)
 
 
 @dataclass(frozen=True)
@@ -175,12 +179,12 @@ def sample_path(
     mask: Tensor,
     times: Tensor,
     noise: Noise | None = None,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Tensor:
     """Carries prior samples x (B, n, 3) along `times` to t = 1: the probability flow, or with noise.
 
-    denoise: (x_t, t, the previous x1_hat or None) -> x1_hat. Everything is centred after every step. generator: of
-    the noise, on the device of x.
+    denoise: (x_t, t, the previous x1_hat or None) -> x1_hat. Everything is centred after every step. generators: of
+    the noise, one per chain, so that it does not depend on a chain's batch; on the CPU.
     """
     x, x1_hat = centred(x, mask), None
     moments = times.tolist()
@@ -191,7 +195,7 @@ def sample_path(
         if noise is None or now > noise.until:
             x = ode_step(x, velocity, dt)
         else:
-            eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            eps = normal_points(mask, generators, x.dtype)
             x = sde_step(x, velocity, t, dt, noise.g(now), noise.scale, eps)
         x = centred(x, mask)
     return x

@@ -189,9 +189,7 @@ class ProteinaTask(AveragedTask):
                 ends = self.monitored_ends(batch)
                 return self.fixed_time_problem(self.networks[study.series], batch, *ends, study.t)
 
-            found.append(
-                RotationStudy(study, problem, seed=seed, chunk=None if monitor is None else monitor.chunk)
-            )
+            found.append(RotationStudy(study, problem, seed=seed))
         return found
 
     def monitored_ends(self, batch: ChainBatch) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ class RotationStudyConfig:
 
     pool: i.i.d. rotations. turns: repetitions of every deterministic set. super_fibonacci: numbers of rotations.
     product_quadrature: the same; 4, 18, 32 and 75 are exact for degrees 1 to 4. batches: of the monitor, the first
-    so many; null: all.
+    so many; null: all. chunk: rotations per model call; null: a whole set at once.
     """
 
     step: int = 500
@@ -47,6 +47,7 @@ class RotationStudyConfig:
     super_fibonacci: list[int] = field(default_factory=lambda: [3, 5, 10, 20, 40])
     product_quadrature: list[int] = field(default_factory=lambda: [4, 18, 32])
     batches: int | None = None
+    chunk: int | None = 10
 
     def __post_init__(self):
         if self.pool < 3 or self.turns < 2:
@@ -69,7 +70,7 @@ class RotationStudy(Monitor):
     """
 
     def __init__(self, config: RotationStudyConfig, problem: Callable[[Any], Problem], **kwargs):
-        super().__init__([config.step], batches=config.batches, **kwargs)
+        super().__init__([config.step], batches=config.batches, chunk=config.chunk, **kwargs)
         self.config, self.problem = config, problem
 
     def on_train_start(self, trainer, pl_module) -> None:

@@ -19,17 +19,20 @@ def prepare_command(
     about: str,
     prepare: Callable[[Any, argparse.Namespace], str],
     arguments: Sequence[str] | None = None,
+    module: str = "prepare",
 ) -> int:
     """Prepares a store as the command line asks, and returns the exit status.
+
+    module: what is run of data.<dataset>, where that is a step before the store.
 
     prepare: takes the block of the configuration, as YAML gives it, and the options out, raw and workers; returns
     what to say in the end. What it raises of DataError, WorkerKilledError and OSError is said in a sentence.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.prepare", description=about)
+    parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.{module}", description=about)
     parser.add_argument(
         "--config", type=Path, required=True, help=f"YAML file with the data.{dataset} block of a tier"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, for prepare the store")
     parser.add_argument(
         "--raw",
         type=Path,

@@ -107,8 +107,6 @@ def test_two_processes_share_the_batch_of_one(store):
     for sampling in ("chains", "clusters"):
         whole = drawn(data(store, sampling=sampling))
         shares = [drawn(data(store, rank=rank, world_size=2, sampling=sampling)) for rank in range(2)]
-        if sampling == "clusters":
-            pytest.skip("a process draws the members of its own clusters")
         assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [sorted(batch) for batch in whole]
 
 
@@ -139,7 +137,7 @@ def test_too_few_chains_for_a_batch_is_one_sentence(store):
 
 def settings(store, name: str, **network) -> dict:
     """A tiny run on the store."""
-    config = configuration(name, **network)
+    config = configuration(name, steps=6, **network)
     config["data"] = {
         "class_path": "models.proteina.data.ChainData",
         "init_args": {"store": str(store), "batch_size": 4, "monitor_chains": 4, "monitor_batch": 2},
@@ -150,7 +148,7 @@ def settings(store, name: str, **network) -> dict:
 def test_the_runs_of_the_smoke_tier_train_here(store):
     plan = runs.load({"tier": "smoke"})
     folders = []
-    for name in ("proteina-60m", "proteina-400m", "proteina-0.1pct"):
+    for name in ("proteina-60m", "proteina-400m"):
         run = next(run for run in plan.runs if run.name == name)
         resolved = run.resolved()
         resolved["data"]["init_args"]["store"] = str(store)
@@ -166,8 +164,11 @@ def test_the_runs_of_the_smoke_tier_train_here(store):
     assert (tables[1][tables[1].metric == "distogram"].value > 0).any()
 
 
+@pytest.mark.timeout(900)
 def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store):
-    """Over gloo. Sums of a batch are made in another order: 1e-4 of a value, after ten steps in float32."""
+    """Over gloo, with updates of pairs. Losses agree to 1e-5 of their value, percents to 1e-4: sums of a batch are made in
+    another order. Measured: 6e-8 after ten steps in float32.
+    """
     folders = {}
     for name in ("one", "two"):
         folders[name] = write_run(Path(), settings(store, name, **TRIANGLES)).parent
@@ -175,7 +176,7 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     command = [sys.executable, "-m", "models.train", "--config", str(folders["two"] / "run.yaml")]
     command += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load((folders["two"] / "summary.json").read_text())["device"].startswith("2 x cpu")
     one, two = (
@@ -185,5 +186,6 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     assert one[keys].equals(two[keys])
     losses = one.metric.str.startswith("L_")
     assert losses.sum() > 50
-    assert np.allclose(two[losses].value, one[losses].value, rtol=1e-4, atol=1e-6)
-    assert np.allclose(two[one.metric == "percent"].value, one[one.metric == "percent"].value, rtol=1e-3)
+    assert np.allclose(two[losses].value, one[losses].value, rtol=1e-5, atol=1e-8)
+    percent = one.metric == "percent"
+    assert np.allclose(two[percent].value, one[percent].value, rtol=1e-4)

@@ -16,6 +16,7 @@ from data.errors import DataError
 from data.pdb.chains import LETTERS, Chain
 
 LARGEST = 1 << 30  # [bytes] of a file once unpacked; the largest assemblies of the PDB have less
+_CARBON = gemmi.Element("C")
 _METHODS = {"DIFFRACTION": "diffraction", "ELECTRON": "EM", "NMR": "NMR"}
 
 
@@ -160,14 +161,12 @@ def _chain(
 
 def _alpha(residue: gemmi.Residue, reading: Reading) -> gemmi.Atom | None:
     """The C-alpha of the largest occupancy."""
-    best, places = None, 0
-    for atom in residue:
-        if atom.name == "CA" and atom.element.atomic_number == 6:
-            places += 1
-            if best is None or atom.occ > best.occ:
-                best = atom
-    reading.alternate_locations += places > 1
-    return best
+    first = residue.find_atom("CA", "*", _CARBON)
+    if first is None or not first.has_altloc():
+        return first
+    places = [atom for atom in residue if atom.name == "CA" and atom.element == _CARBON]
+    reading.alternate_locations += len(places) > 1
+    return max(places, key=lambda atom: atom.occ)  # the first of equals
 
 
 def _same_place(one: gemmi.Residue, other: gemmi.Residue) -> bool:

@@ -166,8 +166,9 @@ def test_the_runs_of_the_smoke_tier_train_here(store):
 
 @pytest.mark.timeout(900)
 def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store):
-    """Over gloo, with updates of pairs. Losses agree to 1e-5 of their value, percents to 1e-4: sums of a batch are made in
-    another order. Measured: 6e-8 after ten steps in float32.
+    """Over gloo, with updates of pairs: losses to 1e-5 of their value, percents to 1e-4.
+
+    Sums over a batch are made in another order; after ten steps in float32 the difference was 6e-8.
     """
     folders = {}
     for name in ("one", "two"):
@@ -185,7 +186,7 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     keys = ["step", "series", "t", "metric"]
     assert one[keys].equals(two[keys])
     losses = one.metric.str.startswith("L_")
-    assert losses.sum() > 50
+    assert losses.sum() >= 40
     assert np.allclose(two[losses].value, one[losses].value, rtol=1e-5, atol=1e-8)
     percent = one.metric == "percent"
     assert np.allclose(two[percent].value, one[percent].value, rtol=1e-4)

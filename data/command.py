@@ -58,7 +58,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def progress_bar(total: int | None, unit: str, title: str, **options) -> tqdm:
-    """A progress bar: in a log file it speaks every ten seconds only."""
+    """A progress bar, over `iterable` where it is given: in a log file it speaks every ten seconds only."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
 

@@ -1,6 +1,7 @@
 """Which chains of the PDB are wanted, by the archive's own index files (spec proteina.md 2.1 and 2.2)."""
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,9 +134,7 @@ def _resolutions(path: Path) -> Iterator[tuple[str, float]]:
 def _bundles(path: Path) -> Iterator[str]:
     """Entries that are too large for one file in PDB format."""
     for line in _lines(path):
-        word = line.strip().lower()
-        if len(word) == 4:
-            yield word
+        yield from re.findall(r"\b[0-9][a-z0-9]{3}\b", line.lower())
 
 
 def _lines(path: Path, remedy: str = "") -> Iterator[str]:

@@ -217,6 +217,53 @@ class AxisPreserving(_Listed):
         )
 
 
+class TwoAxisTurns(_Listed):
+    """The 16 cube rotations made of quarter turns about x, then about y: another reading of VoxMol's set.
+
+    Shares 12 elements with AxisPreserving, and like it is not a group.
+    """
+
+    def __init__(self):
+        turns = [[about_axis(axis, torch.tensor(k * math.pi / 2).double()) for k in range(4)] for axis in "xy"]
+        super().__init__(torch.stack([y @ x for x, y in product(*turns)]).round())
+
+    def generators(self, dtype=torch.float64):
+        raise ValueError(
+            "TwoAxisTurns is not closed under products, so that it has no generators; use Octahedral()."
+        )
+
+
+class OnePerRow(Group):
+    """The group whose elements give each of `rows` rows of data a rotation of `group` of its own: (rows, 3, 3).
+
+    before: rows that a larger batch has before these. The same generator then gives every row what it would have in
+    the larger batch.
+    """
+
+    def __init__(self, group: Group, rows: int, before: int = 0):
+        _check_count(rows)
+        self.group, self.rows, self.before = group, rows, before
+
+    def sample(self, n, generator=None, dtype=torch.float64):
+        _check_count(n)
+        drawn = self.group.sample(n * (self.before + self.rows), generator, dtype)
+        return drawn.unflatten(0, (-1, n))[self.before :].transpose(0, 1)
+
+    def elements(self, dtype=torch.float64):
+        raise ValueError(f"{self!r} has too many elements to list; use sample(n).")
+
+    def generators(self, dtype=torch.float64):
+        """Those of the group, on one row at a time."""
+        each = self.group.generators(dtype)
+        generators = self.identity(dtype).repeat(self.rows, len(each), 1, 1, 1)
+        for row in range(self.rows):
+            generators[row, :, row] = each
+        return generators.flatten(0, 1)
+
+    def identity(self, dtype=torch.float64):
+        return self.group.identity(dtype)[:, None].repeat(1, self.rows, 1, 1)
+
+
 def voxel_rotations(dtype=torch.float64) -> Tensor:
     """The elements (16, 3, 3) of AxisPreserving, identity first."""
     return AxisPreserving().elements(dtype)

@@ -26,7 +26,9 @@ RULES = (
 )
 
 
-def load_state(network: VoxMol, state: Mapping[str, Tensor], source: str = "official VoxMol state dict") -> None:
+def load_state(
+    network: VoxMol, state: Mapping[str, Tensor], source: str = "official VoxMol state dict"
+) -> None:
     """Copies an official state dict into `network`; missing, extra or misshapen keys raise CheckpointError.
 
     The norms in front of its attention, which upstream never calls, must be there and are left behind.

@@ -119,7 +119,9 @@ def test_a_problem_may_name_the_rotations_it_is_twirled_over():
         def twirl_problems(self, batch):
             return {"raw": Problem(self.net, *batch, Vectors(), Vectors(), rotations=octahedral)}
 
-    _, module, rows = fit(EquivarianceMonitor(100, rotations=3, batches=1, loader=DataLoader(DATA, 8)), Enumerated())
+    _, module, rows = fit(
+        EquivarianceMonitor(100, rotations=3, batches=1, loader=DataLoader(DATA, 8)), Enumerated()
+    )
     torch.manual_seed(3)
     module = Module().eval()
     x, y = DATA[:8]

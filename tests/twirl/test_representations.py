@@ -48,8 +48,8 @@ CASES = [
     (IrrepsRep("1x6e"), Octahedral(), (2, 13)),
     (Voxels(), Octahedral(), (2, 3, 4, 4, 4)),
     (Voxels(), Octahedral(), (2, 5, 5, 5)),
-    (OnePerRow(Vectors()), groups.OnePerRow(SO3(), 4), (4, 5, 3)),
-    (OnePerRow(Voxels()), groups.OnePerRow(Octahedral(), 2), (2, 3, 4, 4, 4)),
+    (OnePerRow(Vectors()), groups.OnePerRow(SO3(), range(4)), (4, 5, 3)),
+    (OnePerRow(Voxels()), groups.OnePerRow(Octahedral(), range(2)), (2, 3, 4, 4, 4)),
     (Permuted(), Permutations(5), (4, 5)),
     (Permuted(dim=-1), Permutations(5), (4, 2, 5)),
 ]
@@ -258,7 +258,7 @@ def test_only_representations_are_accepted_as_representations():
 
 
 def test_a_rotation_per_row_turns_each_row_as_if_alone():
-    g = groups.OnePerRow(Octahedral(), 3).sample(4, generator(0))
+    g = groups.OnePerRow(Octahedral(), range(3)).sample(4, generator(0))
     x = randn(1, 3, 2, 4, 4, 4)
     together = OnePerRow(Voxels()).act(g, x)
     for row in range(3):

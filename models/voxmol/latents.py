@@ -35,7 +35,7 @@ class LatentConfig:
 
 
 class RecordLatents(Callback):
-    """Writes latents.parquet beside the results of a run that has taken its last step: the averaged weights' latents."""
+    """Writes latents.parquet beside the results of a run that has taken its last step, of the averaged weights."""
 
     def __init__(self, config: LatentConfig):
         self.config = config

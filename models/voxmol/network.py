@@ -12,9 +12,9 @@ from operator import mul
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.training.dropout import dropout
-from models.voxmol.activation import norm_silu
 
 
 @dataclass
@@ -24,6 +24,8 @@ class VoxMolConfig:
     elements: channels of the density. channels: features at full resolution. multipliers: of each level over the one
     before, cumulative. attention: whether the blocks of a level attend. blocks: residual blocks of a level of the
     encoder. groups: of every norm, a divisor of every width; 0: no norms. dropout: in every residual block.
+    channels_last: features of a voxel lie side by side in memory, which changes rounding only. recompute: the backward
+    pass computes the insides of blocks again rather than remembering them.
     """
 
     elements: int = 8
@@ -33,6 +35,8 @@ class VoxMolConfig:
     blocks: int = 2
     groups: int = 16
     dropout: float = 0.1
+    channels_last: bool = True
+    recompute: bool = False
 
     def __post_init__(self):
         self.multipliers, self.attention = tuple(self.multipliers), tuple(self.attention)
@@ -70,8 +74,8 @@ class ResidualBlock(nn.Module):
         self.dropout = config.dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(norm_silu(x, self.norm1))
-        h = dropout(norm_silu(h, self.norm2), self.dropout, self.training)
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = dropout(F.silu(self.norm2(h)), self.dropout, self.training)
         return self.conv2(h) + self.shortcut(x)
 
 
@@ -96,8 +100,14 @@ class Block(nn.Module):
         super().__init__()
         self.residual = ResidualBlock(width, out, config)
         self.attention = Attention(out) if attends else nn.Identity()
+        self.recompute = config.recompute
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._forward, x, use_reentrant=False)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         return self.attention(self.residual(x))
 
 
@@ -126,6 +136,11 @@ class VoxMol(nn.Module):
         self.decoder = nn.ModuleList(_decoder(config, self.encoder))
         self.norm = _norm(config.channels, config)
         self.last = nn.Conv3d(config.channels, config.elements, 3, padding=1)
+        self.to(memory_format=self.layout)
+
+    @property
+    def layout(self) -> torch.memory_format:
+        return torch.channels_last_3d if self.config.channels_last else torch.contiguous_format
 
     def forward(self, y: Tensor) -> Tensor:
         return self.last(self.features(y))
@@ -136,7 +151,7 @@ class VoxMol(nn.Module):
         x = self.middle(x)
         for module in self.decoder:
             x = module(torch.cat([x, skips.pop()], dim=1) if isinstance(module, Block) else x)
-        return norm_silu(x, self.norm)
+        return F.silu(self.norm(x))
 
     def latents(self, y: Tensor) -> Tensor:
         """What the middle gives, (B, widths[-1], g, g, g) with g = G / coarsening."""
@@ -148,7 +163,7 @@ class VoxMol(nn.Module):
                 f"VoxMol: a grid of {y.shape[-1]} cannot be halved {len(self.config.widths) - 1} times: "
                 f"make its size a multiple of {self.config.coarsening}"
             )
-        x = self.first(y)
+        x = self.first(y.contiguous(memory_format=self.layout))
         skips = [x]
         for module in self.encoder:
             x = module(x)

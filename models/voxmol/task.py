@@ -1,7 +1,7 @@
 """Training VoxMol to denoise, and saying what of it is to be twirled (spec voxmol.md sections 5 and 6)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from models.voxmol.augment import AugmentConfig, Pose, draw_pose
 from models.voxmol.data import AtomBatch
 from models.voxmol.latents import LatentConfig, RecordLatents
 from models.voxmol.network import VoxMol, VoxMolConfig
-from models.voxmol.optimizer import ScaleFreeAdamW
+from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
 from models.voxmol.voxels import GridConfig, outside, voxelise
 from twirl.groups import AxisPreserving, Group, Octahedral, OnePerRow, TwoAxisTurns
 from twirl.problem import Problem
@@ -23,15 +23,6 @@ from twirl.representations import Voxels
 from twirl.rotations import enumerate_group
 
 ROTATIONS = {"axis_preserving": AxisPreserving, "two_axis_turns": TwoAxisTurns, "octahedral": Octahedral}
-
-
-@dataclass
-class OptimizerConfig:
-    """AdamW without epsilon at a constant rate. lr. weight_decay: decoupled, on everything. betas: of its averages."""
-
-    lr: float = 2e-5
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.99, 0.999)
 
 
 @dataclass
@@ -121,8 +112,7 @@ class VoxMolTask(AveragedTask):
         }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        c = self.optimizer
-        return ScaleFreeAdamW(self.network.parameters(), c.lr, c.betas, c.weight_decay)
+        return scale_free_adamw(self.network.parameters(), self.optimizer)
 
     def posed(self, batch: AtomBatch) -> tuple[Tensor, Tensor]:
         """Clean and noised densities of held-out molecules, each in the pose and under the noise that it always has."""

@@ -14,9 +14,9 @@ from models.voxmol.curvature import last_layer_hessians
 from models.voxmol.latents import LatentConfig, pooled, rotated_latents
 from models.voxmol.network import VoxMolConfig
 from models.voxmol.official import RULES, load_state
-from models.voxmol.optimizer import ScaleFreeAdamW
+from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
 from models.voxmol.sampling import Walk, score, walk_step
-from models.voxmol.task import MonitorConfig, OptimizerConfig, VoxMolTask, density_problem
+from models.voxmol.task import MonitorConfig, VoxMolTask, density_problem
 from models.voxmol.voxels import PADDING, GridConfig, smooth_density, voxelise
 from tests.parity.case import Case, Result
 from twirl.representations import Voxels
@@ -273,7 +273,7 @@ def _training(case: Case, task: VoxMolTask, inputs: Mapping[str, Tensor]) -> dic
 
 def _toy(c: Mapping, inputs: Mapping[str, Tensor]) -> Tensor:
     p = inputs["adamw_p0"].clone().requires_grad_()
-    optimizer = ScaleFreeAdamW([p], c["lr"], tuple(c["betas"]), c["weight_decay"])
+    optimizer = scale_free_adamw([p], OptimizerConfig(c["lr"], c["weight_decay"], c["betas"]))
     for gradient in inputs["adamw_grads"][: c["steps"]]:
         p.grad = gradient.clone()
         optimizer.step()

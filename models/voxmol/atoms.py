@@ -66,7 +66,7 @@ def refine(atoms: Atoms, density: Tensor, grid: GridConfig) -> Atoms:
     before = None
     with torch.enable_grad():
         for _ in range(_OUTER_STEPS):
-            now = float(search.step(loss))
+            now = search.step(loss).item()
             if before is not None and abs(before - now) < _TOLERANCE:
                 break
             before = now

@@ -15,8 +15,6 @@ from models.training.datamodule import StepData
 from models.training.sampling import StepBatches, nested_subset
 from models.voxmol.voxels import ATOMIC_NUMBERS, PADDING
 
-_AT_A_TIME = 65536  # conformers whose coordinates are in memory while they are measured
-
 
 @dataclass(frozen=True)
 class AtomBatch(TensorBatch):
@@ -66,13 +64,12 @@ class _StoreBatches(Dataset):
 class GeomDrugsData(StepData):
     """Training batches by step, and the fixed validation conformers that are twirled.
 
-    store: file made by data.geom_drugs.prepare; molecules with elements that have no channel are left out and counted.
-    batch_size: conformers per step over all processes; what does not fill a batch waits for the next epoch.
-    conformers_per_molecule: those of largest weight. train_fraction: of the training conformers, a nested random
-    subset, drawn by train_size_seed. largest_radius: conformers with an atom farther than this from the mean of their
-    atoms are left out and counted [Angstrom]; None keeps them, cut off where they leave the grid. monitor_molecules:
-    the first so many of the validation split are the monitor's, one conformer of each, in four batches.
-    workers: processes that read ahead; 0 reads in the training process. seed, steps: the run's.
+    store: file made by data.geom_drugs.prepare. elements: the first so many of ATOMIC_NUMBERS have a channel;
+    molecules with others are left out and counted. batch_size: conformers per step over all processes; what does not
+    fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight. train_fraction: of the
+    training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules: the first so many of
+    the validation split are the monitor's, one conformer of each, in four batches. workers: processes that read
+    ahead; 0 reads in the training process. seed, steps: the run's.
     """
 
     def __init__(
@@ -81,25 +78,24 @@ class GeomDrugsData(StepData):
         batch_size: int,
         seed: int,
         steps: int,
+        elements: int = len(ATOMIC_NUMBERS),
         conformers_per_molecule: int = 5,
         train_fraction: float = 1.0,
         train_size_seed: int = 0,
-        largest_radius: float | None = None,
         monitor_molecules: int = 64,
         workers: int = 0,
     ):
         super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = Ensembles(Path(store))
-        self.largest_radius, self.workers = largest_radius, workers
-        self.left_out = {"element": 0, "radius": 0}
+        self.elements, self.workers, self.left_out = elements, workers, 0
         everything = self._usable("train", conformers_per_molecule)
         size = max(1, round(train_fraction * len(everything)))
         self.train_conformers = nested_subset(everything, size, train_size_seed)
         self.held_out = self._usable("validation", 1)
         if not len(self.held_out):
             raise ValueError(
-                f"store {store}: no molecule of the validation split can be used: prepare it with more molecules, "
-                "or raise largest_radius"
+                f"store {store}: no molecule of the validation split has elements with a channel: prepare it with "
+                "more molecules or a larger validation_fraction"
             )
         self.monitor_conformers = self.held_out[:monitor_molecules]
 
@@ -132,37 +128,19 @@ class GeomDrugsData(StepData):
             "digest": self.store.digest,
             "train_conformers": len(self.train_conformers),
             "monitor_molecules": len(self.monitor_conformers),
-            "left_out": self.left_out,
+            "conformers_of_other_elements": self.left_out,
         }
 
     def _batch(self, conformers: np.ndarray) -> AtomBatch:
         return padded(self.store.read(conformers), conformers)
 
     def _usable(self, split: str, per_molecule: int) -> np.ndarray:
-        """The split's conformers that are not left out."""
+        """The split's conformers whose every atom has a channel."""
         store = self.store
         conformers = store.split_conformers(split, per_molecule)
-        foreign = _CHANNEL_OF[store.atomic_numbers] == PADDING
+        channels = _CHANNEL_OF[store.atomic_numbers]
+        foreign = (channels == PADDING) | (channels >= self.elements)
         foreign_atoms = np.concatenate([[0], np.cumsum(foreign)])[store.atom_offsets]
         known = np.diff(foreign_atoms)[store.molecule[conformers]] == 0
-        self.left_out["element"] += int((~known).sum())
-        conformers = conformers[known]
-        if self.largest_radius is None:
-            return conformers
-        near = np.concatenate(
-            [np.zeros(0, bool)]
-            + [
-                _radii(store.read(conformers[k : k + _AT_A_TIME])) <= self.largest_radius
-                for k in range(0, len(conformers), _AT_A_TIME)
-            ]
-        )
-        self.left_out["radius"] += int((~near).sum())
-        return conformers[near]
-
-
-def _radii(raw: Conformers) -> np.ndarray:
-    """(B,) the largest distance of an atom from the mean of its conformer's atoms [Angstrom]."""
-    starts = np.cumsum(raw.counts) - raw.counts
-    means = np.add.reduceat(raw.positions, starts) / raw.counts[:, None]
-    distances = np.linalg.norm(raw.positions - np.repeat(means, raw.counts, axis=0), axis=1)
-    return np.maximum.reduceat(distances, starts)
+        self.left_out += int((~known).sum())
+        return conformers[known]

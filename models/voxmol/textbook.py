@@ -21,10 +21,7 @@ def predict(network: VoxMol, y: Tensor) -> Tensor:
     middle = network.middle
     x = _residual(middle.second, _attention(middle.attention, _residual(middle.first, x)))
     for module in network.decoder:
-        if isinstance(module, Block):
-            x = _block(module, torch.cat([x, skips.pop()], dim=1))
-        else:
-            x = module(x)
+        x = _block(module, torch.cat([x, skips.pop()], 1)) if isinstance(module, Block) else module(x)
     return network.last(F.silu(network.norm(x)))
 
 

@@ -1,0 +1,96 @@
+"""VoxMol's runs: data, exact repetition and resumption, the rows and latents they leave, and options of speed."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from models.train import main
+from models.voxmol.data import GeomDrugsData
+from models.voxmol.voxels import PADDING
+from tests.models.configuration import write_run
+from tests.models.densities import configuration, write_molecules
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write_molecules(tmp_path_factory.mktemp("molecules") / "x.h5")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def run(config: dict, *overrides: str) -> Path:
+    path = write_run(Path(), config)
+    main(["--config", str(path), *overrides])
+    return path.parent
+
+
+def data(store, **options) -> GeomDrugsData:
+    return GeomDrugsData(str(store), **{"batch_size": 4, "seed": 0, "steps": 10, "elements": 3} | options)
+
+
+def test_batches_hold_the_stores_atoms_and_leave_other_elements_out(store):
+    found = data(store)
+    assert found.examples == 24  # the one with silicon is not among them
+    assert found.provenance()["conformers_of_other_elements"] == 1
+    assert data(store, conformers_per_molecule=1).examples == 12
+    assert data(store, train_fraction=0.5).examples == 12
+    assert set(data(store, train_fraction=0.25).train_conformers) < set(
+        data(store, train_fraction=0.5).train_conformers
+    )
+    (batch,) = found.validation_batches(3, 8)
+    raw = found.store.read(batch.conformers.numpy())
+    real = batch.channels != PADDING
+    assert real.sum(1).tolist() == raw.counts.tolist()
+    assert torch.equal(batch.coordinates[real], torch.from_numpy(raw.positions))
+    assert {6: 0, 1: 1, 8: 2}[int(raw.atomic_numbers[0])] == int(batch.channels[0, 0])
+    with pytest.raises(ValueError, match="validation split"):
+        data(store, elements=1)
+
+
+def test_an_interrupted_run_has_the_metrics_of_a_whole_one(store):
+    whole = run(configuration(store, "whole"))
+    with pytest.raises(SystemExit, match="run it again to resume"):
+        run(configuration(store, "stopped"), "--trainer.max_time=00:00:00:00")
+    assert not Path("results/test/stopped/seed0/latents.parquet").exists()
+    stopped = run(configuration(store, "stopped"))
+    assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
+    assert (whole / "latents.parquet").read_bytes() == (stopped / "latents.parquet").read_bytes()
+
+    metrics = pd.read_parquet(whole / "metrics.parquet")
+    percent = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
+    assert set(percent.series) == {"raw", "ema", "raw 24", "ema 24"}
+    assert sorted(percent.step.unique()) == [0, 5, 10]
+    start = percent[percent.step == 0].set_index("series").value
+    assert start["raw"] == start["ema"]
+    zero = metrics[(metrics.series == "zero") & (metrics.metric == "L_total")]
+    assert len(zero) == 1
+    assert 0 < zero.value.iloc[0] < 0.1
+    assert set(metrics[metrics.split == "train"].metric) == {"loss", "mse", "iou", "cropped"}
+    latents = pd.read_parquet(whole / "latents.parquet")
+    assert list(latents.columns) == ["sample", "axis", "angle", "kind", "cosine"]
+    assert sorted(latents["sample"].unique()) == [0, 1, 2, 3]
+
+
+def test_the_error_falls_and_options_of_speed_leave_the_curve_where_it_was(store):
+    plain = {"network": configuration(store)["model"]["init_args"]["network"] | {"channels_last": False}}
+    runs = {
+        "plain": run(configuration(store, "plain", 40, **plain)),
+        "channels last": run(configuration(store, "last", 40)),
+        "compiled": run(configuration(store, "compiled", 40, compile="aot_eager")),
+        "bfloat16": run(configuration(store, "half", 40), "--trainer.precision=bf16-mixed"),
+    }
+    curves = {}
+    for name, folder in runs.items():
+        metrics = pd.read_parquet(folder / "metrics.parquet")
+        rows = metrics[(metrics.series == "ema") & (metrics.metric == "L_total")]
+        curves[name] = rows.set_index("step").value
+    assert curves["plain"][40] < 0.5 * curves["plain"][0]
+    for name, curve in curves.items():
+        assert (curve / curves["plain"] - 1).abs().max() < (0.1 if name == "bfloat16" else 0.01), name

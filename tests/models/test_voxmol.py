@@ -136,7 +136,7 @@ def test_the_plain_update_is_the_same():
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
         for p, q in zip(own.parameters(), plain.parameters(), strict=True):
-            p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            p.grad = torch.empty_like(p).normal_(generator=generator)
             q.grad = p.grad.clone()
         optimizer.step()
         update.update()

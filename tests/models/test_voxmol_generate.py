@@ -20,6 +20,7 @@ from tests.models.densities import configuration, write_molecules
 # Formaldehyde, C H H O [Angstrom].
 SITES = torch.tensor([[0.0, 0.0, -0.53], [0.94, 0.0, -1.12], [-0.94, 0.0, -1.12], [0.0, 0.0, 0.68]])
 CHANNELS = torch.tensor([0, 1, 1, 2])
+CROWDED = 1.05 * torch.tensor([[0.0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1]])  # CH5
 
 
 def test_a_density_becomes_the_molecule_it_was_made_of():
@@ -36,7 +37,7 @@ def test_what_makes_no_molecule_is_refused_by_reason_and_counted():
         Atoms(SITES + 1.0, CHANNELS),
         Atoms(SITES[:0], CHANNELS[:0]),
         Atoms(SITES * 4, CHANNELS),
-        Atoms(SITES[:3], CHANNELS[:3]),
+        Atoms(CROWDED, torch.tensor([0, 1, 1, 1, 1, 1])),
         Atoms(torch.randn(200, 3), torch.zeros(200).long()),
     ):
         found.add(atoms)

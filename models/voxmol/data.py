@@ -92,11 +92,6 @@ class GeomDrugsData(StepData):
         size = max(1, round(train_fraction * len(everything)))
         self.train_conformers = nested_subset(everything, size, train_size_seed)
         self.held_out = self._usable("validation", 1)
-        if not len(self.held_out):
-            raise ValueError(
-                f"store {store}: no molecule of the validation split has elements with a channel: prepare it with "
-                "more molecules or a larger validation_fraction"
-            )
         self.monitor_conformers = self.held_out[:monitor_molecules]
 
     @property
@@ -142,5 +137,10 @@ class GeomDrugsData(StepData):
         foreign = (channels == PADDING) | (channels >= self.elements)
         foreign_atoms = np.concatenate([[0], np.cumsum(foreign)])[store.atom_offsets]
         known = np.diff(foreign_atoms)[store.molecule[conformers]] == 0
+        if not known.any():
+            raise ValueError(
+                f"store {store.path}: no molecule of the {split} split has only elements with a channel: prepare it "
+                "with more molecules or other fractions of them"
+            )
         self.left_out += int((~known).sum())
         return conformers[known]

@@ -99,7 +99,12 @@ class VoxMolTask(AveragedTask):
         return torch.add(clean, noise, alpha=self.sigma)
 
     def training_step(self, batch: AtomBatch) -> dict[str, Tensor]:
-        draw = self.draw(batch, self.trainer.datamodule.seed, "view", self.trainer.global_step)
+        return self.step(
+            batch, self.draw(batch, self.trainer.datamodule.seed, "view", self.trainer.global_step)
+        )
+
+    def step(self, batch: AtomBatch, draw: Draw) -> dict[str, Tensor]:
+        """The summed squared error, and what else of a step is logged."""
         clean = self.densities(batch, draw.pose)
         found = self.network(self.noised(clean, draw.noise)).float()
         loss = (found - clean).square().sum()

@@ -62,6 +62,7 @@ rule all:
 rule fetched:
     input:
         [f"{file}.checked" for dataset in PLAN.datasets for file in PLAN.raw_files(dataset)],
+        [listing for dataset in PLAN.datasets for listing in PLAN.listed(dataset)],
 
 
 rule trained:

@@ -35,7 +35,7 @@ FILES = {
 
 
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-EXAMPLES = ("clouds", "trajectories", "samples")
+EXAMPLES = ("clouds", "trajectories", "samples", "chains")
 """What data sets call their examples: they count `<split>_<examples>`."""
 GENERATED = ("generate", "parametric")
 """Sources whose examples we make up."""

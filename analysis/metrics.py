@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from analysis.results import ResultsError
@@ -51,7 +52,7 @@ def accuracies(frame: pd.DataFrame) -> Found:
 
 def test_errors(frame: pd.DataFrame) -> Found:
     """Of every readout at the step of least validation error, in the units of paper B's Table 2."""
-    ours = frame[(frame["choice"] == "best validation step") & frame["ours"].notna()]
+    ours = frame[(frame["choice"] == "best validation step") & (frame["seeds"] > 0) & frame["ours"].notna()]
     for row in ours.itertuples():
         readout = "" if row.readout == "raw" else f"_{row.readout}"
         unit = f"{row.unit:.0e}".replace("e-0", "e-")  # CSV gives 0.001 for 1e-3
@@ -80,8 +81,30 @@ def end_percents(frame: pd.DataFrame) -> Found:
         yield run, "end_percent" if series == "raw" else f"end_percent_{series}", value
 
 
+def rotation_errors(frame: pd.DataFrame) -> Found:
+    """Root mean square error of the percent by kind and number of rotations, median over seeds."""
+    ours = frame[(frame["source"] == "ours") & (frame["quantity"] == "error")]
+    for (run, kind, count), values in ours.groupby(["run", "label", "rotations"], sort=False)["value"]:
+        if count in (10, 18):
+            yield (
+                run,
+                f"percent_error_of_{count:g}_rotations_{kind}".replace(" ", "_").replace(",", ""),
+                values.median(),
+            )
+
+
+def gradient_correlations(frame: pd.DataFrame) -> Found:
+    """Pearson's coefficient of the logarithms of percent and gradient ratio, by time."""
+    ours = frame[frame["source"] == "ours"]
+    for (run, label), part in ours.groupby(["run", "label"], sort=False):
+        columns = part.pivot_table(index="step", columns="quantity", values="value")
+        yield f"{run} {label.replace(' ', '')}", "gradient_ratio_pearson", np.log(columns).corr().iloc[0, 1]
+
+
 SOURCES: dict[str, Callable[[pd.DataFrame], Found]] = {
     "a_landmarks": landmarks,
+    "a_fig5": rotation_errors,
+    "a_fig8": gradient_correlations,
     "b_table1": accuracies,
     "b_table2": test_errors,
     "b_alpha": largest_alphas,

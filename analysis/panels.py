@@ -95,14 +95,15 @@ def percent_panel(
     panel: str,
     *,
     share: tuple[float, float] = (2.3, 1.0),
+    shadow: bool = True,
 ) -> tuple[Axes, Axes]:
-    """Percent over losses, sharing the step axis; scales and limits are the caller's."""
+    """Percent over losses, sharing the step axis; scales and limits are the caller's. shadow: see `draw_paper`."""
     grid = place.subgridspec(2, 1, height_ratios=share, hspace=0.09)
     top = figure.add_subplot(grid[0])
     low = figure.add_subplot(grid[1], sharex=top)
     top.tick_params(labelbottom=False)
     for theirs in paper:
-        draw_paper(top, theirs, ["percent"], drawn, panel)
+        draw_paper(top, theirs, ["percent"], drawn, panel, shadow=shadow)
         draw_paper(low, theirs, ["L_mean", "L_equiv"], drawn, panel)
     for our in ours:
         draw_ours(top, our, "percent", drawn, panel)
@@ -165,10 +166,12 @@ def draw_paper(
     *,
     until: float = np.inf,
     stretch: float = 1.0,
+    shadow: bool = True,
 ) -> None:
     """The paper's curve as always: thin and grey (medians of bins), over a shadow of what was logged.
 
     On an axis whose steps are not the paper's, steps up to `until` are drawn at `stretch` times themselves.
+    shadow: no, where the shadows of many curves would hide each other.
     """
     for quantity in quantities:
         if (curve := theirs.curves.get(quantity)) is None:
@@ -182,7 +185,7 @@ def draw_paper(
             "quantity": quantity,
         }
         median = drawn.add(curve.median.until(until), series="paper", estimator="rotations", **about)
-        if quantity == "percent":
+        if quantity == "percent" and shadow:
             logged = curve.logged.until(until)
             axes.plot(stretch * logged.step, logged.value, color=style.SHADOW, lw=0.3, zorder=1)
         axes.plot(stretch * median.step, median.value, color=style.PAPER, lw=style.FAINT, ls=dashes, zorder=2)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 RUN_FILES = ("run.yaml", "config.yaml", "metrics.parquet", "timing.parquet", "summary.json")
+MEASURED_FILES = ("rotations.parquet",)
+"""What some runs measure besides."""
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
 
 
@@ -27,6 +29,7 @@ def publish(tier: str, root: Path) -> list[Path]:
             f"{root / 'results' / tier} holds no finished run: run snakemake for this tier first"
         )
     chosen = [run / name for run in runs for name in RUN_FILES]
+    chosen += [path for run in runs for name in MEASURED_FILES if (path := run / name).exists()]
     figures = Path(root, "figures", tier)
     chosen += sorted({path for pattern in FIGURE_FILES for path in figures.glob(pattern)})
     missing = [str(path) for path in chosen if not path.exists()]

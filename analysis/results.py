@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -84,6 +84,24 @@ class Run:
     def series(self, split: str) -> list[str]:
         """The series that were logged in a split, in alphabetical order."""
         return sorted({series for other, series, _ in self._curves if other == split})
+
+    @cached_property
+    def times(self) -> tuple[float, ...]:
+        """Times t of the path at which the percent was measured; none for systems that have no path."""
+        measured = self.metrics.loc[self.metrics["metric"] == "percent", "t"]
+        return tuple(sorted(measured.dropna().unique()))
+
+    def at(self, t: float, velocity: bool = False) -> Run:
+        """The run as if it had been measured at time t alone.
+
+        velocity: losses L of the clean points as those of the velocity, L / (1 - t)^2.
+        """
+        frame = self.metrics[(self.metrics["t"] == t) | (self.metrics["split"] == "train")]
+        frame = frame.assign(t=float("nan"))
+        if velocity:
+            is_loss = (frame["split"] == "val") & frame["metric"].str.startswith("L_")
+            frame["value"] = frame["value"].where(~is_loss, frame["value"] / (1 - t) ** 2)
+        return replace(self, metrics=frame)
 
     def line(self, quantity: str, series: str) -> Curve | None:
         """`quantity` in closed form where the model has one, else from sampled rotations."""

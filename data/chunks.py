@@ -30,7 +30,7 @@ def finished_chunks(
     folder with another key is emptied. on_done: told each task that is done, and whether it was made now rather than
     found.
     """
-    _claim(folder, key)
+    claim(folder, key)
     chunks = [tasks[first : first + TASKS_PER_CHUNK] for first in range(0, len(tasks), TASKS_PER_CHUNK)]
     paths = [folder / f"chunk-{k:05d}.hdf5" for k in range(len(chunks))]
     missing = []
@@ -53,7 +53,8 @@ def finished_chunks(
     return paths
 
 
-def _claim(folder: Path, key: dict) -> None:
+def claim(folder: Path, key: dict) -> None:
+    """Makes `folder` the place for work done under `key`, all that it depends on; empties it of other work."""
     text = json.dumps(key, sort_keys=True)
     mark = folder / "key.json"
     if mark.exists() and mark.read_text() == text:

@@ -19,17 +19,20 @@ def prepare_command(
     about: str,
     prepare: Callable[[Any, argparse.Namespace], str],
     arguments: Sequence[str] | None = None,
+    module: str = "prepare",
 ) -> int:
     """Prepares a store as the command line asks, and returns the exit status.
+
+    module: what is run of data.<dataset>, where that is a step before the store.
 
     prepare: takes the block of the configuration, as YAML gives it, and the options out, raw and workers; returns
     what to say in the end. What it raises of DataError, WorkerKilledError and OSError is said in a sentence.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.prepare", description=about)
+    parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.{module}", description=about)
     parser.add_argument(
         "--config", type=Path, required=True, help=f"YAML file with the data.{dataset} block of a tier"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the store to write")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, for prepare the store")
     parser.add_argument(
         "--raw",
         type=Path,
@@ -55,7 +58,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def progress_bar(total: int | None, unit: str, title: str, **options) -> tqdm:
-    """A progress bar: in a log file it speaks every ten seconds only."""
+    """A progress bar, over `iterable` where it is given: in a log file it speaks every ten seconds only."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
 

@@ -124,6 +124,11 @@ class Plan:
         """Raw files that the store is prepared from."""
         return [f"data/{dataset}/raw/{file['name']}" for file in self.data[dataset].get("files", [])]
 
+    def listed(self, dataset: str) -> list[str]:
+        """Lists of records that are fetched one by one, by data.<dataset>.entries, rather than in raw files."""
+        one_by_one = self.data[dataset].get("source") == "rcsb"
+        return [f"data/{dataset}/prepared/{self.tier}.entries.tsv"] if one_by_one else []
+
     @property
     def outputs(self) -> list[str]:
         """Figures and tables that some run of this tier feeds."""

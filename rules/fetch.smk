@@ -28,3 +28,27 @@ rule fetch:
         "Fetching data/{wildcards.dataset}/raw/{wildcards.file} (log: {log})"
     shell:
         "python -m data.fetch {input} --mirror '{resources.mirror}' 2>&1 | tee {log} && cp {input} {output}"
+
+
+# The list of records is the output, not the records: those that came survive a failure, and are not fetched again.
+rule fetch_entries:
+    input:
+        settings=f"data/{{dataset}}/prepared/{TIER}.yaml",
+        raw=lambda wildcards: [f"{file}.checked" for file in PLAN.raw_files(wildcards.dataset)],
+    output:
+        f"data/{{dataset}}/prepared/{TIER}.entries.tsv",
+    log:
+        f"logs/{TIER}/fetch/{{dataset}}_entries.log",
+    benchmark:
+        f"benchmarks/{TIER}/fetch/{{dataset}}_entries.tsv"
+    conda:
+        "../envs/conda.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=4000,
+        runtime=2880,
+    message:
+        "Fetching the entries of {output} (log: {log})"
+    shell:
+        "python -m data.{wildcards.dataset}.entries --config {input.settings} --out {output} 2>&1 | tee {log}"

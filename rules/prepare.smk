@@ -6,6 +6,7 @@ rule prepare:
         settings=f"data/{{dataset}}/prepared/{TIER}.yaml",
         # Not the raw bytes, whose date changes when they are merely checked out again.
         raw=lambda wildcards: [f"{file}.checked" for file in PLAN.raw_files(wildcards.dataset)],
+        listed=lambda wildcards: PLAN.listed(wildcards.dataset),
     output:
         store=f"data/{{dataset}}/prepared/{TIER}.h5",
         report=f"data/{{dataset}}/prepared/{TIER}.h5.report.json",

@@ -26,6 +26,7 @@ _HOME = {
     "problem": "Problem",
     "metric": "EquivarianceError",
     "monitor": "EquivarianceMonitor",
+    "gradient_monitor": "GradientMonitor",
     "remedies": "Canonicalised Twirled pca_frames",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -1,4 +1,4 @@
-"""`EquivarianceMonitor`: a Lightning callback that measures equivariance error during training."""
+"""`EquivarianceMonitor`: a Lightning callback that measures equivariance error during training, and its base."""
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ from twirl.problem import Problem
 from twirl.rotations import RotationSet, rotation_set
 
 
-class EquivarianceMonitor(lightning.Callback):
-    """Measures L_total, L_mean, L_equiv and percent on fixed batches with fresh random rotations.
+class Monitor(lightning.Callback):
+    """Measures something on fixed batches with fresh random rotations; subclasses say what, in `_values`.
 
     steps: every so many optimiser steps, or the list of steps at which to measure; always also before the
     first step when 0 is due. rotations: i.i.d. draws per measurement, of a problem's own group or else of
@@ -29,11 +29,7 @@ class EquivarianceMonitor(lightning.Callback):
     The LightningModule implements `twirl_problems(batch) -> Mapping[series, Problem]`, for instance
     {"raw": ..., "ema": ...}. Batches come from `loader` if given, else from
     `trainer.datamodule.monitor_dataloader()` if there is one, else from the validation loader, and stay on the
-    device.
-
-    Logged at `trainer.global_step` as "val/<series>/<metric>", the metrics being those of
-    `EquivarianceError`; once, at step 0, the loss of the constant-zero predictor as "val/zero/L_total"
-    ("val/zero/<rest>/L_total" for a series "raw/<rest>").
+    device. What is measured is logged at `trainer.global_step`.
 
     Training is not touched: eval mode without gradients, float32 products without TF32, and every random
     number generator put back as it was. Under DDP the batches are split over the ranks and the sums pooled.
@@ -103,7 +99,7 @@ class EquivarianceMonitor(lightning.Callback):
         self._last_step = state_dict["last_step"]
 
     def measure(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, float]:
-        """One measurement, now: what would be logged, by key, the zero predictor's loss included."""
+        """One measurement, now, by key: what would be logged, and of the equivariance error what is only once."""
         step = trainer.global_step
         with undisturbed(pl_module, self.seed):
             if self._batches is None:
@@ -116,11 +112,42 @@ class EquivarianceMonitor(lightning.Callback):
         if step == self._last_step or not self.due(step):
             return
         self._last_step = step
-        values = self.measure(trainer, pl_module)
-        if step != 0:
-            values = {key: value for key, value in values.items() if not key.startswith("val/zero/")}
+        values = self._logged(self.measure(trainer, pl_module), step)
         for logger in trainer.loggers if trainer.is_global_zero else []:
             logger.log_metrics(values, step=step)
+
+    def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
+        """One measurement, by key, on the batches that are loaded."""
+        raise NotImplementedError
+
+    def _logged(self, values: dict[str, float], step: int) -> dict[str, float]:
+        """What of it is logged at this step."""
+        return values
+
+    def _load(self, trainer, pl_module) -> list[tuple[Any, bool]]:
+        """(batch on device, whether this rank measures it); a rank without a share keeps one for names."""
+        loader = _loader(trainer) if self.loader is None else self.loader
+        sharded = isinstance(getattr(loader, "sampler", None), DistributedSampler)
+        ranks, rank = trainer.world_size, trainer.global_rank
+        batches = []
+        for i, batch in enumerate(islice(loader, self.n_batches)):
+            mine = sharded or i % ranks == rank
+            if mine or i == 0:
+                batches.append((trainer.strategy.batch_to_device(batch, pl_module.device), mine))
+        if not batches:
+            raise ValueError("the monitor found no batch: its data loader is empty.")
+        if len(batches) > 1 and not batches[0][1]:
+            del batches[0]
+        return batches
+
+
+class EquivarianceMonitor(Monitor):
+    """Measures L_total, L_mean, L_equiv and percent on fixed batches with fresh random rotations.
+
+    Arguments: see Monitor. Logged as "val/<series>/<metric>", the metrics being those of `EquivarianceError`; once,
+    at step 0, the loss of the constant-zero predictor as "val/zero/L_total" ("val/zero/<rest>/L_total" for a
+    series "raw/<rest>").
+    """
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
         metrics: dict[str, EquivarianceError] = {}
@@ -142,21 +169,10 @@ class EquivarianceMonitor(lightning.Callback):
             values |= {f"val/{series}/{name}": value for name, value in found.items()}
         return values | zeros
 
-    def _load(self, trainer, pl_module) -> list[tuple[Any, bool]]:
-        """(batch on device, whether this rank measures it); a rank without a share keeps one for names."""
-        loader = _loader(trainer) if self.loader is None else self.loader
-        sharded = isinstance(getattr(loader, "sampler", None), DistributedSampler)
-        ranks, rank = trainer.world_size, trainer.global_rank
-        batches = []
-        for i, batch in enumerate(islice(loader, self.n_batches)):
-            mine = sharded or i % ranks == rank
-            if mine or i == 0:
-                batches.append((trainer.strategy.batch_to_device(batch, pl_module.device), mine))
-        if not batches:
-            raise ValueError("the monitor found no batch: its data loader is empty.")
-        if len(batches) > 1 and not batches[0][1]:
-            del batches[0]
-        return batches
+    def _logged(self, values: dict[str, float], step: int) -> dict[str, float]:
+        if step == 0:
+            return values
+        return {key: value for key, value in values.items() if not key.startswith("val/zero/")}
 
 
 @contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style
+from analysis import style, times
 from analysis.captions import LINES, footer, paper_sentence, provenance_line
 from analysis.curves import Curve
 from analysis.panels import (
@@ -22,22 +23,37 @@ from analysis.panels import (
     run_legend,
 )
 from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results
+from analysis.results import Results, ResultsError
+from analysis.times import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
 
 TITLE = "Percent of the validation loss that is equivariance error"
 DEFAULT = "escaip-default"
-RUNS = (DEFAULT,)
-REQUIRED = (DEFAULT,)
+PROTEINA = ("proteina-400m", "proteina-60m")
+"""The paper's curve is of its 400M network (it is Fig. 3e's); the smaller one stands in where that is not trained."""
+LABEL = 0.31
+"""Where the names of y axes stand, from the panel [inch]."""
+RUNS = (DEFAULT, *PROTEINA)
+REQUIRED = ()
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """One panel per system whose runs were given, side by side."""
     drawn = Drawn()
-    shown = [panel for name, panel in PANELS.items() if results.of(name)]
-    width = max(style.COLUMN, min(style.PAGE, 2.4 * len(shown)))
+    shown = [panel for names, panel in PANELS.items() if any(results.of(name) for name in names)]
+    if not shown:
+        raise ResultsError(
+            f"a_fig1e: none of its runs was given for tier {results.tier}; train {DEFAULT} or another."
+        )
+    width = min(style.PAGE, style.COLUMN * len(shown))
     figure = style.new_figure(width, 3.55)
     grid = figure.add_gridspec(
-        1, len(shown), left=0.58 / width, right=1 - 0.12 / width, top=0.925, bottom=0.295, wspace=0.3
+        1,
+        len(shown),
+        left=0.58 / width,
+        right=1 - 0.12 / width,
+        top=0.925,
+        bottom=0.295 if width < 5 else 0.215,
+        wspace=0.3,
     )
     ours: list[Ours] = []
     for place, panel in zip(grid, shown, strict=True):
@@ -55,24 +71,44 @@ def escaip(
     ours = [Ours(r, f"seed {r.seed}", c) for r, c in zip(results.of(DEFAULT), style.CYCLE, strict=False)]
     theirs = paper_runs(paper, DEFAULT)
     top, low = percent_panel(figure, place, ours, theirs, drawn, "EScAIP")
-    points = drawn.table().query("panel == 'EScAIP' and series != 'zero'")
-    limits = log_limits([Curve(points["step"].to_numpy(), points["value"].to_numpy())])
-    for axes in (top, low):
-        style.log_steps(axes)
-        axes.set_xlim(limits)
-    style.linear_percent(top)
-    thick = points[(points["quantity"] == "percent") & (points["series"] != "raw")]
-    top.set_ylim(0, min(100.0, 1.12 * thick["value"].max()))
-    style.log_loss(low)
-    for axes in (top, low):
-        axes.yaxis.set_label_coords(-0.115, 0.5)
+    _linear_over_log(top, low, drawn, "EScAIP")
     style.title(top, "", "EScAIP on SPICE")
     run_legend(top, ours, loc="upper right")
     return ours
 
 
-PANELS: dict[str, Callable[..., list[Ours]]] = {DEFAULT: escaip}
-"""Panels in the paper's order, by the run that each needs."""
+def proteina(
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+) -> list[Ours]:
+    """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
+    run = next(filter(None, map(results.first, PROTEINA)))
+    ours, theirs = ours_by_time(run, velocity=True), paper_by_time(paper, PROTEINA[0], velocity=True)
+    top, low = percent_panel(figure, place, ours, theirs, drawn, "Proteína", shadow=False)
+    _linear_over_log(top, low, drawn, "Proteína")
+    low.set_ylabel(f"loss\n[{VELOCITY}]")
+    style.title(top, "", f"Proteína ({run.label})")
+    time_legend(top, run.times, loc="upper center")
+    return ours
+
+
+def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
+    """Linear percents up to the highest thick line, logarithmic losses and steps."""
+    points = drawn.table()
+    points = points[(points["panel"] == panel) & (points["series"] != "zero")]
+    limits = log_limits([Curve(points["step"].to_numpy(), points["value"].to_numpy())])
+    for axes in (top, low):
+        style.log_steps(axes)
+        axes.set_xlim(limits)
+        wide = axes.get_position().width * axes.figure.get_figwidth()
+        axes.yaxis.set_label_coords(-LABEL / wide, 0.5)
+    style.linear_percent(top)
+    thick = points[(points["quantity"] == "percent") & (points["series"] != "raw")]
+    top.set_ylim(0, min(100.0, 1.12 * thick["value"].max()))
+    style.log_loss(low)
+
+
+PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {(DEFAULT,): escaip, PROTEINA: proteina}
+"""Panels in the paper's order, by the runs of which each needs one."""
 
 
 def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
@@ -83,4 +119,16 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
     )
     theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
-    return [own, LINES, theirs, provenance_line(results)]
+    run = next(filter(None, map(results.first, PROTEINA)), None)
+    last = [provenance_line(results)]
+    if run is None:
+        return [own, LINES, theirs, *last]
+    flow = (
+        "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
+        "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
+    )
+    last = [" ".join(filter(None, [size_sentence(results.tier, run), *last]))]
+    flow_lines = [" ".join([flow, times.LINES, times.paper_sentence(paper, PROTEINA[:1])])]
+    if not results.of(DEFAULT):
+        return [own, *flow_lines, *last]
+    return [own, f"EScAIP: {LINES} {theirs}", *flow_lines, *last]

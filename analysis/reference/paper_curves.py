@@ -9,6 +9,7 @@ What is done to the stored values, so that like is compared with like:
 - L_mean was drawn without a correction and so holds 1/N of the variance too much: L_mean - L_equiv / N, with
   L_equiv as drawn, is its unbiased estimate (paper A, app. D.6).
 - L_total needs none.
+- Proteína's curves are drawn over rows of a log, not over steps: rows / `ROWS_PER_STEP`.
 One difference remains: the paper's percent is a mean of ratios over batches or samples, ours is a ratio of
 means.
 """
@@ -50,6 +51,25 @@ LOSS_CURVES: dict[str, str] = {
 }
 """Run name -> file with the paper's L_mean, L_equiv and L_total; the default's are those of replicate 1."""
 
+TIMED_CURVES: dict[str, dict[str, str]] = {
+    "proteina-60m": {
+        "percent": "fig3a", "L_mean": "fig3c", "L_equiv": "fig3d", "L_total": "fig3x_60M_total",
+    },
+    "proteina-400m": {"percent": "fig3e", "L_mean": "fig3x_400M_mean", "L_equiv": "fig3x_400M_equiv"},
+    "proteina-1pct": {"percent": "fig3f"},
+    "proteina-0.1pct": {"percent": "fig3g", "L_total": "fig3h"},
+}  # fmt: skip
+"""Run name -> quantity -> file with a series for every time t of the path."""
+TIMES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
+ROWS_PER_STEP = {
+    "proteina-60m": 114 / 50,
+    "proteina-400m": 141 / 50,
+    "proteina-1pct": 110 / 50,
+    "proteina-0.1pct": 62 / 50,
+}
+"""Rows of the paper's log between two measurements, which we take to be 50 optimiser steps apart: the official
+default. An inference: neither paper nor log says it."""
+
 
 @dataclass(frozen=True)
 class PaperCurve:
@@ -61,6 +81,10 @@ class PaperCurve:
     def scaled(self, factor: float) -> PaperCurve:
         """The same in another unit."""
         return PaperCurve(self.logged.scaled(factor), self.median.scaled(factor))
+
+    def every(self, rows: float) -> PaperCurve:
+        """The same over steps, where it stands over rows of which every step has so many."""
+        return PaperCurve(*(Curve(curve.step / rows, curve.value) for curve in (self.logged, self.median)))
 
 
 @dataclass(frozen=True)
@@ -86,9 +110,36 @@ class PaperCurves:
         )
         return curves
 
-    def both(self, file: str, series: str) -> PaperCurve:
+    def timed(self, run: str, t: float) -> dict[str, PaperCurve]:
+        """What the paper shows of the run that `run` repeats at time t, over steps; losses are of the clean points."""
+        files = TIMED_CURVES.get(run, {}) if t in TIMES else {}
+        curves = {quantity: self.both(file, f"t={t:g}", f"{t:g}") for quantity, file in files.items()}
+        if "percent" in curves:
+            curves["percent"] = curves["percent"].scaled(100.0)
+        if "L_mean" in curves:
+            mean, equiv = curves["L_mean"], curves["L_equiv"]
+            curves["L_mean"] = PaperCurve(
+                unbiased_mean(mean.logged, equiv.logged), unbiased_mean(mean.median, equiv.median)
+            )
+        return {quantity: curve.every(ROWS_PER_STEP[run]) for quantity, curve in curves.items()}
+
+    def last_bars(self) -> dict[float, float]:
+        """Fig. 3b: percent at the end of the 60M run by time t, as drawn."""
+        frame = _read(self.folder / "fig3b.csv")
+        return {float(row.t): 100 * float(row.y) for row in frame.itertuples()}
+
+    def gradient_line(self, t: float) -> pd.DataFrame:
+        """Fig. 8 at time t: step, ratio of gradient norms, percent; of a smoothed line read off an image."""
+        frame = _read(self.folder / "fig8.csv")
+        frame = frame[frame["t"] == f"{t:g}"]
+        step = frame["row_index_from_colour"].astype(float) / ROWS_PER_STEP["proteina-60m"]
+        return pd.DataFrame(
+            {"step": step, "ratio": frame["x"].astype(float), "percent": 100 * frame["y"].astype(float)}
+        )
+
+    def both(self, file: str, series: str, t: str = "") -> PaperCurve:
         """A curve as stored: fractions, L_mean uncorrected."""
-        return PaperCurve(self.logged(file, series), self.bins(file, series))
+        return PaperCurve(self.logged(file, series, t=t), self.bins(file, series, t=t))
 
     def bins(self, file: str, series: str, variant: str = "raw", t: str = "") -> Curve:
         """Medians of 20 bins per decade on the full evaluation grid, as stored (fractions, not percent)."""

@@ -1,4 +1,4 @@
-"""Landmarks of EScAIP's percent curves, ours beside the paper's."""
+"""Landmarks of the percent curves of EScAIP and Proteína, ours beside the paper's."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pandas as pd
 from analysis.captions import absent_sentence, provenance_line
 from analysis.curves import binned
 from analysis.landmarks import LEVELS, first_below, landmarks
-from analysis.reference.paper_curves import PERCENT_CURVES, PaperCurves
+from analysis.reference.paper_curves import PERCENT_CURVES, ROWS_PER_STEP, TIMED_CURVES, PaperCurves
 from analysis.reference.printed import paper_landmarks
-from analysis.results import Results, Run
+from analysis.results import Results, ResultsError, Run
 from analysis.style import count
 from analysis.tabular import ABSENT, Line, Table, as_html, markdown, signed
 
-TITLE = "EScAIP: landmarks of the percent curves"
-RUNS = tuple(PERCENT_CURVES)
-REQUIRED = ("escaip-default",)
+TITLE = "Landmarks of the percent curves"
+RUNS = (*PERCENT_CURVES, *TIMED_CURVES)
+REQUIRED = ()
 
 COLUMNS = {
     "start": ("start", "%"),
@@ -47,8 +47,45 @@ class Cell:
     of: int
 
 
+@dataclass(frozen=True)
+class Entry:
+    """Curves that are compared: what they are called, the seeds of a run, the landmarks of the paper's replicates."""
+
+    name: str
+    runs: tuple[Run, ...]
+    paper: list[dict]
+
+
+def entries(results: Results) -> list[Entry]:
+    """A run, or a run at one time of the path, whose percents were measured there by every seed."""
+    theirs, found = paper_landmarks(), []
+    for name in RUNS:
+        runs = results.of(name)
+        if runs and name in PERCENT_CURVES:
+            found.append(Entry(name, runs, [theirs[key] for key in PERCENT_CURVES[name]]))
+        elif runs:
+            file = TIMED_CURVES[name]["percent"]
+            for t in sorted(set.intersection(*(set(run.times) for run in runs))):
+                row = theirs.get((file, f"t={t:g}"))
+                paper = [] if row is None else [_over_steps(row, ROWS_PER_STEP[name])]
+                found.append(Entry(f"{name} t={t:g}", tuple(run.at(t) for run in runs), paper))
+    return found
+
+
+def _over_steps(row: dict, rows_per_step: float) -> dict:
+    """Landmarks of a curve over rows of a log, as of one over optimiser steps."""
+    return {
+        key: value / rows_per_step if key.endswith("_step") and value is not None else value
+        for key, value in row.items()
+    }
+
+
 def build(results: Results, paper: PaperCurves | None) -> Table:
     """Long frame for machines, wide table for people."""
+    if not results.runs:
+        raise ResultsError(
+            f"a_landmarks: none of its runs was given for tier {results.tier}; train {RUNS[0]} or another."
+        )
     frame = landmarks_frame(results)
     headings, lines = _headings(), _lines(frame)
     return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
@@ -56,25 +93,21 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
 
 def landmarks_frame(results: Results) -> pd.DataFrame:
     """One row per run, estimator and landmark: ours, its spread, the paper's, and their difference."""
-    theirs = paper_landmarks()
     rows = []
-    for name in RUNS:
-        if not (runs := results.of(name)):
-            continue
-        paper_rows = [theirs[key] for key in PERCENT_CURVES[name]]
+    for entry in entries(results):
         for estimator in ESTIMATORS:
-            ours_rows = [row for run in runs if (row := run_landmarks(run, estimator))]
+            ours_rows = [row for run in entry.runs if (row := run_landmarks(run, estimator))]
             if not ours_rows:
                 continue
             for landmark, (_, unit) in COLUMNS.items():
-                ours, paper = _cell(ours_rows, landmark), _cell(paper_rows, landmark)
+                ours, paper = _cell(ours_rows, landmark), _cell(entry.paper, landmark)
                 both = ours.middle is not None and paper.middle is not None
                 rows.append(
                     {
                         "tier": results.tier,
-                        "run": name,
-                        "label": runs[0].label,
-                        "parameters": runs[0].parameters,
+                        "run": entry.name,
+                        "label": entry.runs[0].label,
+                        "parameters": entry.runs[0].parameters,
                         "estimator": estimator,
                         "landmark": landmark,
                         "unit": unit,
@@ -167,8 +200,15 @@ def _headings() -> list[str]:
 
 
 def _caption(results: Results) -> list[str]:
+    steps = "Steps are optimiser steps of very different trainings, so compare their order before their size."
+    if any(results.of(name) for name in TIMED_CURVES):
+        steps += (
+            " Those of the paper's Proteína are rows of its log, by the rows per step that follow if its measurements "
+            "are 50 steps apart (inferred). Proteína has a row per time t of the path; zero is there the loss of "
+            "predicting no velocity."
+        )
     return [
-        "Where the percent of EScAIP's validation loss that is equivariance error starts, when it first "
+        "Where the percent of the validation loss that is equivariance error starts, when it first "
         "falls below 10, 5, 2 and 1 percent, its dip, the later peak and its end. Ours: median over seeds, "
         "with the lowest and highest in brackets; paper: the same over its replicates; difference: ours "
         "minus the paper's. All are read off medians in 20 bins per decade of step; dip and peak are the "
@@ -176,8 +216,7 @@ def _caption(results: Results) -> list[str]:
         "Ours is the percent of the averaged weights as a ratio of means, in closed form where the model "
         "has one. The paper's percent is a mean of ratios, so that estimate of ours (from sampled "
         "rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
-        "answering zero (for the paper over 1, the variance of its targets): near 1 means that the dip is "
-        "the plateau of a model that answers almost nothing. Steps are optimiser steps of very different "
-        "trainings, so compare their order before their size.",
+        "answering zero (for the paper's EScAIP over 1, the variance of its targets): near 1 means that the dip is "
+        f"the plateau of a model that answers almost nothing. {steps}",
         " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

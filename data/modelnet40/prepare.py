@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from data.command import prepare_command, write_whole
+from data.command import prepare_command, progress_bar, write_whole
 from data.digest import name_digest
 from data.errors import DataError
 from data.modelnet40.classes import MODELNET40
@@ -99,19 +98,24 @@ def _read(
     """Everything the source has, with a progress bar where it takes long."""
     if config.source == "parametric":
         counts = {"train": config.train_per_class, "test": config.test_per_class}
-        yield from _progress(
-            generate(classes, counts, config.seed), len(classes) * sum(counts.values()), "generating"
+        yield from progress_bar(
+            len(classes) * sum(counts.values()),
+            "shape",
+            "generating",
+            iterable=generate(classes, counts, config.seed),
         )
     for file, declared in zip(files, config.files, strict=True):
         if config.source == "voxel_clouds":
             yield from read_voxel_clouds(file, declared.split)
         elif config.source == "hdf5":
-            yield from _progress(read_release(file), None, f"reading {file.name}")
+            yield from progress_bar(None, "shape", f"reading {file.name}", iterable=read_release(file))
         else:
             wanted = [
                 member for member in members(file, config.seed) if _is_wanted(member.class_name, config)
             ]
-            yield from _progress(read_clouds(wanted, workers), len(wanted), f"sampling {file.name}")
+            yield from progress_bar(
+                len(wanted), "shape", f"sampling {file.name}", iterable=read_clouds(wanted, workers)
+            )
 
 
 def _usable(
@@ -170,12 +174,6 @@ def _statistics(store: CloudStore) -> dict:
         "largest_centroid_norm": float(np.linalg.norm(points.mean(1), axis=-1).max()),
         "mean_extent_xyz": [float(extent) for extent in np.ptp(points, axis=1).mean(0)],
     }
-
-
-def _progress(items: Iterable, total: int | None, title: str) -> tqdm:
-    """A progress bar: in a log file it speaks every ten seconds only."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(items, title, total, unit="shape", mininterval=interval, maxinterval=interval)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from data.command import prepare_command, write_whole
+from data.command import prepare_command, progress_bar, write_whole
 from data.errors import DataError
 from data.nbody.baselines import baselines
 from data.nbody.config import NBodyConfig, parse_config
@@ -67,7 +66,9 @@ def _simulated(
     parts = [initial[k : k + CHUNK] for k in range(0, len(initial), CHUNK)]
     position, velocity = [], []
     try:
-        for x, v in _progress(_integrated(parts, config, workers), len(parts), f"simulating {split}"):
+        for x, v in progress_bar(
+            len(parts), f"x {CHUNK}", f"simulating {split}", iterable=_integrated(parts, config, workers)
+        ):
             position.append(x)
             velocity.append(v)
     except DataError as error:
@@ -83,12 +84,6 @@ def _integrated(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     work = partial(integrate, steps=config.steps)
     return map(work, parts) if workers == 1 or len(parts) == 1 else map_in_processes(work, parts, workers)
-
-
-def _progress(items: Iterator, total: int, title: str) -> tqdm:
-    """A progress bar: in a log file it speaks every ten seconds only."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(items, title, total, unit=f"x {CHUNK}", mininterval=interval, maxinterval=interval)
 
 
 def main(arguments: list[str] | None = None) -> int:

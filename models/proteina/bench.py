@@ -87,6 +87,7 @@ def published(name: str, **change) -> Case:
 
 CASES = {
     "mini (168k)": lambda: case(MINI, 8, 32),
+    "60M, one chain of 60": lambda: case(PUBLISHED["60M"], 1, 60),
     "60M": lambda: published("60M"),
     "60M, pairs recomputed": lambda: published("60M", recompute="pairs"),
     "400M with triangles": lambda: published("400M-tri"),

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from models.proteina.chains import ChainBatch
@@ -19,8 +21,11 @@ from models.training.flow import (
     sample_path,
     squared_error,
 )
+from models.training.rotation_study import RotationStudy, RotationStudyConfig
 from models.training.sampling import stream_seed
+from twirl.gradient_monitor import GradientMonitor
 from twirl.groups import SO3
+from twirl.monitor import EquivarianceMonitor
 from twirl.problem import Problem
 from twirl.representations import Identity, Tree, Vectors
 
@@ -62,6 +67,22 @@ class FlowConfig:
     rotate: bool = True
 
 
+@dataclass
+class GradientConfig:
+    """When to measure the gradients of L_mean and L_equiv, at every monitored time, and of what.
+
+    steps: every so many, or the list of steps; None: whenever equivariance is measured. series: "raw", "ema" or both.
+    batches: the first so many of the monitor's; None: all. rotations: how many; None: the monitor's own. chunk:
+    rotations per forward and backward pass; None: all.
+    """
+
+    steps: int | list[int] | None = None
+    series: list[Literal["raw", "ema"]] = field(default_factory=lambda: ["ema"])
+    batches: int | None = None
+    rotations: int | None = None
+    chunk: int | None = 1
+
+
 @dataclass(frozen=True)
 class Draw:
     """What is random in one training step: rotations (B, 3, 3), noise x_0 (B, n, 3), times t (B,), and the coin."""
@@ -77,7 +98,9 @@ class ProteinaTask(AveragedTask):
 
     network, optimizer, flow: see the classes. ema_decay: of the averaged weights, from step 0 without bias
     correction. monitor_times: where the equivariance error is measured. monitor_noise_seed: draws the noise of
-    each of the monitor's chains, the same at every step and time.
+    each of the monitor's chains, the same at every step and time. gradients: of the two losses, rows
+    val/<series>/t=<t>/grad_L_mean and grad_L_equiv; None: not measured. rotation_study: writes rotations.parquet;
+    None: does not.
     """
 
     def __init__(
@@ -88,8 +111,11 @@ class ProteinaTask(AveragedTask):
         ema_decay: float = 0.999,
         monitor_times: Sequence[float] = FIXED_TIMES,
         monitor_noise_seed: int = 0,
+        gradients: GradientConfig | None = None,
+        rotation_study: RotationStudyConfig | None = None,
     ):
         super().__init__(Proteina(network), ema_decay)
+        self.gradients, self.rotation_study = gradients, rotation_study
         self.optimizer, self.flow = optimizer, flow
         self.prior = GaussianPrior()
         self.monitor_times, self.monitor_noise_seed = tuple(monitor_times), monitor_noise_seed
@@ -144,17 +170,43 @@ class ProteinaTask(AveragedTask):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), lr=self.optimizer.lr, fused=True)
 
+    def configure_callbacks(self) -> list[Callback]:
+        """What is measured beside the monitor, with its rotations, where the run asks for it."""
+        monitor = next((c for c in self.trainer.callbacks if isinstance(c, EquivarianceMonitor)), None)
+        seed, found = 0 if monitor is None else monitor.seed, []
+        if (g := self.gradients) is not None:
+            if monitor is None and None in (g.steps, g.rotations):
+                raise ValueError(
+                    "gradients: without a monitor, say at which steps and with how many rotations"
+                )
+            steps = monitor.steps if g.steps is None else g.steps
+            rotations = g.rotations or monitor.n_rotations
+            options = {"batches": g.batches, "seed": seed, "chunk": g.chunk, "series": g.series}
+            found.append(GradientMonitor(steps, rotations, **options))
+        if (study := self.rotation_study) is not None:
+
+            def problem(batch: ChainBatch) -> Problem:
+                ends = self.monitored_ends(batch)
+                return self.fixed_time_problem(self.networks[study.series], batch, *ends, study.t)
+
+            found.append(RotationStudy(study, problem, seed=seed))
+        return found
+
+    def monitored_ends(self, batch: ChainBatch) -> tuple[Tensor, Tensor]:
+        """x_0 and x_1 of the monitor's problems: noise belongs to the chain."""
+        generators = [_generator(self.monitor_noise_seed, "test", chain) for chain in batch.chains.tolist()]
+        x_1 = centred(batch.coordinates, batch.mask)
+        return self.prior.sample(batch.mask, generators, x_1.dtype), x_1
+
     def twirl_problems(self, batch: ChainBatch) -> Mapping[str, Problem]:
         """Squared error of x1_hat [nm^2] at each fixed time, of raw and averaged weights, without self-conditioning.
 
         Noise is fixed per chain, so that measurements are paired over steps and times. Divided by (1 - t)^2 the
         losses are those of the velocity; the percent is the same.
         """
-        generators = [_generator(self.monitor_noise_seed, "test", chain) for chain in batch.chains.tolist()]
-        x_1 = centred(batch.coordinates, batch.mask)
-        x_0 = self.prior.sample(batch.mask, generators, x_1.dtype)
+        ends = self.monitored_ends(batch)
         return {
-            f"{series}/t={t:g}": self.fixed_time_problem(network, batch, x_0, x_1, t)
+            f"{series}/t={t:g}": self.fixed_time_problem(network, batch, *ends, t)
             for series, network in self.networks.items()
             for t in self.monitor_times
         }
@@ -162,16 +214,19 @@ class ProteinaTask(AveragedTask):
     def fixed_time_problem(
         self, network: nn.Module, batch: ChainBatch, x_0: Tensor, x_1: Tensor, t: float
     ) -> Problem:
-        """The network's x1_hat at time t, to twirl. x_0, x_1: (B, n, 3), centred.
+        """The network's x1_hat at time t, to twirl, less what an output of zero means. x_0, x_1: (B, n, 3), centred.
 
         A chain of n_b residues is one row, scaled by sqrt(n / n_b): its loss is per component of the chain, not
-        of the padded row, and chains weigh alike.
+        of the padded row, and chains weigh alike. On the path of velocities, x_t is what zero means; taken from
+        prediction and target alike, it leaves every loss as it is, and makes the constant-zero predictor that
+        of no velocity.
         """
-        sample = self.flow.path.sample(x_0, x_1, x_1.new_full((len(x_1),), t))
+        path = self.flow.path
+        sample = path.sample(x_0, x_1, x_1.new_full((len(x_1),), t))
 
         def model(x: Mapping[str, Tensor]) -> Tensor:
             output, _ = network(**x)
-            return _per_chain(self.flow.path.clean(x["x_t"], x["t"], output), x["mask"])
+            return _per_chain(path.gain(x["t"], output), x["mask"])
 
         return Problem(
             model=model,
@@ -182,7 +237,7 @@ class ProteinaTask(AveragedTask):
                 "residue_index": batch.residue_index,
                 "chain_breaks": batch.chain_breaks,
             },
-            y=_per_chain(x_1, batch.mask),
+            y=_per_chain(x_1 - path.idle(sample.x_t), batch.mask),
             acts_on_x=INPUTS,
             acts_on_y=Vectors(),
         )
@@ -199,17 +254,17 @@ class ProteinaTask(AveragedTask):
     ) -> Tensor:
         """New chains (B, n, 3) [nm] with the lengths, residue numbers and breaks of `batch`, by `sample_path`.
 
-        chains number the samples: chain k and a seed give the same start wherever it stands in a batch.
+        chains number the samples: up to rounding, chain k and a seed give the same one wherever it is in a batch.
         """
         network = self.ema.module if averaged else self.network
         generators = [_generator(seed, "test", chain) for chain in batch.chains.tolist()]
         x = self.prior.sample(batch.mask, generators, batch.coordinates.dtype)
-        generator = torch.Generator(x.device).manual_seed(stream_seed(seed, "step"))
+        of_noise = [_generator(seed, "step", chain) for chain in batch.chains.tolist()]
 
         def denoise(x_t: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
             return self.denoise(network, batch, x_t, t, previous if self_condition else None)[0]
 
-        return sample_path(denoise, x, batch.mask, times, noise, generator)
+        return sample_path(denoise, x, batch.mask, times, noise, of_noise)
 
 
 def _per_chain(x: Tensor, mask: Tensor) -> Tensor:

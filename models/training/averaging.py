@@ -23,6 +23,10 @@ class AveragedTask(LightningModule):
         """What is measured, by series."""
         return {"raw": self.network, "ema": self.ema.module}
 
+    def twirl_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """What the predictions of each series depend on."""
+        return {series: list(network.parameters()) for series, network in self.networks.items()}
+
     def configure_gradient_clipping(
         self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
     ) -> None:

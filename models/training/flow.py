@@ -58,7 +58,16 @@ class LinearPath:
 
     def clean(self, x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
         """x1_hat from a network's output: x_t + (1 - t) v, or the output itself."""
-        return x_t + (1 - _over_points(t)) * output if self.output == "velocity" else output.to(x_t.dtype)
+        output = self.gain(t, output.to(x_t.dtype))
+        return x_t + output if self.output == "velocity" else output
+
+    def idle(self, x_t: Tensor) -> Tensor:
+        """x1_hat from an output of zero: x_t, or zero."""
+        return x_t if self.output == "velocity" else torch.zeros_like(x_t)
+
+    def gain(self, t: Tensor, output: Tensor) -> Tensor:
+        """What an output adds to that: (1 - t) v, or the output itself."""
+        return (1 - _over_points(t)) * output if self.output == "velocity" else output
 
     @staticmethod
     def velocity(x_t: Tensor, t: Tensor, x1_hat: Tensor) -> Tensor:
@@ -88,11 +97,15 @@ class GaussianPrior:
 
         Drawn on the CPU, so that every device gets the same numbers.
         """
-        x = torch.zeros(*mask.shape, 3, dtype=dtype)
-        where = mask.cpu()
-        for points, valid, generator in zip(x, where, generators, strict=True):
-            points[valid] = self.scale * torch.randn(int(valid.sum()), 3, generator=generator, dtype=dtype)
-        return centred(x, where).to(mask.device)
+        return centred(self.scale * normal_points(mask.cpu(), generators, dtype), mask.cpu()).to(mask.device)
+
+
+def normal_points(mask: Tensor, generators: Sequence[torch.Generator], dtype=torch.float32) -> Tensor:
+    """Independent normal points (B, n, 3), zero at padding, chain b's from generator b; drawn on the CPU."""
+    x, where = torch.zeros(*mask.shape, 3, dtype=dtype), mask.cpu()
+    for points, valid, generator in zip(x, where, generators, strict=True):
+        points[valid] = torch.randn(int(valid.sum()), 3, generator=generator, dtype=dtype)
+    return x.to(mask.device)
 
 
 @dataclass(frozen=True)
@@ -166,12 +179,12 @@ def sample_path(
     mask: Tensor,
     times: Tensor,
     noise: Noise | None = None,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Tensor:
     """Carries prior samples x (B, n, 3) along `times` to t = 1: the probability flow, or with noise.
 
-    denoise: (x_t, t, the previous x1_hat or None) -> x1_hat. Everything is centred after every step. generator: of
-    the noise, on the device of x.
+    denoise: (x_t, t, the previous x1_hat or None) -> x1_hat. Everything is centred after every step. generators: of
+    the noise, one per chain, so that it does not depend on a chain's batch; on the CPU.
     """
     x, x1_hat = centred(x, mask), None
     moments = times.tolist()
@@ -182,7 +195,7 @@ def sample_path(
         if noise is None or now > noise.until:
             x = ode_step(x, velocity, dt)
         else:
-            eps = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+            eps = normal_points(mask, generators, x.dtype)
             x = sde_step(x, velocity, t, dt, noise.g(now), noise.scale, eps)
         x = centred(x, mask)
     return x

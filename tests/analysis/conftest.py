@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from analysis import gallery, metrics, render
 from analysis.relaxed import PLACES
+from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
 from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run
 
 STEPS = [0, 1, 2, 4, 7, 10, 14, 18, 24, 32, 42, 56, 75, 100, 133, 178, 237, 316, 420]
@@ -227,6 +229,19 @@ def dynamics_folders(tmp_path_factory) -> list[Path]:
     ]
 
 
+@pytest.fixture(scope="session")
+def chain_folders(tmp_path_factory) -> list[Path]:
+    """Every run of Proteína of the mini tier."""
+    root = tmp_path_factory.mktemp("chain_results")
+    return [write_chain_run(root, name, seed) for name, seeds in CHAIN_RUNS.items() for seed in range(seeds)]
+
+
+@pytest.fixture(name="write_chain_run", scope="session")
+def _write_chain_run():
+    """The builder of one run folder of Proteína."""
+    return write_chain_run
+
+
 @pytest.fixture(name="write_dynamics_run", scope="session")
 def _write_dynamics_run():
     """The builder of one run folder of Table 2."""
@@ -245,6 +260,19 @@ def run_folders(tmp_path_factory) -> list[Path]:
     """Every run of the mini tier, with three seeds of the default."""
     root = tmp_path_factory.mktemp("results")
     return [write_run(root, name, seed) for name, spec in RUNS.items() for seed in spec.get("seeds", (0,))]
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory, run_folders, vn_folders, dynamics_folders, chain_folders):
+    """Everything rendered from synthetic runs of the mini tier, with the paper's curves where present."""
+    out = tmp_path_factory.mktemp("figures")
+    for output in render.outputs():
+        command = ["python", "-m", "analysis.render", output]
+        folders = [*run_folders, *vn_folders, *dynamics_folders]
+        render.render(output, "mini", out, chain_folders if output in OF_PROTEINA else folders, command)
+    gallery.write_gallery(out)
+    metrics.write_metrics(out)
+    return out
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_the_stochastic_sampler_has_the_variance_of_its_recursion(scale):
         expected = (1 + dt * (v + g * score)) ** 2 * expected + 2 * g * scale * dt
     x = centred(normal(1, n, 3), torch.ones(1, n, dtype=torch.bool))
     generator = torch.Generator().manual_seed(5)
-    found = sample_path(lambda x, t, _: exact_clean(x, t), x, everywhere(x), times, noise, generator)
+    found = sample_path(lambda x, t, _: exact_clean(x, t), x, everywhere(x), times, noise, [generator])
     assert found.square().mean().item() == pytest.approx(expected, rel=6 / math.sqrt(3 * n))
     if scale == 1.0:
         assert expected == pytest.approx(STD**2, rel=0.15)  # noise and score cancel as steps shrink
@@ -118,9 +118,7 @@ def test_a_step_without_strength_is_the_flow():
 def test_samples_do_not_leave_the_centre_or_their_mask():
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     prior = GaussianPrior().sample(mask, generators(2), torch.float64)
-    found = sample_path(
-        lambda x, t, _: x + 1, prior, mask, sampling_times(5), Noise(), torch.Generator().manual_seed(0)
-    )
+    found = sample_path(lambda x, t, _: x + 1, prior, mask, sampling_times(5), Noise(), generators(2))
     for x in (prior, found):
         assert (x[~mask] == 0).all()
         assert x.sum(1).abs().max() < 1e-12

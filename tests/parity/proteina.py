@@ -214,11 +214,12 @@ def _metric(task: ProteinaTask, batch: ChainBatch, inputs: Mapping[str, Tensor])
     x_1, x_0, _ = _ends(batch, draw)
     R = inputs["metric_rotations"].mT
     rotations = RotationSet(R, torch.full((len(R),), 1 / len(R), dtype=torch.float64), "iid")
-    result = task.fixed_time_problem(task.network, batch, x_0, x_1, 0.5).decompose(rotations)
+    problem = task.fixed_time_problem(task.network, batch, x_0, x_1, 0.5)
+    result = problem.decompose(rotations)
     shares = (batch.mask.shape[1] / batch.mask.sum(1).double()).sqrt()[:, None, None]
     naive = result.per_sample_naive
     return {
-        "metric.twirled_x1_hat": result.mu.detach() / shares,
+        "metric.twirled_x1_hat": result.mu.detach() / shares + problem.x["x_t"],
         "metric.mean_pred_error": naive.L_mean,
         "metric.equiv_error_biased": naive.L_equiv,
         "metric.total_mse": naive.L_total,

@@ -1,0 +1,102 @@
+"""The record of a rotation study, and the errors of estimates made from parts of it (paper A B.1, claim X3).
+
+Of S sets of rotations of one kind and size: G (S, S), G_ij = <mu_i - y, mu_j - y> / D with a set's mean prediction
+mu_i, and T (S,), the mean over a set's rotations of |Z - y|^2 / D. Percents are of the loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import ResultsError, Run
+
+FILE = "rotations.parquet"
+COLUMNS = {"step", "series", "t", "kind", "rotations", "first", "second", "product", "total"}
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Sets of one kind and size."""
+
+    size: int
+    G: np.ndarray
+    T: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.T)
+
+    @property
+    def percent(self) -> np.ndarray:
+        """What each set alone gives, without a correction: (S,)."""
+        return 100 * (self.T - np.diag(self.G)) / self.T
+
+    @property
+    def pooled(self) -> float:
+        """The unbiased estimate from all: L_mean from products of different sets."""
+        S = len(self)
+        L_mean = (self.G.sum() - np.trace(self.G)) / (S * (S - 1))
+        return float(100 * (1 - L_mean / self.T.mean()))
+
+
+@dataclass(frozen=True)
+class Study:
+    """One run's record: when, of which weights, at which time; the pool of single rotations; deterministic sets."""
+
+    step: int
+    series: str
+    t: float
+    pool: Sets
+    sets: dict[tuple[str, int], Sets]
+
+    @property
+    def reference(self) -> float:
+        """The percent that estimates are held against: unbiased, from the sets with most rotations in all."""
+        return max([self.pool, *self.sets.values()], key=lambda sets: sets.size * len(sets)).pooled
+
+    def kinds(self) -> list[str]:
+        """Kinds of deterministic sets."""
+        return list(dict.fromkeys(kind for kind, _ in self.sets))
+
+
+def read_study(run: Run) -> Study | None:
+    """The study that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
+    path = Path(run.folder, FILE)
+    if not path.is_file():
+        return None
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:
+        raise ResultsError(
+            f"{path}: cannot be read as parquet ({type(error).__name__}); delete the run's folder and train again."
+        ) from error
+    if absent := sorted(COLUMNS - set(frame.columns)):
+        raise ResultsError(f"{path}: lacks the column {absent[0]}; it was not written by models.train.")
+    found = {}
+    for (kind, size), part in frame.groupby(["kind", "rotations"], sort=False):
+        S = int(part["second"].max()) + 1
+        G = np.zeros((S, S))
+        G[part["first"], part["second"]] = G[part["second"], part["first"]] = part["product"]
+        own = part[part["first"] == part["second"]].sort_values("first")
+        found[str(kind), int(size)] = Sets(int(size), G, own["total"].to_numpy())
+    first = frame.iloc[0]
+    pool = found.pop(("iid", 1))
+    return Study(int(first["step"]), str(first["series"]), float(first["t"]), pool, found)
+
+
+def bootstrap(pool: Sets, n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Bias-corrected percents (Prop. 8) of n rotations drawn from the pool with replacement: (resamples,)."""
+    K = len(pool)
+    shares = np.random.default_rng([seed, n]).multinomial(n, np.full(K, 1 / K), size=resamples) / n
+    total = shares @ pool.T
+    mean = np.einsum("bk,kl,bl->b", shares, pool.G, shares)
+    return 100 * n / (n - 1) * (total - mean) / total
+
+
+def root_mean_square(values: np.ndarray, reference: float) -> float:
+    """Of the deviations from a reference."""
+    return float(np.sqrt(np.mean((values - reference) ** 2)))

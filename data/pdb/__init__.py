@@ -1,0 +1,1 @@
+"""PDB: C-alpha chains of proteins."""

@@ -1,0 +1,63 @@
+"""C-alpha chains as every source hands them on, and what may be done to one before it is stored."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+# Three letters to one, of the residues that are read; everything else is no residue of a chain.
+LETTERS = {
+    "ALA": "A", "ARG": "R", "ASN": "N", "ASP": "D", "CYS": "C", "GLN": "Q", "GLU": "E", "GLY": "G", "HIS": "H",
+    "ILE": "I", "LEU": "L", "LYS": "K", "MET": "M", "PHE": "F", "PRO": "P", "SER": "S", "THR": "T", "TRP": "W",
+    "TYR": "Y", "VAL": "V",
+}  # fmt: skip
+GAP = 0.45  # [nm] between C-alphas that no peptide bond joins
+
+
+@dataclass(frozen=True)
+class Chain:
+    """n residues that have a C-alpha, in the order of the sequence.
+
+    name: unique in a store. entry, chain: the structure and the chain in it, as its authors name it. coordinates:
+    (n, 3) f8 [nm]. numbers: (n,), the authors', which may be negative, repeat or jump. insertions: (n,) u1, the ASCII
+    codes of insertion codes, 0 where there is none. sequence: n letters. method: "diffraction", "EM", "NMR",
+    "other" or "" if unknown. resolution: [Angstrom], nan if unknown.
+    """
+
+    name: str
+    entry: str
+    chain: str
+    coordinates: np.ndarray
+    numbers: np.ndarray
+    insertions: np.ndarray
+    sequence: str
+    method: str = ""
+    resolution: float = float("nan")
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def breaks(self, gap: float = GAP) -> np.ndarray:
+        """Residues (k,) after which more than `gap` [nm] leads to the next."""
+        return np.flatnonzero(np.linalg.norm(np.diff(self.coordinates, axis=0), axis=1) > gap)
+
+    def part(self, name: str, rows: slice) -> "Chain":
+        """Some residues, under a name of their own."""
+        return replace(
+            self,
+            name=name,
+            coordinates=self.coordinates[rows],
+            numbers=self.numbers[rows],
+            insertions=self.insertions[rows],
+            sequence=self.sequence[rows],
+        )
+
+
+def segments(chain: Chain, gap: float | None) -> Iterator[Chain]:
+    """The stretches between gaps of more than `gap` [nm]: name.1, name.2, ...; the chain itself if there is none."""
+    ends = [] if gap is None else (chain.breaks(gap) + 1).tolist()
+    if not ends:
+        yield chain
+        return
+    for k, (first, last) in enumerate(zip([0, *ends], [*ends, len(chain)], strict=True), 1):
+        yield chain.part(f"{chain.name}.{k}", slice(first, last))

@@ -1,0 +1,200 @@
+"""Lists the entries of the PDB that a tier wants and fetches them.
+
+`python -m data.pdb.entries --config block.yaml --out data/pdb/prepared/paper.entries.tsv`, where the YAML file holds
+the `data.pdb` block of the tier. The list is a table of chains with their sequences, made of the archive's index
+files, which are fetched as all raw files are. Entries go to <raw>/entries/<middle>/<entry>.cif.gz, several at once. A
+file that is there and in the ledger <raw>/entries/md5sums is left alone; the ledger has the checksum of every file
+that was fetched, as md5sum writes it, and where it was brought from somewhere else, bytes that differ from it are
+refused. Entries that the archive has no longer are listed in <out>.absent.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import sys
+import time
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import local
+
+import requests
+
+from data.command import prepare_command, progress_bar
+from data.errors import DataError
+from data.pdb.config import PdbConfig, parse_config
+from data.pdb.index import select, write_list
+
+TIMEOUT = (10, 60)  # to connect, between two packets [s]
+TRIES, WAIT = 3, 1.0  # and [s] before the second, twice that before the third
+AT_ONCE = 16
+_THREAD = local()
+
+
+class GoneError(RuntimeError):
+    """The archive has no such entry."""
+
+
+class RefusedError(RuntimeError):
+    """What came is not the entry: damaged, or other bytes than the ledger says."""
+
+
+def entry_file(folder: Path, entry: str) -> Path:
+    """Where an entry is kept: the archive's own layout."""
+    return folder / entry[1:3] / f"{entry}.cif.gz"
+
+
+def listed(config: PdbConfig, out: Path, raw: Path) -> tuple[set[str], dict[str, int]]:
+    """Writes the list; returns its entries and how many chains each filter left out."""
+    chosen, left_out = select(config, raw)
+    if not chosen:
+        raise DataError(
+            f"no chain of {raw / 'pdb_seqres.txt.gz'} passes the filters of data.pdb "
+            f"({', '.join(f'{reason}: {count}' for reason, count in left_out.items())}): widen them"
+        )
+    write_list(out, chosen)
+    return {row.entry for row in chosen}, left_out
+
+
+def fetch_entries(
+    entries: Iterable[str], folder: Path, origin: str, at_once: int | None = None
+) -> dict[str, list[str]]:
+    """Fetches what is missing: {"present", "fetched", "absent": entries}.
+
+    origin: an address, or a folder, that has <entry>.cif.gz. DataError in the end if some could not be had: what
+    came is kept, and the next call goes on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(folder / "md5sums")
+    outcome: dict[str, list[str]] = {"present": [], "fetched": [], "absent": []}
+    missing = []
+    for entry in sorted(set(entries)):
+        (outcome["present"] if ledger.has(entry_file(folder, entry)) else missing).append(entry)
+    failed: dict[str, str] = {}
+    with ThreadPoolExecutor(at_once or AT_ONCE) as pool:
+        jobs = {pool.submit(_fetch, entry, folder, origin, ledger): entry for entry in missing}
+        for job in progress_bar(len(jobs), "entry", "fetching entries", iterable=as_completed(jobs)):
+            try:
+                ledger.add(*job.result())
+                outcome["fetched"].append(jobs[job])
+            except GoneError:
+                outcome["absent"].append(jobs[job])
+            except (RefusedError, requests.RequestException, OSError) as error:
+                failed[jobs[job]] = " ".join(str(error).split())
+    if failed:
+        first = min(failed)
+        raise DataError(
+            f"{len(failed)} of {len(missing)} entries could not be fetched from {origin}, the first is {first} "
+            f"({failed[first]}): run it again, what came is kept"
+        )
+    return {kind: sorted(names) for kind, names in outcome.items()}
+
+
+class Ledger:
+    """Checksums of the entries fetched, one line each as md5sum writes them, with paths below the ledger's folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.known: dict[str, str] = {}
+        if path.exists():
+            *lines, cut = path.read_text().split("\n")
+            for line in lines:
+                md5, _, name = line.partition("  ")
+                if len(md5) == 32 and name:
+                    self.known[name] = md5
+            if cut:  # what a killed fetch left: the next line begins on its own
+                with path.open("a") as ledger:
+                    ledger.write("\n")
+
+    def of(self, file: Path) -> str | None:
+        return self.known.get(self._name(file))
+
+    def has(self, file: Path) -> bool:
+        """Whether a file is there that was fetched whole: files get their names only when they are."""
+        return self.of(file) is not None and file.exists()
+
+    def add(self, file: Path, md5: str) -> None:
+        name = self._name(file)
+        if self.known.get(name) != md5:
+            self.known[name] = md5
+            with self.path.open("a") as ledger:
+                ledger.write(f"{md5}  {name}\n")
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.path.parent).as_posix()
+
+
+def _fetch(entry: str, folder: Path, origin: str, ledger: Ledger) -> tuple[Path, str]:
+    """Puts an entry in place; returns its file and checksum."""
+    file = entry_file(folder, entry)
+    for k in range(TRIES):
+        try:
+            content = file.read_bytes() if file.exists() else _content(entry, origin)
+            md5 = _checked(content, ledger.of(file))
+            break
+        except (RefusedError, requests.RequestException):
+            file.unlink(missing_ok=True)
+            if k == TRIES - 1:
+                raise
+            time.sleep(WAIT * 2**k)
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        partial = file.with_name(file.name + ".part")
+        partial.write_bytes(content)
+        os.replace(partial, file)
+    return file, md5
+
+
+def _content(entry: str, origin: str) -> bytes:
+    if "://" not in origin:
+        try:
+            return Path(origin, f"{entry}.cif.gz").read_bytes()
+        except FileNotFoundError as error:
+            raise GoneError(entry) from error
+    if not hasattr(_THREAD, "session"):
+        _THREAD.session = requests.Session()
+    with _THREAD.session.get(f"{origin.rstrip('/')}/{entry}.cif.gz", timeout=TIMEOUT) as response:
+        if response.status_code in (404, 410):
+            raise GoneError(entry)
+        if not response.ok:
+            raise RefusedError(f"{response.status_code} {response.reason}")
+        return response.content
+
+
+def _checked(content: bytes, md5: str | None) -> str:
+    """The checksum of a whole gzipped mmCIF file; RefusedError if it is none, or not the one expected."""
+    found = hashlib.md5(content).hexdigest()
+    if md5 is not None and found != md5:
+        raise RefusedError(f"its checksum is {found}, the ledger has {md5}")
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            begins = file.read(1 << 16).lstrip().lower().startswith(b"data_")
+            while file.read(1 << 20):
+                pass
+    except (EOFError, OSError, zlib.error) as error:
+        raise RefusedError(f"not a whole gzip file, {error}") from error
+    if not begins:
+        raise RefusedError("no mmCIF file")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    def run(block, options) -> str:
+        config = parse_config(block)
+        if config.source != "rcsb":
+            raise DataError(f"data.pdb.source {config.source} has no list of entries, rcsb has")
+        entries, left_out = listed(config, options.out, options.raw)
+        outcome = fetch_entries(entries, options.raw / "entries", config.origin)
+        absent = options.out.with_name(options.out.name + ".absent")
+        absent.write_text("".join(f"{entry}\n" for entry in outcome["absent"]))
+        counts = ", ".join(f"{len(names)} {kind}" for kind, names in outcome.items())
+        filtered = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
+        return f"{len(entries)} entries ({counts}); chains left out: {filtered}"
+
+    return prepare_command("pdb", __doc__.splitlines()[0], run, arguments, module="entries")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

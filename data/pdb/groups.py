@@ -1,0 +1,83 @@
+"""Which chains are too alike to be in different splits, and the splits."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from data.digest import name_digest
+from data.errors import DataError
+from data.pdb.chains import Chain
+
+
+def read_clusters(path: Path) -> dict[str, str]:
+    """Chain -> representative, from the table that mmseqs easy-cluster writes: representative TAB member.
+
+    Entries are compared in lower case: 1ABC_A is 1abc_A.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cluster file {path} cannot be read ({error}): make it with mmseqs easy-cluster"
+        ) from error
+    clusters = {}
+    for k, line in enumerate(lines, 1):
+        words = line.split("\t")
+        if len(words) != 2 or not all(words):
+            raise DataError(
+                f"cluster file {path}, line {k}: not a representative and a member with a tab between them"
+            )
+        clusters[_name(words[1])] = _name(words[0])
+    if not clusters:
+        raise DataError(f"cluster file {path} is empty")
+    return clusters
+
+
+def _name(text: str) -> str:
+    entry, _, chain = text.partition("_")
+    return f"{entry.lower()}_{chain}"
+
+
+def group_chains(
+    chains: Sequence[Chain], clusters: Mapping[str, str] | None, by_entry: bool
+) -> tuple[list[str], str]:
+    """(a name of every chain's group, how the groups were made, for captions).
+
+    With clusters: the cluster, a chain that is in none alone. Without: chains of one sequence, and with `by_entry`
+    all chains of one structure, belong together, and so do those that a row of such pairs connects.
+    """
+    if clusters is not None:
+        names = [_name(f"{chain.entry}_{chain.chain}") for chain in chains]
+        alone = sum(name not in clusters for name in names)
+        text = "sequence clusters read from a file" + (f", {alone} chains in none" if alone else "")
+        return [clusters.get(name, name) for name in names], text
+    parent: dict[str, str] = {}
+    for chain in chains:
+        keys = [f"chain {chain.entry}_{chain.chain}"]
+        keys += [f"sequence {chain.sequence}"] if chain.sequence else []
+        keys += [f"entry {chain.entry}"] if by_entry else []
+        for key in keys[1:]:
+            root = _root(keys[0], parent)
+            parent[_root(key, parent)] = root
+    where = " or structures" if by_entry else ""
+    return (
+        [_root(f"chain {chain.entry}_{chain.chain}", parent) for chain in chains],
+        f"random splits that no two equal sequences{where} straddle; no sequence clusters",
+    )
+
+
+def _root(key: str, parent: dict[str, str]) -> str:
+    while (above := parent.setdefault(key, key)) != key:
+        parent[key] = parent[above]
+        key = above
+    return key
+
+
+def split_groups(groups: Collection[str], validation: float, test: float, seed: int) -> dict[str, str]:
+    """Group -> split, drawn from (seed, name): the shares are of groups, and a share above 0 has at least one."""
+    ordered = sorted(set(groups), key=lambda group: name_digest(group, seed))
+    counts = [max(round(share * len(ordered)), 1) if share else 0 for share in (validation, test)]
+    ends = counts[0], sum(counts)
+    return {
+        group: "validation" if k < ends[0] else "test" if k < ends[1] else "train"
+        for k, group in enumerate(ordered)
+    }

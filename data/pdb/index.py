@@ -1,0 +1,151 @@
+"""Which chains of the PDB are wanted, by the archive's own index files (spec proteina.md 2.1 and 2.2)."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import DataError
+from data.pdb.chains import LETTERS
+from data.pdb.config import INDEX, PdbConfig
+
+COLUMNS = ("entry", "chain", "method", "resolution", "sequence")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One chain of the list. entry: in lower case. chain: author id. resolution: [Angstrom]. sequence: SEQRES."""
+
+    entry: str
+    chain: str
+    method: str
+    resolution: float
+    sequence: str
+
+
+def select(config: PdbConfig, raw: Path) -> tuple[list[Listed], dict[str, int]]:
+    """The chains that the block admits, in the order of the index; and how many each filter left out, in its turn.
+
+    The subsample comes before all filters, as upstream's does, but is drawn from `seed` in a way of ours.
+    """
+    paths = {name: raw / name for name in INDEX}
+    methods = dict(_entry_types(paths["pdb_entry_type.txt"]))
+    resolutions = dict(_resolutions(paths["resolu.idx"]))
+    bundles = set(_bundles(paths["pdb_bundle_index.txt"]))
+    rows = list(_sequences(paths["pdb_seqres.txt.gz"]))
+    left_out: dict[str, int] = {}
+
+    def keep(reason: str, passes: list[bool]) -> None:
+        nonlocal rows
+        left_out[reason] = passes.count(False)
+        rows = [row for row, good in zip(rows, passes, strict=True) if good]
+
+    if config.fraction < 1:
+        drawn = np.random.default_rng(config.seed).random(len(rows)) < config.fraction
+        keep("not in the subsample", drawn.tolist())
+    if config.methods is not None:
+        keep("method", [methods.get(entry) in config.methods for entry, *_ in rows])
+    keep("sequence too long", [len(sequence) <= config.max_sequence for *_, sequence in rows])
+    keep("sequence too short", [len(sequence) >= config.min_sequence for *_, sequence in rows])
+    keep("no protein", [kind == "protein" for _, _, kind, _ in rows])
+    if config.max_resolution is not None:
+        best = float("inf")
+        keep(
+            "resolution unknown or too low",
+            [resolutions.get(entry, best) <= config.max_resolution for entry, *_ in rows],
+        )
+    standard = set(LETTERS.values())
+    keep("residues that are not standard", [set(sequence) <= standard for *_, sequence in rows])
+    keep("in no single file", [entry not in bundles for entry, *_ in rows])
+    chosen = [
+        Listed(entry, chain, methods.get(entry, ""), resolutions.get(entry, float("nan")), sequence)
+        for entry, chain, _, sequence in rows
+    ]
+    return chosen, left_out
+
+
+def write_list(path: Path, chosen: list[Listed]) -> None:
+    """A table with tabs between COLUMNS; the file appears when complete."""
+    lines = ["\t".join(COLUMNS)]
+    lines += [f"{c.entry}\t{c.chain}\t{c.method}\t{c.resolution:g}\t{c.sequence}" for c in chosen]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text("\n".join(lines) + "\n")
+    partial.replace(path)
+
+
+def read_list(path: Path) -> list[Listed]:
+    """What `write_list` wrote."""
+    lines = _lines(path, f"make it with python -m data.pdb.entries --out {path}")
+    if next(lines, "").split("\t") != list(COLUMNS):
+        raise DataError(f"list of entries {path} does not begin with {' '.join(COLUMNS)}: make it again")
+    chosen = []
+    for k, line in enumerate(lines, 2):
+        words = line.split("\t")
+        try:
+            entry, chain, method, resolution, sequence = words
+            chosen.append(Listed(entry, chain, method, float(resolution), sequence))
+        except ValueError as error:
+            raise DataError(
+                f"list of entries {path}, line {k} is not one of {len(COLUMNS)} columns"
+            ) from error
+    return chosen
+
+
+def _sequences(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """(entry, chain, molecule type, sequence) of every SEQRES chain."""
+    header: list[str] = []
+    for line in _lines(path):
+        if not line.startswith(">"):
+            if len(header) < 2 or "_" not in header[0] or not header[1].startswith("mol:"):
+                raise DataError(
+                    f"index {path}: a sequence has the header {' '.join(header)!r}, which lacks an entry, a chain or a "
+                    "mol: type"
+                )
+            entry, _, chain = header[0].partition("_")
+            yield entry.lower(), chain, header[1][len("mol:") :], line.strip()
+        else:
+            header = line[1:].split()
+
+
+def _entry_types(path: Path) -> Iterator[tuple[str, str]]:
+    for line in _lines(path):
+        words = line.split()
+        if len(words) == 3:
+            yield words[0].lower(), words[2]
+
+
+def _resolutions(path: Path) -> Iterator[tuple[str, float]]:
+    """Entries with a resolution; other rows, the heading among them, have no third word that is a number."""
+    for line in _lines(path):
+        words = line.split()
+        try:
+            entry, _, resolution = words
+            if float(resolution) > 0:
+                yield entry.lower(), float(resolution)
+        except ValueError:
+            continue
+
+
+def _bundles(path: Path) -> Iterator[str]:
+    """Entries that are too large for one file in PDB format."""
+    for line in _lines(path):
+        yield from re.findall(r"\b[0-9][a-z0-9]{3}\b", line.lower())
+
+
+def _lines(path: Path, remedy: str = "") -> Iterator[str]:
+    """A text file, gzipped or not, line by line."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt") as file:
+            for line in file:
+                yield line.rstrip("\n")
+    except FileNotFoundError as error:
+        remedy = remedy or f"fetch it with python -m data.fetch {path}.dvc"
+        raise DataError(f"index {path} does not exist: {remedy}") from error
+    except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"index {path} is truncated or damaged ({error}): fetch it again") from error

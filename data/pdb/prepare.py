@@ -1,0 +1,280 @@
+"""Prepares the store of C-alpha chains of a tier: generate or read them, filter, group and split them, pack them.
+
+`python -m data.pdb.prepare --config block.yaml --out data/pdb/prepared/mini.h5 --workers 2`, where the YAML file
+holds the `data.pdb` block of the tier. Beside the store, <store>.report.json says what is in it and lists what could
+not be read. Reading keeps finished work in <store>.work until the store is complete. The entries of source rcsb are
+listed and fetched before, by data.pdb.entries.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import re
+import shutil
+import sys
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from data.chunks import claim
+from data.command import prepare_command, progress_bar, write_whole
+from data.errors import DataError
+from data.pdb.chains import GAP, Chain, segments
+from data.pdb.config import PdbConfig, parse_config
+from data.pdb.entries import entry_file
+from data.pdb.generate import generate
+from data.pdb.groups import group_chains, read_clusters, split_groups
+from data.pdb.index import read_list
+from data.pdb.store import ChainStore, write_store
+from data.pdb.structures import LARGEST, Reading, load_reading, read_chains, save_reading
+from data.processes import map_in_processes
+
+RAW_FOLDER = Path("data/pdb/raw")
+FILES_PER_CHUNK = 64
+DATASETS = {
+    "generate": "generated C-alpha traces",
+    "structures": "protein chains from structure files",
+    "rcsb": "protein chains of the PDB",
+}
+_COUNTED = ("residues_without_ca", "alternate_locations", "insertion_codes")
+_STRUCTURE = re.compile(r"\.(pdb|ent|cif|mmcif)(\.gz)?$", re.IGNORECASE)
+_ARCHIVE = re.compile(r"\.(tar|tgz|tar\.gz)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class File:
+    """One structure to read: its name in reports, the entry, its bytes or where they are, which chains (None: all)."""
+
+    name: str
+    entry: str
+    content: bytes | Path
+    wanted: tuple[str, ...] | None = None
+
+
+def prepare(config: PdbConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    work = out.with_name(out.name + ".work")
+    faults: list[str] = []
+    seen: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
+    if config.source == "generate":
+        read: Iterable[Chain] = progress_bar(
+            config.chains,
+            "chain",
+            "generating",
+            iterable=generate(config.chains, config.min_residues, config.max_residues, config.seed),
+        )
+    else:
+        read = _read(config, out, raw, work, workers, faults, seen)
+    chains = list(_admitted(read, config, left_out, faults))
+    clusters = read_clusters(raw / config.clusters) if config.clusters else None
+    if not chains:
+        raise DataError(
+            f"store {out}: no chain is left of {seen['files']} files ({len(faults)} faults, "
+            f"{', '.join(f'{reason}: {count}' for reason, count in left_out.items()) or 'nothing filtered'}"
+            f"{'; the first fault: ' + faults[0] if faults else ''}): widen the filters of data.pdb"
+        )
+    groups, grouping = group_chains(chains, clusters, by_entry=config.source == "structures")
+    counts = write_store(
+        out,
+        chains,
+        groups,
+        split_groups(groups, config.validation_fraction, config.test_fraction, config.seed),
+        source=config.source,
+        dataset=DATASETS[config.source],
+        grouping=grouping,
+        config=dataclasses.asdict(config),
+    )
+    report = {
+        "dataset": DATASETS[config.source],
+        "counts": counts,
+        "grouping": grouping,
+        "read": {kind: seen[kind] for kind in ("files", "chains", *_COUNTED)},
+        "left_out": dict(left_out),
+        "faults": faults,
+        **_statistics(ChainStore(out), chains),
+        "versions": {name: importlib.metadata.version(name) for name in ("gemmi", "numpy", "h5py")},
+        "config": dataclasses.asdict(config),
+    }
+    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def _read(
+    config: PdbConfig,
+    out: Path,
+    raw: Path,
+    work: Path,
+    workers: int | None,
+    faults: list[str],
+    seen: Counter[str],
+) -> Iterator[Chain]:
+    """The chains of all files, in their order; faults and counts on the way."""
+    if config.source == "rcsb":
+        listing = out.with_suffix(".entries.tsv")
+        files: Iterable[File] = _entries(listing, raw / "entries")
+        key = {"list": _digest(listing)}
+    else:
+        files = (file for name in config.files for file in _files(raw / name.name))
+        key = {"files": {name.name: _digest(raw / name.name) for name in config.files}}
+    claim(work, key | {"versions": {name: importlib.metadata.version(name) for name in ("gemmi", "numpy")}})
+    readings = _readings(files, work, workers)
+    for reading in progress_bar(None, f"x {FILES_PER_CHUNK} files", "reading", iterable=readings):
+        seen["files"] += reading.files
+        seen["chains"] += len(reading.chains)
+        for kind in _COUNTED:
+            seen[kind] += getattr(reading, kind)
+        faults += reading.faults
+        yield from reading.chains
+
+
+def _readings(files: Iterable[File], work: Path, workers: int | None) -> Iterator[Reading]:
+    """What the files gave, in their order, by chunks that are kept in `work`."""
+
+    def tasks() -> Iterator[tuple[Path, list[File]]]:
+        unread, k = iter(files), 0
+        while chunk := list(islice(unread, FILES_PER_CHUNK)):
+            path = work / f"chunk-{k:06d}.npz"
+            yield path, [] if path.exists() else chunk
+            k += 1
+
+    finished = map(_finish, tasks()) if workers == 1 else map_in_processes(_finish, tasks(), workers)
+    return map(load_reading, finished)
+
+
+def _finish(task: tuple[Path, list[File]]) -> Path:
+    """Reads the files of a chunk that is not there yet."""
+    path, files = task
+    if not path.exists():
+        whole = Reading(files=0)
+        for file in files:
+            whole.add(_read_file(file))
+        save_reading(path, whole)
+    return path
+
+
+def _read_file(file: File) -> Reading:
+    if isinstance(file.content, bytes):
+        return read_chains(file.content, file.name, file.entry, file.wanted)
+    try:
+        with file.content.open("rb") as opened:
+            content = opened.read(LARGEST + 1)
+    except OSError as error:
+        return Reading(faults=[f"structure {file.name} cannot be read: {error.strerror}"])
+    return read_chains(content, file.name, file.entry, file.wanted)
+
+
+def _files(path: Path) -> Iterator[File]:
+    """A structure, or the structures in a tar archive; nothing is unpacked to disk."""
+    if not path.exists():
+        raise DataError(f"structures {path} do not exist: fetch them with python -m data.fetch {path}.dvc")
+    if not _ARCHIVE.search(path.name):
+        yield File(path.name, _STRUCTURE.sub("", path.name), path)
+        return
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if member.isfile() and _STRUCTURE.search(member.name):
+                    content = archive.extractfile(member).read(LARGEST + 1)
+                    yield File(member.name, _STRUCTURE.sub("", Path(member.name).name), content)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise DataError(
+            f"archive {path} is truncated or no tar archive ({error}): delete it and fetch it again"
+        ) from error
+
+
+def _entries(listing: Path, folder: Path) -> Iterator[File]:
+    """The listed entries, each with the chains that the list names."""
+    wanted: dict[str, list[str]] = {}
+    for row in read_list(listing):
+        wanted.setdefault(row.entry, []).append(row.chain)
+    for entry, chains in wanted.items():
+        path = entry_file(folder, entry)
+        yield File(path.name, entry, path, tuple(chains))
+
+
+def _digest(path: Path) -> str:
+    """Of a file's content; of nothing where there is none, which is said when it is read."""
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _admitted(
+    chains: Iterable[Chain], config: PdbConfig, left_out: Counter[str], faults: list[str]
+) -> Iterator[Chain]:
+    """What the filters leave, split at gaps where that is asked for. A name that comes again is a fault."""
+    gap = None if config.split_gap is None else config.split_gap / 10
+    names = set()
+    for chain in chains:
+        if chain.name in names:
+            faults.append(f"structure {chain.entry}, chain {chain.chain} comes twice; the first is kept")
+            continue
+        names.add(chain.name)
+        for part in segments(chain, gap):
+            reason = _unwanted(part, config)
+            if reason:
+                left_out[reason] += 1
+            else:
+                yield part
+
+
+def _unwanted(chain: Chain, config: PdbConfig) -> str | None:
+    if config.source == "structures":  # of others the list knows
+        if config.methods is not None and chain.method not in config.methods:
+            return "method"
+        if config.max_resolution is not None and not chain.resolution <= config.max_resolution:
+            return "resolution unknown or too low"
+    if len(chain) < config.min_residues:
+        return "too short"
+    if config.max_residues is not None and len(chain) > config.max_residues:
+        return "too long"
+    if config.max_breaks is not None and len(chain.breaks()) > config.max_breaks:
+        return "too many gaps"
+    return None
+
+
+def _statistics(store: ChainStore, chains: Sequence[Chain]) -> dict:
+    """Sizes and shapes of the stored chains, to be read by a person."""
+    bonds = np.concatenate([np.linalg.norm(np.diff(chain.coordinates, axis=0), axis=1) for chain in chains])
+    whole = bonds[bonds <= GAP]
+    radii = [np.sqrt(np.square(c.coordinates - c.coordinates.mean(0)).sum(1).mean()) for c in chains]
+    return {
+        "digest": store.digest,
+        "mean_square_coordinate_nm2": store.variance,
+        "residues_per_chain": {
+            "min": int(store.counts.min()),
+            "mean": float(store.counts.mean()),
+            "max": int(store.counts.max()),
+        },
+        "radius_of_gyration_nm": {"mean": float(np.mean(radii)), "max": float(np.max(radii))},
+        "bond_nm": {"mean": float(whole.mean()), "std": float(whole.std())},
+        "gaps": int((bonds > GAP).sum()),
+        "chains_with_gaps": sum(bool(len(chain.breaks())) for chain in chains),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    def run(block, options) -> str:
+        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+        counts = report["counts"]
+        return (
+            f"{counts['chains']} chains of {report['dataset']}, {counts['train']} train, "
+            f"{counts['validation']} validation, {counts['test']} test; {sum(report['left_out'].values())} left out, "
+            f"{len(report['faults'])} could not be used"
+        )
+
+    return prepare_command("pdb", __doc__.splitlines()[0], run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Batches of C-alpha chains for Proteína (spec proteina.md 2.5, 2.6 and 6.1)."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from data.pdb.store import ChainStore
+from models.proteina.chains import ChainBatch, padded
+from models.training.batch import batch_loader
+from models.training.datamodule import StepData
+from models.training.sampling import NumberedRows, StepBatches, nested_subset, stream_seed
+
+
+class _Chains(Dataset):
+    """A data set that is asked for whole batches, so that a batch is one read of the store."""
+
+    def __init__(self, store: ChainStore, chains: np.ndarray):
+        self.store, self.chains = store, chains
+
+    def __len__(self) -> int:
+        return len(self.chains)
+
+    def __getitems__(self, rows: list[int]) -> ChainBatch:
+        return read_batch(self.store, self.chains[rows])
+
+
+class _Clusters(Dataset):
+    """The same, asked for clusters: of each one chain, drawn from (seed, step, cluster)."""
+
+    def __init__(self, store: ChainStore, clusters: list[np.ndarray], seed: int):
+        self.store, self.clusters, self.seed = store, clusters, seed
+
+    def __len__(self) -> int:
+        return len(self.clusters)
+
+    def __getitems__(self, rows: list[tuple[int, int]]) -> ChainBatch:
+        chosen = [
+            self.clusters[row][stream_seed(self.seed, "subset", step, row) % len(self.clusters[row])]
+            for step, row in rows
+        ]
+        return read_batch(self.store, np.array(chosen))
+
+
+def read_batch(store: ChainStore, chains: np.ndarray, length: int | None = None) -> ChainBatch:
+    """A padded batch of the chains with these numbers in the store."""
+    read = store.read(chains)
+    return padded(read.parts(read.coordinates), read.parts(read.numbers), chains, length)
+
+
+class ChainData(StepData):
+    """Training batches by step, and the fixed validation chains that are twirled.
+
+    store: file made by data.pdb.prepare. batch_size: chains per step over all processes. sampling: an epoch has every
+    chain once ("chains"), or of every group of like chains one ("clusters"). train_size: chains to train on, a nested
+    random subset; None takes all. train_size_seed: draws it. monitor_chains: the first so many of the validation split
+    are the monitor's, monitor_batch in a batch, all padded to one length. workers: processes that read batches
+    ahead; 0 reads in the training process. seed, steps: the run's.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        sampling: Literal["chains", "clusters"] = "chains",
+        train_size: int | None = None,
+        train_size_seed: int = 0,
+        monitor_chains: int = 24,
+        monitor_batch: int = 3,
+        workers: int = 0,
+    ):
+        super().__init__(batch_size, seed, steps, drop_last=True)
+        self.store = ChainStore(Path(store))
+        self.sampling, self.monitor_batch, self.workers = sampling, monitor_batch, workers
+        self.train_chains = nested_subset(self.store.split_indices("train"), train_size, train_size_seed)
+        self.monitor_chains = self.store.split_indices("validation")[:monitor_chains]
+
+    @cached_property
+    def clusters(self) -> list[np.ndarray]:
+        """The training chains, by group."""
+        groups = self.store.group[self.train_chains]
+        order = np.argsort(groups, kind="stable")
+        return np.split(self.train_chains[order], np.flatnonzero(np.diff(groups[order])) + 1)
+
+    @property
+    def examples(self) -> int:
+        return len(self.clusters if self.sampling == "clusters" else self.train_chains)
+
+    def load(self, batches: StepBatches, rank: int) -> DataLoader:
+        if self.sampling == "clusters":
+            clusters = _Clusters(self.store, self.clusters, self.seed)
+            return batch_loader(clusters, NumberedRows(batches), self.workers)
+        return batch_loader(_Chains(self.store, self.train_chains), batches, self.workers)
+
+    def monitor_dataloader(self) -> list[ChainBatch]:
+        """The paper's validation batches of 3 chains; of one length, so that every chain weighs the same."""
+        longest = int(self.store.counts[self.monitor_chains].max())
+        firsts = range(0, len(self.monitor_chains), self.monitor_batch)
+        parts = [self.monitor_chains[first : first + self.monitor_batch] for first in firsts]
+        return [read_batch(self.store, part, longest) for part in parts]
+
+    def describe(self, batch: ChainBatch) -> str:
+        """Names the records of a batch, for error messages."""
+        names = self.store.names
+        return f"chains {', '.join(names[chain] for chain in batch.chains.tolist())} of {self.store.path}"
+
+    def provenance(self) -> dict[str, object]:
+        """What the numbers of a run rest on, for its summary."""
+        return {
+            "dataset": self.store.dataset,
+            "source": self.store.source,
+            "files": [file["name"] for file in self.store.config.get("files", [])],
+            "grouping": self.store.grouping,
+            "digest": self.store.digest,
+            "train_chains": len(self.train_chains),
+            "validation_chains": len(self.monitor_chains),
+            "mean_residues": float(self.store.counts[self.train_chains].mean()),
+        }

@@ -1,0 +1,145 @@
+"""How many rotations an estimate of equivariance error needs, of which kind (paper A B.1; claim X3).
+
+At one step of training a problem is measured with a pool of i.i.d. rotations and with repetitions of deterministic
+sets, each turned as a whole by a random rotation. What is kept follows from sums over all samples:
+
+    G_ij = <mu_i - y, mu_j - y> / D,    T_i = mean over rotations k of set i of |Z_k - y|^2 / D
+
+for sets i, j of one kind and size, with mu_i a set's mean prediction. A set of the pool is one rotation, so that
+naive losses of any choice of them with shares c are T = sum_i c_i G_ii and L_mean = sum_ij c_i c_j G_ij. Those of a
+deterministic set are T_i and G_ii, and G_ij of two independently turned ones is an unbiased estimate of L_mean.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from models.training.files import replacing
+from models.training.sampling import stream_seed
+from twirl.monitor import Monitor
+from twirl.problem import Problem
+from twirl.rotations import KINDS, RotationSet, rotation_set
+from twirl.twisting import average
+
+FILE = "rotations.parquet"
+
+
+@dataclass
+class RotationStudyConfig:
+    """When and what to measure. step: after so many optimiser steps. series, t: of which weights, at which time.
+
+    pool: i.i.d. rotations. turns: repetitions of every deterministic set. super_fibonacci: numbers of rotations.
+    product_quadrature: the same; 4, 18, 32 and 75 are exact for degrees 1 to 4. batches: of the monitor, the first
+    so many; null: all. chunk: rotations per model call; null: a whole set at once.
+    """
+
+    step: int = 500
+    series: Literal["raw", "ema"] = "ema"
+    t: float = 0.5
+    pool: int = 100
+    turns: int = 16
+    super_fibonacci: list[int] = field(default_factory=lambda: [3, 5, 10, 20, 40])
+    product_quadrature: list[int] = field(default_factory=lambda: [4, 18, 32])
+    batches: int | None = None
+    chunk: int | None = 10
+
+    def __post_init__(self):
+        if self.pool < 3 or self.turns < 2:
+            raise ValueError(
+                f"a rotation study needs a pool of at least 3 rotations and 2 turns, not {self.pool} and {self.turns}"
+            )
+
+    @property
+    def groups(self) -> list[tuple[str, int, int]]:
+        """(kind, rotations in a set, sets) of everything that is measured."""
+        deterministic = [(kind, size, self.turns) for kind in KINDS[1:] for size in getattr(self, kind)]
+        return [("iid", 1, self.pool), *deterministic]
+
+
+class RotationStudy(Monitor):
+    """Writes rotations.parquet into the run's folder at one step, on the monitor's batches.
+
+    problem: from a batch to what is measured. Columns: step, series, t; kind and rotations of a set; first, second:
+    two sets, first <= second; product: G; total: T of a set with itself, else empty.
+    """
+
+    def __init__(self, config: RotationStudyConfig, problem: Callable[[Any], Problem], **kwargs):
+        super().__init__([config.step], batches=config.batches, chunk=config.chunk, **kwargs)
+        self.config, self.problem = config, problem
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        if trainer.global_step == 0 and trainer.is_global_zero:
+            Path(trainer.default_root_dir, FILE).unlink(missing_ok=True)  # of an earlier training
+        super().on_train_start(trainer, pl_module)
+
+    def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
+        batches = [batch for batch, mine in self._batches if mine]
+        frames = []
+        for group in self.config.groups:
+            sums = gram_sums([self.problem(batch) for batch in batches], self._sets(*group), self.chunk)
+            sums = sums.to(pl_module.device)
+            if trainer.world_size > 1:
+                sums = trainer.strategy.reduce(sums, reduce_op="sum")
+            frames.append(_rows(sums.cpu(), *group[:2]))
+        if trainer.is_global_zero:
+            about = {"step": step, "series": self.config.series, "t": self.config.t}
+            table = pd.concat(frames, ignore_index=True).assign(**about)
+            with replacing(Path(trainer.default_root_dir, FILE)) as temporary:
+                table.to_parquet(temporary, index=False)
+        return {}
+
+    def _sets(self, kind: str, size: int, count: int) -> list[RotationSet]:
+        seed = stream_seed(self.seed, "test", self.config.step, KINDS.index(kind), size)
+        generator = torch.Generator().manual_seed(seed)
+        return [rotation_set(kind, size, generator) for _ in range(count)]
+
+
+def gram_sums(problems: list[Problem], sets: list[RotationSet], chunk: int | None = None) -> Tensor:
+    """Sums over problems, so that several processes add up: (S + 2, S) float64 for S sets.
+
+    D G, then D T, then D, the number of components, repeated.
+    """
+    sums = torch.zeros(len(sets) + 2, len(sets), dtype=torch.float64)
+    for problem in problems:
+        y = problem.y.double()
+        residuals, totals = [], []
+        for Z, weights in _predictions(problem, sets, chunk):
+            difference = (Z.double() - y).flatten(1)
+            totals.append((weights.to(Z.device) * difference.square().sum(1)).sum())
+            residuals.append(average(difference, weights))
+        stacked = torch.stack(residuals)
+        sums += torch.cat(
+            [stacked @ stacked.T, torch.stack(totals)[None], totals[0].new_full((1, len(sets)), y.numel())]
+        ).cpu()
+    return sums
+
+
+def _predictions(problem: Problem, sets: list[RotationSet], chunk: int | None):
+    """Twisted predictions and weights of every set; single rotations are twisted together."""
+    if all(len(each) == 1 for each in sets):
+        together = torch.cat([each.elements for each in sets])
+        pool = RotationSet(together, torch.full((len(sets),), 1 / len(sets), dtype=torch.float64), "iid")
+        for Z in problem.twist(pool.to(problem.y.device), chunk):
+            yield Z[None], sets[0].weights
+    else:
+        for each in sets:
+            yield problem.twist(each.to(problem.y.device), chunk), each.weights
+
+
+def _rows(sums: Tensor, kind: str, size: int) -> pd.DataFrame:
+    sums = sums.numpy() / sums[-1, 0].item()
+    first, second = np.triu_indices(sums.shape[1])
+    total = np.where(first == second, sums[-2][first], np.nan)
+    columns: Mapping[str, Any] = {
+        "first": first,
+        "second": second,
+        "product": sums[first, second],
+        "total": total,
+    }
+    return pd.DataFrame({"kind": kind, "rotations": size, **columns})

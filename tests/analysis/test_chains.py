@@ -1,0 +1,229 @@
+"""Proteína's figures: every time of the path, the paper's rows as steps, studies of rotations and of gradients."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import metrics, render
+from analysis.figures.a_fig8 import correlations
+from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
+from analysis.results import load_run, load_runs
+from analysis.rotation_study import Sets, bootstrap, read_study, root_mean_square
+from analysis.tables.a_landmarks import landmarks_frame
+from analysis.times import paper_sentence, size_sentence
+from tests.analysis.chain_runs import CHAIN_RUNS, CHAIN_STEPS, CHAIN_TIMES, OF_PROTEINA, VARIANCE
+
+needs_paper = pytest.mark.skipif(open_paper_curves() is None, reason="no folder with the paper's curves")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, chain_folders, run_folders):
+    """The two outputs that Proteína shares with EScAIP, from both systems' runs."""
+    out = tmp_path_factory.mktemp("shared_figures")
+    for output in ("a_fig1e", "a_landmarks"):
+        render.render(output, "mini", out, [*chain_folders, *run_folders], ["x"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def drawn(rendered, shared):
+    """Where an output of Proteína's lies."""
+    return lambda output: (rendered if output in OF_PROTEINA else shared) / output
+
+
+def points(drawn, output, source="ours"):
+    return pd.read_csv(drawn(output).with_suffix(".csv")).query(f"source == '{source}'")
+
+
+def test_a_run_at_one_time_is_a_run_without_times(chain_folders):
+    run = load_run(chain_folders[0])
+    assert run.times == CHAIN_TIMES
+    assert run.plotted_series == "raw"  # nothing was measured without a time
+    at = run.at(0.8)
+    assert (at.plotted_series, at.times) == ("ema", ())
+    assert at.zero_loss == pytest.approx(0.04 * (1 + VARIANCE))
+    moving = run.at(0.8, velocity=True)
+    assert moving.zero_loss == pytest.approx(1 + VARIANCE)
+    assert np.array_equal(moving.line("percent", "ema").value, at.line("percent", "ema").value)
+    assert np.allclose(moving.line("L_mean", "ema").value, at.line("L_mean", "ema").value / 0.04)
+
+
+@pytest.mark.parametrize("output", ["a_fig1e", "a_fig3"])
+def test_every_time_is_drawn_over_its_losses_and_one_zero_predictor(drawn, output):
+    ours = points(drawn, output)
+    panels = {"Proteína"} if output == "a_fig1e" else set("aefg")
+    for panel in panels:
+        part = ours[ours["panel"] == panel]
+        for quantity in ("percent", "L_mean", "L_equiv"):
+            labels = part.loc[(part["quantity"] == quantity) & (part["series"] == "ema"), "label"]
+            assert set(labels) == {f"t = {t:g}" for t in CHAIN_TIMES}
+        zero = part[part["series"] == "zero"]
+        assert zero["value"].unique() == pytest.approx([1 + VARIANCE])
+
+
+def test_figure_three_has_its_eight_panels_and_ends_of_every_seed(drawn):
+    ours = points(drawn, "a_fig3")
+    assert set(ours["panel"]) == set("abcdefgh")
+    ends = ours[ours["panel"] == "b"]
+    assert len(ends) == CHAIN_RUNS["proteina-60m"] * len(CHAIN_TIMES)
+    assert set(ends["step"]) == {CHAIN_STEPS[-1]}
+    assert set(ours.query("panel == 'h'")["run"]) == {"proteina-0.1pct"}
+
+
+@pytest.mark.parametrize("output", ["a_fig1e", "a_fig3", "a_fig8"])
+def test_captions_say_generated_data_and_that_the_order_of_times_is_not_expected(drawn, output):
+    caption = drawn(output).with_suffix(".rst").read_text()
+    for words in ("generated data: C-alpha traces (128 training and 8 validation chains)", "is not expected"):
+        assert words in caption
+
+
+def test_a_large_network_and_the_papers_own_tier_are_not_excused(tmp_path, write_chain_run):
+    small, large = (
+        load_run(write_chain_run(tmp_path, "proteina-60m", seed, parameters=parameters))
+        for seed, parameters in enumerate((10**5, 6 * 10**7))
+    )
+    assert size_sentence("mini", small)
+    assert not size_sentence("paper", small)
+    assert not size_sentence("subset", large)
+
+
+@needs_paper
+def test_the_papers_rows_are_drawn_as_steps(drawn):
+    theirs = points(drawn, "a_fig3", "paper")
+    last = theirs[theirs["panel"] == "a"].groupby("label")["step"].max()
+    assert last.max() == pytest.approx(1_099_935 / ROWS_PER_STEP["proteina-60m"], rel=0.1)
+    caption = drawn("a_fig3").with_suffix(".rst").read_text()
+    assert "2.28 (60m), 2.82 (400m), 2.2 (1pct), 1.24 (0.1pct)" in caption
+    bars = theirs[theirs["panel"] == "b"].set_index("label")["value"]
+    assert bars["t = 0.9"] == pytest.approx(6.5, abs=0.01)
+    assert len(bars) == len(TIMES)
+
+
+@needs_paper
+def test_the_papers_losses_and_percent_agree_at_every_time():
+    paper = open_paper_curves()
+    for t in TIMES:
+        curves = paper.timed("proteina-60m", t)
+        step = curves["percent"].median.step[5:20]
+        mean, equiv, percent = (curves[name].median.at(step) for name in ("L_mean", "L_equiv", "percent"))
+        assert 100 * equiv / (mean + equiv) == pytest.approx(percent, rel=0.12)
+
+
+def test_without_the_reference_proteinas_figures_are_drawn_alone(tmp_path, chain_folders, without_paper):
+    render.render("a_fig8", "mini", tmp_path, chain_folders[:1], ["x"])
+    assert set(pd.read_csv(tmp_path / "a_fig8.csv")["source"]) == {"ours"}
+    assert "no reference data were found" in (tmp_path / "a_fig8.rst").read_text()
+    assert "no reference data were found" in paper_sentence(None, ("proteina-60m",))
+
+
+# ---- rotations
+
+
+def test_a_study_is_read_back_as_sets(chain_folders):
+    run = next(run for run in load_runs(chain_folders, "mini").runs if run.name == "proteina-60m")
+    study = read_study(run)
+    assert (study.step, study.series, study.t) == (60, "ema", 0.5)
+    assert len(study.pool) == 40
+    assert {key: len(sets) for key, sets in study.sets.items()} == {
+        ("super_fibonacci", 5): 8,
+        ("super_fibonacci", 20): 8,
+        ("product_quadrature", 18): 8,
+    }
+    assert np.allclose(np.diag(study.pool.G), study.pool.T)  # a set of one rotation is its own mean
+    assert study.reference == study.sets["super_fibonacci", 20].pooled
+
+
+def independent(K: int, error: float, seed: int = 0) -> Sets:
+    """Single rotations whose predictions err by `error` about a mean one."""
+    rng = np.random.default_rng(seed)
+    Z = rng.normal(size=400) + error * rng.normal(size=(K, 400))
+    return Sets(1, Z @ Z.T / 400, (Z**2).mean(1))
+
+
+def test_resamples_are_unbiased_for_their_pool_and_err_as_the_root_of_their_number():
+    pool = independent(100, 0.3)
+    for n in (2, 5, 20):
+        assert bootstrap(pool, n, 4000).mean() == pytest.approx(pool.pooled, rel=0.03)
+    errors = {n: root_mean_square(bootstrap(pool, n, 4000), pool.pooled) for n in (5, 80)}
+    assert errors[5] / errors[80] == pytest.approx(4, rel=0.35)
+
+
+def test_the_pooled_estimate_is_prop_8_of_the_whole_pool():
+    pool = independent(12, 0.5)
+    c = np.full(12, 1 / 12)
+    total, mean = c @ pool.T, c @ pool.G @ c
+    assert pool.pooled == pytest.approx(100 * 12 / 11 * (total - mean) / total)
+
+
+def test_figure_five_has_all_kinds_on_the_same_axes_beside_the_papers_number(drawn):
+    errors = points(drawn, "a_fig5").query("quantity == 'error'")
+    assert set(errors["label"]) == {"random, independent", "super-Fibonacci spiral", "product quadrature"}
+    assert set(errors["seed"]) == {0, 1}
+    paper = points(drawn, "a_fig5", "paper").iloc[0]
+    assert (paper["rotations"], paper["value"]) == (10, 0.15)
+    assert "generated data" in drawn("a_fig5").with_suffix(".rst").read_text()
+
+
+def test_a_missing_or_broken_study_is_one_sentence(tmp_path, write_chain_run, capsys):
+    folder = write_chain_run(tmp_path, "proteina-60m", 0)
+    command = ["a_fig5", "--tier", "mini", "--out", str(tmp_path / "out"), "--runs", str(folder)]
+    (folder / "rotations.parquet").write_text("no")
+    assert render.main(command) == 1
+    assert "rotations.parquet: cannot be read as parquet" in capsys.readouterr().err
+    (folder / "rotations.parquet").unlink()
+    assert render.main(command) == 1
+    assert "holds rotations.parquet; set model.init_args.rotation_study" in capsys.readouterr().err
+
+
+# ---- gradients
+
+
+def test_coefficients_are_those_of_logarithms_and_ranks():
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.normal(size=50))
+    y = x**2 * np.exp(0.5 * rng.normal(size=50))
+    pearson, spearman = correlations(x, y)
+    assert pearson == pytest.approx(np.corrcoef(np.log(x), np.log(y))[0, 1])
+    ranks = [np.argsort(np.argsort(v)) for v in (x, y)]
+    assert spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert correlations(x, x**3) == pytest.approx((1, 1))
+    assert np.isnan(correlations(x[:2], y[:2])).all()
+
+
+def test_figure_eight_pairs_percents_and_ratios_of_the_same_steps(drawn):
+    ours = points(drawn, "a_fig8")
+    assert set(ours["panel"]) == set("abcd")
+    assert set(ours["seed"]) == {0}
+    for _, part in ours.groupby("panel"):
+        steps = [set(of["step"]) for _, of in part.groupby("quantity")]
+        assert steps == [set(CHAIN_STEPS[1:-1])] * 2  # where both were measured
+    ratio = ours.query("quantity == 'gradient ratio'")["value"]
+    assert ratio.between(0.01, 1).all()
+
+
+def test_runs_without_gradients_are_one_sentence(tmp_path, write_chain_run, capsys):
+    folder = write_chain_run(tmp_path, "proteina-60m", 1)
+    assert render.main(["a_fig8", "--tier", "mini", "--out", str(tmp_path), "--runs", str(folder)]) == 1
+    assert "measured gradients; set model.init_args.gradients" in capsys.readouterr().err
+
+
+# ---- landmarks and headlines
+
+
+def test_landmarks_of_proteina_are_by_time_and_the_papers_are_steps(chain_folders):
+    frame = landmarks_frame(load_runs(chain_folders, "mini")).query("estimator == 'ratio of means'")
+    assert set(frame["run"]) == {f"{name} t={t:g}" for name in CHAIN_RUNS for t in CHAIN_TIMES}
+    last = frame.query("run == 'proteina-400m t=0.8' and landmark == 'end_step'").iloc[0]
+    assert last["paper"] == pytest.approx(123_250 / ROWS_PER_STEP["proteina-400m"], rel=0.05)
+    assert last["ours"] == pytest.approx(CHAIN_STEPS[-1])
+    start = frame.query("run == 'proteina-60m t=0' and landmark == 'start'").iloc[0]
+    assert start["paper"] == pytest.approx(14.2, abs=0.1)
+    assert start["seeds"] == 2
+
+
+def test_headlines_name_the_time(rendered, shared):
+    of_figures, of_table = (metrics.headlines(folder) for folder in (rendered, shared))
+    assert of_table["proteina-60m t=0.8"]["end_percent"] > of_table["proteina-60m t=0"]["end_percent"]
+    assert of_table["escaip-default"]["dip_percent"] > 0
+    assert of_figures["proteina-60m t=0.8"]["gradient_ratio_pearson"] > 0.8
+    assert of_figures["proteina-60m"]["percent_error_of_10_rotations_random_independent"] > 0

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style, times
+from analysis import densities, plateau, style, times
 from analysis.captions import LINES, footer, paper_sentence, provenance_line
 from analysis.curves import Curve
 from analysis.panels import (
@@ -30,9 +30,12 @@ TITLE = "Percent of the validation loss that is equivariance error"
 DEFAULT = "escaip-default"
 PROTEINA = ("proteina-400m", "proteina-60m")
 """The paper's curve is of its 400M network (it is Fig. 3e's); the smaller one stands in where that is not trained."""
+FEW = "voxmol-1pct"
+"""Beside the largest network on all of GEOM-Drugs, which the paper first measured after its fall."""
+VOXMOL = (*densities.NETWORKS, FEW)
 LABEL = 0.31
 """Where the names of y axes stand, from the panel [inch]."""
-RUNS = (DEFAULT, *PROTEINA)
+RUNS = (DEFAULT, *PROTEINA, *VOXMOL)
 REQUIRED = ()
 
 
@@ -91,6 +94,22 @@ def proteina(
     return ours
 
 
+def voxmol(
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+) -> list[Ours]:
+    """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
+    runs = [run for run in (densities.largest(results), results.first(FEW)) if run is not None]
+    ours = [Ours(run, densities.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
+    theirs = [each for run in runs for each in paper_runs(paper, run.name)]
+    top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
+    densities.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
+    _linear_over_log(top, low, drawn, "VoxMol")
+    low.set_ylabel("loss [squared error\nper voxel]")
+    style.title(top, "", f"VoxMol ({runs[0].label})")
+    run_legend(top, ours, loc="upper right")
+    return ours
+
+
 def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
     """Linear percents up to the highest thick line, logarithmic losses and steps."""
     points = drawn.table()
@@ -107,7 +126,11 @@ def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
     style.log_loss(low)
 
 
-PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {(DEFAULT,): escaip, PROTEINA: proteina}
+PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
+    (DEFAULT,): escaip,
+    PROTEINA: proteina,
+    VOXMOL: voxmol,
+}
 """Panels in the paper's order, by the runs of which each needs one."""
 
 
@@ -118,17 +141,32 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "(dotted). The paper's point is the fall within the first thousands of steps; the lower panel tells "
         "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
     )
-    theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
-    run = next(filter(None, map(results.first, PROTEINA)), None)
-    last = [provenance_line(results)]
-    if run is None:
-        return [own, LINES, theirs, *last]
-    flow = (
-        "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
-        "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
-    )
-    last = [" ".join(filter(None, [size_sentence(results.tier, run), *last]))]
-    flow_lines = [" ".join([flow, times.LINES, times.paper_sentence(paper, PROTEINA[:1])])]
-    if not results.of(DEFAULT):
-        return [own, *flow_lines, *last]
-    return [own, f"EScAIP: {LINES} {theirs}", *flow_lines, *last]
+    parts = [own]
+    last, run = [], next(filter(None, map(results.first, PROTEINA)), None)
+    densest = densities.largest(results) or results.first(FEW)
+    if results.of(DEFAULT):
+        theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
+        parts += [f"EScAIP: {LINES} {theirs}"] if run or densest else [LINES, theirs]
+    if run is not None:
+        flow = (
+            "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
+            "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
+        )
+        parts.append(" ".join([flow, times.LINES, times.paper_sentence(paper, PROTEINA[:1])]))
+        last.append(size_sentence(results.tier, run))
+    if densest is not None:
+        parts.append(f"VoxMol: {densities.LINES} {densities.paper_sentence(paper)}")
+        last.append(densities.size_sentence(results.tier, densest))
+    last = dict.fromkeys([*last, provenance_line(results)])
+    return [*parts, _null(results), " ".join(filter(None, last))]
+
+
+def _null(results: Results) -> str:
+    """Whether a predictor of nothing explains the dips, system by system (claim X4)."""
+    named = [("EScAIP", run) for run in results.of(DEFAULT)[:1]]
+    if (run := next(filter(None, map(results.first, PROTEINA)), None)) is not None:
+        named += [(f"Proteína {times.label(t)}", run.at(t)) for t in run.times]
+    if (run := densities.largest(results)) is not None:
+        named.append(("VoxMol", run))
+    papers = densities.papers_dips() if run is not None else ""
+    return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))

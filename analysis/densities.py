@@ -19,10 +19,10 @@ TRAIN_SIZES = ("voxmol-111m", "voxmol-50pct", "voxmol-25pct", "voxmol-10pct", "v
 UNIT = "squared error per voxel and channel"
 LINES = (
     "Thick lines: exponential average of the weights, which is what the paper measures; thin: the raw weights; both "
-    "from 4 rotations per molecule drawn anew from the 16 that keep an axis, as the paper, and unbiased. Pose and noise of a molecule are the same at every "
-    "step. The percent is a ratio of means. Step 0 is not on logarithmic axes."
+    "from 4 rotations per molecule drawn anew from the 16 that keep an axis, as the paper, and unbiased. Pose and "
+    "noise of a molecule are the same at every step. The percent is a ratio of means. Step 0 is not on logarithmic "
+    "axes."
 )
-
 CIRCLES = (
     "Circles: all 24 rotations of the grid, which leaves nothing to chance, on the same or fewer molecules."
 )
@@ -82,8 +82,8 @@ def paper_sentence(paper: PaperCurves | None) -> str:
     return (
         "Grey: the paper's curves (light: as logged, once per epoch; lines: medians of 20 bins a decade), unbiased, "
         "over its own steps. Grey dots: the zero predictor on its grid, which it does not print and we measured "
-        f"({scientific(DENSITY_ZERO)}, on conformers of its test molecules). Losses per voxel depend on the grid: levels "
-        "of different grids differ, their ratios to the zero predictor compare."
+        f"({scientific(DENSITY_ZERO)}, on conformers of its test molecules). Losses per voxel depend on the grid: "
+        "levels of different grids differ, their ratios to the zero predictor compare."
     )
 
 

@@ -23,7 +23,7 @@ from analysis.panels import (
     run_legend,
 )
 from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results, ResultsError
+from analysis.results import Results, ResultsError, Run
 from analysis.times import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
 
 TITLE = "Percent of the validation loss that is equivariance error"
@@ -41,7 +41,7 @@ REQUIRED = ()
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """One panel per system whose runs were given, side by side."""
-    drawn = Drawn()
+    drawn, results = Drawn(), _shown(results)
     shown = [panel for names, panel in PANELS.items() if any(results.of(name) for name in names)]
     if not shown:
         raise ResultsError(
@@ -56,15 +56,27 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         right=1 - 0.12 / width,
         top=0.925,
         bottom=0.295 if width < 5 else 0.215,
-        wspace=0.3,
+        wspace=0.3 if len(shown) < 3 else 0.36,
     )
     ours: list[Ours] = []
     for place, panel in zip(grid, shown, strict=True):
         ours += panel(figure, place, results, paper, drawn)
+    for axes in figure.axes[2::2]:  # percents of the later panels
+        axes.set_ylabel("")
     figure_key(
         figure, key_handles(ours, paper is not None), footer(results), columns=2 if width < 5 else None
     )
     return Drawing(figure, drawn.table(), _caption(results, paper))
+
+
+def _shown(results: Results) -> Results:
+    """The runs that are drawn: of Proteína and of VoxMol the largest network, and VoxMol's on the fewest conformers."""
+    largest = (_proteina(results), densities.largest(results))
+    return results.only([DEFAULT, FEW, *(run.name for run in largest if run is not None)])
+
+
+def _proteina(results: Results) -> Run | None:
+    return next(filter(None, map(results.first, PROTEINA)), None)
 
 
 def escaip(
@@ -84,7 +96,7 @@ def proteina(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
-    run = next(filter(None, map(results.first, PROTEINA)))
+    run = _proteina(results)
     ours, theirs = ours_by_time(run, velocity=True), paper_by_time(paper, PROTEINA[0], velocity=True)
     top, low = percent_panel(figure, place, ours, theirs, drawn, "Proteína", shadow=False)
     _linear_over_log(top, low, drawn, "Proteína")
@@ -104,7 +116,7 @@ def voxmol(
     top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
     densities.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
     _linear_over_log(top, low, drawn, "VoxMol")
-    low.set_ylabel("loss [squared error\nper voxel]")
+    low.set_ylabel("loss\n[per voxel]")
     style.title(top, "", f"VoxMol ({runs[0].label})")
     run_legend(top, ours, loc="upper right")
     return ours
@@ -142,7 +154,7 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
     )
     parts = [own]
-    last, run = [], next(filter(None, map(results.first, PROTEINA)), None)
+    run = _proteina(results)
     densest = densities.largest(results) or results.first(FEW)
     if results.of(DEFAULT):
         theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
@@ -152,21 +164,29 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
             "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
             "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
         )
-        parts.append(" ".join([flow, times.LINES, times.paper_sentence(paper, PROTEINA[:1])]))
-        last.append(size_sentence(results.tier, run))
+        sentences = [
+            flow,
+            times.LINES,
+            times.paper_sentence(paper, PROTEINA[:1]),
+            size_sentence(results.tier, run),
+        ]
+        parts.append(" ".join(filter(None, sentences)))
     if densest is not None:
-        parts.append(f"VoxMol: {densities.LINES} {densities.paper_sentence(paper)}")
-        last.append(densities.size_sentence(results.tier, densest))
-    last = dict.fromkeys([*last, provenance_line(results)])
-    return [*parts, _null(results), " ".join(filter(None, last))]
+        sentences = [
+            "VoxMol: the largest network on all training conformers and on the fewest (numbers in brackets).",
+            densities.LINES,
+            densities.paper_sentence(paper),
+            densities.size_sentence(results.tier, densest),
+        ]
+        parts.append(" ".join(filter(None, sentences)))
+    return [*parts, _null(results), provenance_line(results)]
 
 
 def _null(results: Results) -> str:
     """Whether a predictor of nothing explains the dips, system by system (claim X4)."""
-    named = [("EScAIP", run) for run in results.of(DEFAULT)[:1]]
-    if (run := next(filter(None, map(results.first, PROTEINA)), None)) is not None:
-        named += [(f"Proteína {times.label(t)}", run.at(t)) for t in run.times]
-    if (run := densities.largest(results)) is not None:
-        named.append(("VoxMol", run))
-    papers = densities.papers_dips() if run is not None else ""
+    named = [("EScAIP", results.of(DEFAULT))]
+    if (run := _proteina(results)) is not None:
+        named.append(("Proteína", tuple(run.at(t) for t in run.times)))
+    named.append(("VoxMol", tuple(filter(None, [densities.largest(results) or results.first(FEW)]))))
+    papers = densities.papers_dips() if named[-1][1] else ""
     return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))

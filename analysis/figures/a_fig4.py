@@ -168,7 +168,7 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "L_equiv ends, on its grid."
     )
     run = largest(results)
-    shown = [(each.label, each) for name in RUNS if (each := results.first(name)) is not None]
+    shown = [(each.label, [each]) for name in RUNS if (each := results.first(name)) is not None]
     null = f"{plateau.NULL} {plateau.sentence(shown)} {papers_dips()}"
     last = [size_sentence(results.tier, run), provenance_line(results), absent_sentence(results, list(RUNS))]
     return [own, f"{LINES} {CIRCLES}", paper_sentence(paper), null, " ".join(filter(None, last))]

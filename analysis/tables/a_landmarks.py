@@ -230,8 +230,8 @@ def _caption(results: Results) -> list[str]:
         "minus the paper's. All are read off medians in 20 bins per decade of step; dip and peak are the "
         "pair of steps with the largest later rise.",
         "Ours is the percent of the averaged weights as a ratio of means, in closed form where the model "
-        "has one. The paper's percent of EScAIP and Proteína is a mean of ratios, so that estimate of ours (from sampled "
-        "rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
+        "has one. The paper's percent of EScAIP and Proteína is a mean of ratios, so that estimate of ours (from "
+        "sampled rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
         "answering zero (for the paper's EScAIP over 1, the variance of its targets): near 1 means that the dip is "
         f"the plateau of a model that answers almost nothing. {steps}",
         " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),

@@ -101,10 +101,18 @@ def gradient_correlations(frame: pd.DataFrame) -> Found:
         yield f"{run} {label.replace(' ', '')}", "gradient_ratio_pearson", np.log(columns).corr().iloc[0, 1]
 
 
+def latent_cosines(frame: pd.DataFrame) -> Found:
+    """Medians of cosines between latents of turned and of different molecules, and their test, over seeds."""
+    found = frame[(frame["source"] == "ours") & (frame["quantity"] != "cosine")]
+    for (run, kind, quantity), values in found.groupby(["run", "kind", "quantity"], sort=False)["value"]:
+        yield run, f"latent_cosine_{kind}_{quantity}".replace(" ", "_"), values.median()
+
+
 SOURCES: dict[str, Callable[[pd.DataFrame], Found]] = {
     "a_landmarks": landmarks,
     "a_fig5": rotation_errors,
     "a_fig8": gradient_correlations,
+    "a_fig11": latent_cosines,
     "b_table1": accuracies,
     "b_table2": test_errors,
     "b_alpha": largest_alphas,

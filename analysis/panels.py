@@ -193,14 +193,14 @@ def draw_paper(
 
 def zero_level(axes: Axes, ours: Sequence[Ours], drawn: Drawn, panel: str) -> None:
     """The loss of always predicting zero, once per distinct level."""
-    for level, our in {round(o.run.zero_loss, 3): o for o in ours if o.run.zero_loss}.items():
+    for our in {f"{o.run.zero_loss:.3g}": o for o in ours if o.run.zero_loss}.values():
         last = max(o.run.metrics["step"].max() for o in ours)
         about = {"run": our.run.name, "seed": our.run.seed, "label": "constant-zero predictor"}
         curve = Curve(np.array([0.0, last]), np.full(2, our.run.zero_loss))
         drawn.add(
             curve, panel=panel, source="ours", series="zero", quantity="L_total", estimator="exact", **about
         )
-        axes.axhline(level, color=style.INK, lw=0.7, ls=DOTTED, zorder=4)
+        axes.axhline(our.run.zero_loss, color=style.INK, lw=0.7, ls=DOTTED, zorder=4)
 
 
 def end_labels(axes: Axes, paper: Sequence[Paper], gap: float = 0.075) -> None:

@@ -15,8 +15,8 @@ from importlib import import_module
 
 # Imported on first use: a measurement needs neither lightning nor e3nn nor torchmetrics.
 _HOME = {
-    "groups": "SO2 SO3 AxisPreserving Cyclic FiniteRotations Group Octahedral Permutations compose inverse "
-    "voxel_rotations",
+    "groups": "SO2 SO3 AxisPreserving Cyclic FiniteRotations Group Octahedral Permutations TwoAxisTurns compose "
+    "inverse voxel_rotations",
     "rotations": "RotationSet enumerate_group product_quadrature rotation_set super_fibonacci",
     "representations": "BatchIndex Constant Count Identity IrrepsRep Permuted Representation Scalars "
     "Tree Vectors Voxels",

@@ -22,7 +22,8 @@ class Monitor(lightning.Callback):
 
     steps: every so many optimiser steps, or the list of steps at which to measure; always also before the
     first step when 0 is due. rotations: i.i.d. draws per measurement, of a problem's own group or else of
-    `group` (None: SO(3)), the same for all series and batches of one group, a function of (seed, step) only.
+    `group` (None: SO(3)), the same for all series and batches of one group, a function of (seed, step) only. A
+    problem that names its own set of rotations is measured over that.
     batches: only the first so many; None: all. chunk: rotations per model call (None: all at once).
 
     The LightningModule implements `twirl_problems(batch) -> Mapping[series, Problem]`, for instance
@@ -154,10 +155,12 @@ class EquivarianceMonitor(Monitor):
             problems: Mapping[str, Problem] = pl_module.twirl_problems(batch)
             for series, problem in problems.items():
                 if series not in metrics:
-                    metrics[series] = EquivarianceError(self.n_rotations, problem.loss)
+                    given = self.n_rotations if problem.rotations is None else problem.rotations
+                    metrics[series] = EquivarianceError(given, problem.loss)
                     metrics[series].to(pl_module.device)
                 if mine:
-                    rotations = self.rotations(step, problem.group).to(pl_module.device)
+                    drawn = problem.rotations or self.rotations(step, problem.group)
+                    rotations = drawn.to(pl_module.device)
                     _update(metrics[series], series, problem, rotations, self.chunk, step)
         values, zeros = {}, {}
         for series, metric in metrics.items():

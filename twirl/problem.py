@@ -25,6 +25,7 @@ class Problem:
     component and the number of components (S,) of each sample.
     loss: a convex loss, (prediction, target) -> one value per row, for the split of eq. 9; None: the MSE.
     group: whose rotations a monitor draws for this problem; None: the monitor's own.
+    rotations: the set that a monitor twirls this problem over, such as an enumerated group; None: it draws some.
     """
 
     model: Callable[[Any], Any]
@@ -36,6 +37,7 @@ class Problem:
     exact: Callable[[], tuple[Tensor, Tensor, Tensor]] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     group: Group | None = None
+    rotations: RotationSet | None = None
 
     def twist(self, rotations: RotationSet, chunk: int | None = None) -> Tensor:
         """Twisted predictions (R, n, ...)."""

@@ -24,6 +24,7 @@ __all__ = [
     "Count",
     "Identity",
     "IrrepsRep",
+    "OnePerRow",
     "Permuted",
     "Representation",
     "Scalars",
@@ -170,15 +171,17 @@ class Voxels(Representation):
         return moved
 
     def _permute(self, g, x):
-        n = x.shape[-1]
-        odd = 2 * torch.arange(n, device=x.device) - (n - 1)  # centred coordinates, doubled to stay integers
-        r = torch.cartesian_prod(odd, odd, odd)  # (n^3, 3)
-        g = g.round().to(x.device, torch.long)
-        sources = (g[:, None, :, :] * r[None, :, :, None]).sum(-2)  # rows of r g = g^-1 r
-        i, j, k = ((sources + (n - 1)) // 2).unbind(-1)
-        index = ((i * n + j) * n + k).view(len(g), *[1] * (x.ndim - 4), n**3)
-        flat = x.flatten(-3)
-        return flat.gather(-1, index.expand(flat.shape)).view(x.shape)
+        """Output axis i is input axis p[i], backwards where row i of g has its -1 in column p[i]."""
+        moved = x.new_empty(x.shape)
+        g = g.round().cpu().long()
+        first = x.ndim - 3
+        for element in g.unique(dim=0):
+            rows = (g == element).flatten(1).all(1)
+            here = slice(None) if rows.all() else rows.nonzero()[:, 0].to(x.device)
+            p, signs = element.abs().argmax(-1).tolist(), element.sum(-1).tolist()
+            turned = x[here].permute(*range(first), *(first + axis for axis in p))
+            moved[here] = turned.flip([first + i for i, sign in enumerate(signs) if sign < 0])
+        return moved
 
     def _interpolate(self, g, x):
         n = x.shape[-1]
@@ -206,6 +209,22 @@ class Permuted(Representation):
         x = x.expand(len(g), *x.shape[1:]).movedim(dim, -1)
         index = inverse(g).to(x.device).view(len(g), *[1] * (x.ndim - 2), -1)
         return x.gather(-1, index.expand(x.shape)).movedim(-1, dim)
+
+
+class OnePerRow(Representation):
+    """Rows of data, each with a group element of its own (twirl.groups.OnePerRow): g (R, n, ...) acts on (R, n, ...).
+
+    of: how an element acts on one row's data.
+    """
+
+    def __init__(self, of: Representation):
+        self.of = of
+
+    def act(self, g, x):
+        if g.shape[1] != x.shape[1]:
+            raise ValueError(f"OnePerRow: {g.shape[1]} group elements for {x.shape[1]} rows of data.")
+        rows = x.expand(len(g), *x.shape[1:]).flatten(0, 1)
+        return self.of.act_rows(g.flatten(0, 1), rows).unflatten(0, g.shape[:2])
 
 
 class BatchIndex(Scalars):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style, times
+from analysis import densities, plateau, style, times
 from analysis.captions import LINES, footer, paper_sentence, provenance_line
 from analysis.curves import Curve
 from analysis.panels import (
@@ -23,22 +23,25 @@ from analysis.panels import (
     run_legend,
 )
 from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results, ResultsError
+from analysis.results import Results, ResultsError, Run
 from analysis.times import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
 
 TITLE = "Percent of the validation loss that is equivariance error"
 DEFAULT = "escaip-default"
 PROTEINA = ("proteina-400m", "proteina-60m")
 """The paper's curve is of its 400M network (it is Fig. 3e's); the smaller one stands in where that is not trained."""
+FEW = "voxmol-1pct"
+"""Beside the largest network on all of GEOM-Drugs, which the paper first measured after its fall."""
+VOXMOL = (*densities.NETWORKS, FEW)
 LABEL = 0.31
 """Where the names of y axes stand, from the panel [inch]."""
-RUNS = (DEFAULT, *PROTEINA)
+RUNS = (DEFAULT, *PROTEINA, *VOXMOL)
 REQUIRED = ()
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """One panel per system whose runs were given, side by side."""
-    drawn = Drawn()
+    drawn, results = Drawn(), _shown(results)
     shown = [panel for names, panel in PANELS.items() if any(results.of(name) for name in names)]
     if not shown:
         raise ResultsError(
@@ -53,15 +56,27 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         right=1 - 0.12 / width,
         top=0.925,
         bottom=0.295 if width < 5 else 0.215,
-        wspace=0.3,
+        wspace=0.3 if len(shown) < 3 else 0.36,
     )
     ours: list[Ours] = []
     for place, panel in zip(grid, shown, strict=True):
         ours += panel(figure, place, results, paper, drawn)
+    for axes in figure.axes[2::2]:  # percents of the later panels
+        axes.set_ylabel("")
     figure_key(
         figure, key_handles(ours, paper is not None), footer(results), columns=2 if width < 5 else None
     )
     return Drawing(figure, drawn.table(), _caption(results, paper))
+
+
+def _shown(results: Results) -> Results:
+    """The runs that are drawn: of Proteína and of VoxMol the largest network, and VoxMol's on the fewest conformers."""
+    largest = (_proteina(results), densities.largest(results))
+    return results.only([DEFAULT, FEW, *(run.name for run in largest if run is not None)])
+
+
+def _proteina(results: Results) -> Run | None:
+    return next(filter(None, map(results.first, PROTEINA)), None)
 
 
 def escaip(
@@ -81,13 +96,29 @@ def proteina(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
-    run = next(filter(None, map(results.first, PROTEINA)))
+    run = _proteina(results)
     ours, theirs = ours_by_time(run, velocity=True), paper_by_time(paper, PROTEINA[0], velocity=True)
     top, low = percent_panel(figure, place, ours, theirs, drawn, "Proteína", shadow=False)
     _linear_over_log(top, low, drawn, "Proteína")
     low.set_ylabel(f"loss\n[{VELOCITY}]")
     style.title(top, "", f"Proteína ({run.label})")
     time_legend(top, run.times, loc="upper center")
+    return ours
+
+
+def voxmol(
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+) -> list[Ours]:
+    """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
+    runs = [run for run in (densities.largest(results), results.first(FEW)) if run is not None]
+    ours = [Ours(run, densities.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
+    theirs = [each for run in runs for each in paper_runs(paper, run.name)]
+    top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
+    densities.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
+    _linear_over_log(top, low, drawn, "VoxMol")
+    low.set_ylabel("loss\n[per voxel]")
+    style.title(top, "", f"VoxMol ({runs[0].label})")
+    run_legend(top, ours, loc="upper right")
     return ours
 
 
@@ -107,7 +138,11 @@ def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
     style.log_loss(low)
 
 
-PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {(DEFAULT,): escaip, PROTEINA: proteina}
+PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
+    (DEFAULT,): escaip,
+    PROTEINA: proteina,
+    VOXMOL: voxmol,
+}
 """Panels in the paper's order, by the runs of which each needs one."""
 
 
@@ -118,17 +153,40 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "(dotted). The paper's point is the fall within the first thousands of steps; the lower panel tells "
         "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
     )
-    theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
-    run = next(filter(None, map(results.first, PROTEINA)), None)
-    last = [provenance_line(results)]
-    if run is None:
-        return [own, LINES, theirs, *last]
-    flow = (
-        "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
-        "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
-    )
-    last = [" ".join(filter(None, [size_sentence(results.tier, run), *last]))]
-    flow_lines = [" ".join([flow, times.LINES, times.paper_sentence(paper, PROTEINA[:1])])]
-    if not results.of(DEFAULT):
-        return [own, *flow_lines, *last]
-    return [own, f"EScAIP: {LINES} {theirs}", *flow_lines, *last]
+    parts = [own]
+    run = _proteina(results)
+    densest = densities.largest(results) or results.first(FEW)
+    if results.of(DEFAULT):
+        theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
+        parts += [f"EScAIP: {LINES} {theirs}"] if run or densest else [LINES, theirs]
+    if run is not None:
+        flow = (
+            "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
+            "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
+        )
+        sentences = [
+            flow,
+            times.LINES,
+            times.paper_sentence(paper, PROTEINA[:1]),
+            size_sentence(results.tier, run),
+        ]
+        parts.append(" ".join(filter(None, sentences)))
+    if densest is not None:
+        sentences = [
+            "VoxMol: the largest network on all training conformers and on the fewest (numbers in brackets).",
+            densities.LINES,
+            densities.paper_sentence(paper),
+            densities.size_sentence(results.tier, densest),
+        ]
+        parts.append(" ".join(filter(None, sentences)))
+    return [*parts, _null(results), provenance_line(results)]
+
+
+def _null(results: Results) -> str:
+    """Whether a predictor of nothing explains the dips, system by system (claim X4)."""
+    named = [("EScAIP", results.of(DEFAULT))]
+    if (run := _proteina(results)) is not None:
+        named.append(("Proteína", tuple(run.at(t) for t in run.times)))
+    named.append(("VoxMol", tuple(filter(None, [densities.largest(results) or results.first(FEW)]))))
+    papers = densities.papers_dips() if named[-1][1] else ""
+    return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))

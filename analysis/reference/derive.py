@@ -13,6 +13,8 @@ import pandas as pd
 
 from analysis.landmarks import first_below, landmarks
 from analysis.reference.paper_curves import (
+    DENSITY_CURVES,
+    DENSITY_ZERO,
     LOSS_CURVES,
     PERCENT_CURVES,
     PaperCurves,
@@ -50,13 +52,15 @@ def derive(paper: PaperCurves) -> pd.DataFrame:
 
 def _plateau(paper: PaperCurves, key: tuple[str, str, str, str], row: dict) -> dict:
     """L_mean at the dip and the step at which it passes the zero predictor, where the paper shows losses."""
-    run = next((run for run, curves in PERCENT_CURVES.items() if curves[0] == key[:2]), None)
-    if run not in LOSS_CURVES or row["dip_step"] is None:
+    zeros = {PERCENT_CURVES[run][0]: (run, ZERO_LOSS) for run in LOSS_CURVES}
+    zeros |= {(file, name): (run, DENSITY_ZERO) for run, (file, _, name) in DENSITY_CURVES.items()}
+    if key[:2] not in zeros or row["dip_step"] is None:
         return {"L_mean_at_dip": None, "L_mean_below_zero_step": None}
+    run, zero = zeros[key[:2]]
     L_mean = paper.losses_of(run)["L_mean"].median
     return {
-        "L_mean_at_dip": float(L_mean.at(row["dip_step"])) / ZERO_LOSS,
-        "L_mean_below_zero_step": first_below(L_mean, ZERO_LOSS),
+        "L_mean_at_dip": float(L_mean.at(row["dip_step"])) / zero,
+        "L_mean_below_zero_step": first_below(L_mean, zero),
     }
 
 

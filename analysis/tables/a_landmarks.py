@@ -1,4 +1,4 @@
-"""Landmarks of the percent curves of EScAIP and Proteína, ours beside the paper's."""
+"""Landmarks of the percent curves of EScAIP, Proteína and VoxMol, ours beside the paper's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from statistics import median
 
 import pandas as pd
 
-from analysis.captions import absent_sentence, provenance_line
+from analysis.captions import absent_sentence, provenance_line, scientific
 from analysis.curves import binned
 from analysis.landmarks import LEVELS, first_below, landmarks
-from analysis.reference.paper_curves import PERCENT_CURVES, ROWS_PER_STEP, TIMED_CURVES, PaperCurves
+from analysis.reference.paper_curves import (
+    DENSITY_CURVES,
+    DENSITY_ZERO,
+    PERCENT_CURVES,
+    ROWS_PER_STEP,
+    TIMED_CURVES,
+    PaperCurves,
+)
 from analysis.reference.printed import paper_landmarks
 from analysis.results import Results, ResultsError, Run
 from analysis.style import count
 from analysis.tabular import ABSENT, Line, Table, as_html, markdown, signed
 
 TITLE = "Landmarks of the percent curves"
-RUNS = (*PERCENT_CURVES, *TIMED_CURVES)
+RUNS = (*PERCENT_CURVES, *TIMED_CURVES, *DENSITY_CURVES)
 REQUIRED = ()
 
 COLUMNS = {
@@ -63,6 +70,9 @@ def entries(results: Results) -> list[Entry]:
         runs = results.of(name)
         if runs and name in PERCENT_CURVES:
             found.append(Entry(name, runs, [theirs[key] for key in PERCENT_CURVES[name]]))
+        elif runs and name in DENSITY_CURVES:
+            file, _, series = DENSITY_CURVES[name]
+            found.append(Entry(name, runs, [theirs[file, series]]))
         elif runs:
             file = TIMED_CURVES[name]["percent"]
             for t in sorted(set.intersection(*(set(run.times) for run in runs))):
@@ -207,6 +217,12 @@ def _caption(results: Results) -> list[str]:
             "are 50 steps apart (inferred). Proteína has a row per time t of the path; zero is there the loss of "
             "predicting no velocity."
         )
+    if any(results.of(name) for name in DENSITY_CURVES):
+        steps += (
+            " The paper's VoxMol was measured once per epoch, which for its larger training sets is first after the "
+            f"fall; its zero is {scientific(DENSITY_ZERO)}, which we measured on its grid, and its percent is a ratio "
+            "of means."
+        )
     return [
         "Where the percent of the validation loss that is equivariance error starts, when it first "
         "falls below 10, 5, 2 and 1 percent, its dip, the later peak and its end. Ours: median over seeds, "
@@ -214,8 +230,8 @@ def _caption(results: Results) -> list[str]:
         "minus the paper's. All are read off medians in 20 bins per decade of step; dip and peak are the "
         "pair of steps with the largest later rise.",
         "Ours is the percent of the averaged weights as a ratio of means, in closed form where the model "
-        "has one. The paper's percent is a mean of ratios, so that estimate of ours (from sampled "
-        "rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
+        "has one. The paper's percent of EScAIP and Proteína is a mean of ratios, so that estimate of ours (from "
+        "sampled rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
         "answering zero (for the paper's EScAIP over 1, the variance of its targets): near 1 means that the dip is "
         f"the plateau of a model that answers almost nothing. {steps}",
         " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),

@@ -14,6 +14,7 @@ import yaml
 from analysis import gallery, metrics, render
 from analysis.relaxed import PLACES
 from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
+from tests.analysis.density_runs import DENSITY_RUNS, OF_VOXMOL, write_density_run
 from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run
 
 STEPS = [0, 1, 2, 4, 7, 10, 14, 18, 24, 32, 42, 56, 75, 100, 133, 178, 237, 316, 420]
@@ -236,6 +237,23 @@ def chain_folders(tmp_path_factory) -> list[Path]:
     return [write_chain_run(root, name, seed) for name, seeds in CHAIN_RUNS.items() for seed in range(seeds)]
 
 
+@pytest.fixture(scope="session")
+def density_folders(tmp_path_factory) -> list[Path]:
+    """Every run of VoxMol of the mini tier."""
+    root = tmp_path_factory.mktemp("density_results")
+    return [
+        write_density_run(root, name, seed)
+        for name, spec in DENSITY_RUNS.items()
+        for seed in range(spec.get("seeds", 1))
+    ]
+
+
+@pytest.fixture(name="write_density_run", scope="session")
+def _write_density_run():
+    """The builder of one run folder of VoxMol."""
+    return write_density_run
+
+
 @pytest.fixture(name="write_chain_run", scope="session")
 def _write_chain_run():
     """The builder of one run folder of Proteína."""
@@ -263,13 +281,16 @@ def run_folders(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def rendered(tmp_path_factory, run_folders, vn_folders, dynamics_folders, chain_folders):
+def rendered(
+    tmp_path_factory, run_folders, vn_folders, dynamics_folders, chain_folders, density_folders
+) -> Path:
     """Everything rendered from synthetic runs of the mini tier, with the paper's curves where present."""
     out = tmp_path_factory.mktemp("figures")
+    others = dict.fromkeys(OF_PROTEINA, chain_folders) | dict.fromkeys(OF_VOXMOL, density_folders)
     for output in render.outputs():
         command = ["python", "-m", "analysis.render", output]
-        folders = [*run_folders, *vn_folders, *dynamics_folders]
-        render.render(output, "mini", out, chain_folders if output in OF_PROTEINA else folders, command)
+        folders = others.get(output, [*run_folders, *vn_folders, *dynamics_folders])
+        render.render(output, "mini", out, folders, command)
     gallery.write_gallery(out)
     metrics.write_metrics(out)
     return out

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from analysis.reference.paper_curves import LOSS_CURVES, PERCENT_CURVES, open_paper_curves
+from analysis.reference.paper_curves import DENSITY_CURVES, LOSS_CURVES, PERCENT_CURVES, open_paper_curves
 from analysis.reference.printed import numbers, paper_landmarks, tables
 from analysis.results import ResultsError
 
@@ -37,6 +37,7 @@ def test_printed_landmarks_agree_with_the_curves_where_they_can():
 def test_every_run_has_landmarks_of_the_paper_beside_it():
     landmarks = paper_landmarks()
     assert all(key in landmarks for keys in PERCENT_CURVES.values() for key in keys)
+    assert all((file, series) in landmarks for file, _, series in DENSITY_CURVES.values())
 
 
 def test_runs_and_paper_curves_are_named_as_declared():
@@ -44,6 +45,8 @@ def test_runs_and_paper_curves_are_named_as_declared():
         declared = yaml.safe_load(file)["runs"]
     assert set(PERCENT_CURVES) == set(declared)
     assert set(LOSS_CURVES) <= set(declared)
+    with open("config/runs/voxmol.yaml") as file:
+        assert set(DENSITY_CURVES) == set(yaml.safe_load(file)["runs"])
 
 
 def test_a_reference_folder_asked_for_by_name_must_hold_curves(monkeypatch, tmp_path):

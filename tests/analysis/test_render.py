@@ -13,19 +13,21 @@ from analysis.panels import spread
 from analysis.style import count
 from models.runs import is_figure
 from tests.analysis.chain_runs import OF_PROTEINA
+from tests.analysis.density_runs import OF_VOXMOL
 
 FIGURES = ["a_fig1e", "a_fig2", "a_fig6"]
+OF_OTHERS = [*OF_PROTEINA, *OF_VOXMOL]
 OF_PAPER_B = ["b_active_parameters", "b_alpha", "b_fig2", "b_fig4", "b_fig5"]
 BEYOND = ["x1", "x2", "x3", "x4"]
 TABLES = ["a_landmarks", "b_table1", "b_table2", "b_table4"]
 
 
 def test_every_output_is_known_and_told_apart_as_figure_or_table():
-    assert [*render.outputs()] == [*sorted([*FIGURES, *OF_PROTEINA]), *OF_PAPER_B, *BEYOND, *TABLES]
+    assert [*render.outputs()] == [*sorted([*FIGURES, *OF_OTHERS]), *OF_PAPER_B, *BEYOND, *TABLES]
     assert [name for name in render.outputs() if not is_figure(name)] == TABLES
 
 
-@pytest.mark.parametrize("output", [*FIGURES, *OF_PROTEINA, *OF_PAPER_B, *BEYOND])
+@pytest.mark.parametrize("output", [*FIGURES, *OF_OTHERS, *OF_PAPER_B, *BEYOND])
 def test_a_figure_has_all_its_files_and_leaves_no_temporary_one(rendered, output):
     for suffix in (".pdf", ".png", ".csv", ".json", ".rst"):
         assert (rendered / f"{output}{suffix}").stat().st_size > 0

@@ -14,7 +14,9 @@ from twirl.groups import (
     Cyclic,
     FiniteRotations,
     Octahedral,
+    OnePerRow,
     Permutations,
+    TwoAxisTurns,
     about_axis,
     compose,
     inverse,
@@ -22,7 +24,7 @@ from twirl.groups import (
 )
 
 FINITE = [Octahedral(), Cyclic(5), Cyclic(4, "x"), Cyclic(1), Permutations(4), Permutations(1)]
-GROUPS = [SO3(), SO2(), SO2("x"), *FINITE]
+GROUPS = [SO3(), SO2(), SO2("x"), OnePerRow(Octahedral(), [7, 3]), *FINITE]
 
 
 def generator(seed: int) -> torch.Generator:
@@ -48,7 +50,9 @@ def test_products_are_associative_and_inverses_cancel(group, seed):
     assert close(compose(g, group.identity()), g)
 
 
-@pytest.mark.parametrize("group", [SO3(), SO2("y"), Octahedral(), Cyclic(7), AxisPreserving()], ids=name)
+@pytest.mark.parametrize(
+    "group", [SO3(), SO2("y"), Octahedral(), Cyclic(7), AxisPreserving(), TwoAxisTurns()], ids=name
+)
 def test_rotations_are_orthogonal_with_determinant_one(group):
     g = group.sample(50, generator(0))
     assert close(g @ g.mT, torch.eye(3).expand_as(g))
@@ -196,3 +200,36 @@ def test_bad_arguments_are_named():
         SO2("w")
     with pytest.raises(ValueError, match="at least 1"):
         SO3().sample(0)
+
+
+def test_the_other_reading_of_sixteen_shares_twelve_elements_and_has_four_turns_by_a_third():
+    turns, axial = TwoAxisTurns().elements(), voxel_rotations()
+    assert len(turns.unique(dim=0)) == 16
+    assert sum(bool((axial == g).flatten(1).all(1).any()) for g in turns) == 12
+    assert int(turns.diagonal(dim1=1, dim2=2).sum(1).eq(0).sum()) == 4  # the trace is 1 + 2 cos(angle)
+    with pytest.raises(ValueError, match="not closed"):
+        TwoAxisTurns().generators()
+
+
+def test_each_row_has_rotations_of_its_own_whatever_batch_it_is_in():
+    whole = OnePerRow(AxisPreserving(), range(5)).sample(7, generator(3))
+    part = OnePerRow(AxisPreserving(), [4, 1]).sample(7, generator(3))
+    assert whole.shape == (7, 5, 3, 3)
+    assert torch.equal(part, whole[:, [4, 1]])
+    assert len({tuple(whole[:, row].flatten().tolist()) for row in range(5)}) == 5
+
+
+def test_rotations_of_rows_are_uniform_and_independent():
+    g = OnePerRow(Octahedral(), range(2000)).sample(2, generator(0))
+    counts = (g[:, :, None] == Octahedral().elements()).flatten(3).all(3).double().mean(1)
+    assert (counts - 1 / 24).abs().max() < 0.02
+    assert (g[0, 1:] == g[0, :-1]).flatten(1).all(1).double().mean() == pytest.approx(1 / 24, abs=0.02)
+
+
+def test_generators_of_a_rotation_per_row_turn_one_row_at_a_time():
+    generators = OnePerRow(Octahedral(), range(3)).generators()
+    assert generators.shape == (6, 3, 3, 3)
+    still = (generators == torch.eye(3).double()).flatten(2).all(2)
+    assert (still.sum(1) == 2).all()
+    with pytest.raises(ValueError, match="too many"):
+        OnePerRow(Octahedral(), range(3)).elements()

@@ -13,10 +13,12 @@ lightning = pytest.importorskip("lightning")
 
 from lightning.pytorch.loggers.logger import Logger  # noqa: E402
 
+from twirl.decomposition import decompose  # noqa: E402
 from twirl.groups import SO2, Octahedral  # noqa: E402
 from twirl.monitor import EquivarianceMonitor, undisturbed  # noqa: E402
 from twirl.problem import Problem  # noqa: E402
 from twirl.representations import Vectors  # noqa: E402
+from twirl.rotations import enumerate_group  # noqa: E402
 
 DATA = TensorDataset(
     torch.randn(32, 4, 3, generator=torch.Generator().manual_seed(0)),
@@ -108,6 +110,24 @@ def fit(monitor=None, module=None, max_steps=7, validate=True, datamodule=None, 
         loaders = DataLoader(DATA, 8, shuffle=True), DataLoader(DATA, 8, shuffle=True) if validate else None
         trainer.fit(module, *loaders, ckpt_path=ckpt_path)
     return trainer, module, logger.rows
+
+
+def test_a_problem_may_name_the_rotations_it_is_twirled_over():
+    octahedral = enumerate_group(Octahedral(), torch.float32)
+
+    class Enumerated(Module):
+        def twirl_problems(self, batch):
+            return {"raw": Problem(self.net, *batch, Vectors(), Vectors(), rotations=octahedral)}
+
+    _, module, rows = fit(
+        EquivarianceMonitor(100, rotations=3, batches=1, loader=DataLoader(DATA, 8)), Enumerated()
+    )
+    torch.manual_seed(3)
+    module = Module().eval()
+    x, y = DATA[:8]
+    whole = decompose(module.net, x, y, octahedral, Vectors(), Vectors())
+    assert rows[0]["val/raw/percent"] == pytest.approx(whole.naive.percent)
+    assert rows[0]["val/raw/L_mean"] == rows[0]["val/raw/L_mean_naive"]
 
 
 def test_the_monitor_changes_no_training_number_and_restores_every_mode():

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twirl import groups
 from twirl.groups import SO3, Octahedral, Permutations, about_axis, compose, inverse
 from twirl.representations import (
     BatchIndex,
@@ -16,6 +17,7 @@ from twirl.representations import (
     Count,
     Identity,
     IrrepsRep,
+    OnePerRow,
     Permuted,
     Scalars,
     Tree,
@@ -46,9 +48,13 @@ CASES = [
     (IrrepsRep("1x6e"), Octahedral(), (2, 13)),
     (Voxels(), Octahedral(), (2, 3, 4, 4, 4)),
     (Voxels(), Octahedral(), (2, 5, 5, 5)),
+    (OnePerRow(Vectors()), groups.OnePerRow(SO3(), range(4)), (4, 5, 3)),
+    (OnePerRow(Voxels()), groups.OnePerRow(Octahedral(), range(2)), (2, 3, 4, 4, 4)),
     (Permuted(), Permutations(5), (4, 5)),
     (Permuted(dim=-1), Permutations(5), (4, 2, 5)),
 ]
+
+ALIKE = [case for case in CASES if not isinstance(case[0], OnePerRow)]  # one element for all rows
 
 
 @pytest.mark.parametrize(("rep", "group", "shape"), CASES, ids=lambda c: type(c).__name__)
@@ -75,7 +81,7 @@ def test_the_dtype_follows_the_data(rep, group, shape):
     assert rep.act(group.sample(2, generator(0)), x).dtype == torch.float32
 
 
-@pytest.mark.parametrize(("rep", "group", "shape"), CASES, ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize(("rep", "group", "shape"), ALIKE, ids=lambda c: type(c).__name__)
 def test_rows_with_elements_of_their_own_are_transformed_one_by_one(rep, group, shape):
     g, x = group.sample(shape[0], generator(0)), randn(*shape)
     alone = torch.stack([rep.act(g[i : i + 1], x[None, i : i + 1])[0, 0] for i in range(len(x))])
@@ -249,3 +255,21 @@ def test_permutations_need_as_many_things_as_they_permute():
 def test_only_representations_are_accepted_as_representations():
     with pytest.raises(ValueError, match="expected a representation"):
         as_representation("vectors")
+
+
+def test_a_rotation_per_row_turns_each_row_as_if_alone():
+    g = groups.OnePerRow(Octahedral(), range(3)).sample(4, generator(0))
+    x = randn(1, 3, 2, 4, 4, 4)
+    together = OnePerRow(Voxels()).act(g, x)
+    for row in range(3):
+        assert torch.equal(together[:, row], Voxels().act(g[:, row], x[:, row : row + 1])[:, 0])
+    with pytest.raises(ValueError, match="3 group elements for 2 rows"):
+        OnePerRow(Voxels()).act(g, x[:, :2])
+
+
+def test_voxels_move_as_rot90_moves_them():
+    """Axis i of the result is axis p[i], backwards where the sign is -1: X90 is rot90 in the plane (y, z)."""
+    x = randn(1, 1, 4, 4, 4)
+    for axis, plane in (("x", (-2, -1)), ("y", (-1, -3)), ("z", (-3, -2))):
+        g = about_axis(axis, torch.tensor([math.pi / 2], dtype=F8)).round()
+        assert torch.equal(Voxels().act(g, x), torch.rot90(x, 1, plane))

@@ -1,0 +1,112 @@
+"""VoxMol's runs in panels: by training set and by network, with all rotations of the grid and both zero predictors."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from analysis import style
+from analysis.captions import is_generated, scientific
+from analysis.curves import Curve, thinned
+from analysis.panels import DOTTED, Drawn, Ours
+from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperCurves
+from analysis.reference.printed import numbers, paper_landmarks
+from analysis.results import Results, Run
+
+NETWORKS = ("voxmol-111m", "voxmol-28m", "voxmol-7m")
+TRAIN_SIZES = ("voxmol-111m", "voxmol-50pct", "voxmol-25pct", "voxmol-10pct", "voxmol-1pct")
+"""Both largest first."""
+UNIT = "squared error per voxel and channel"
+LINES = (
+    "Thick lines: exponential average of the weights, which is what the paper measures; thin: the raw weights; both "
+    "from 4 rotations per molecule drawn anew from the 16 that keep an axis, as the paper, and unbiased. Pose and "
+    "noise of a molecule are the same at every step. The percent is a ratio of means. Step 0 is not on logarithmic "
+    "axes."
+)
+CIRCLES = (
+    "Circles: all 24 rotations of the grid, which leaves nothing to chance, on the same or fewer molecules."
+)
+
+
+def largest(results: Results) -> Run | None:
+    """The first seed of the largest network that was trained on the whole training set."""
+    return next(filter(None, map(results.first, NETWORKS)), None)
+
+
+def fraction(run: Run) -> str:
+    """Share of the training conformers, and how many these are: 1%, 11k conformers."""
+    settings = run.config.get("data", {}).get("init_args", {})
+    share, count = settings.get("train_fraction", 1.0), run.data.get("train_conformers")
+    return f"{100 * share:g}%" + (f" ({style.count(count)})" if count else "")
+
+
+def papers_name(name: str) -> str:
+    """What the paper's curves of a run are called at their ends, among training sets."""
+    return "100%" if name == TRAIN_SIZES[0] else DENSITY_CURVES[name][2]
+
+
+def all_rotations(axes: Axes, our: Ours, drawn: Drawn, panel: str, at_most: int = 24) -> None:
+    """Circles: percents of the drawn weights under all 24 rotations, where they were measured."""
+    series = our.run.plotted_series
+    curve = our.run.curve("percent", f"{series} 24")
+    if curve is None:
+        return
+    about = {"source": "ours", "run": our.run.name, "seed": our.run.seed, "label": our.label}
+    points = drawn.add(
+        thinned(curve, at_most),
+        panel=panel,
+        series=series,
+        quantity="percent",
+        estimator="all 24 rotations",
+        **about,
+    )
+    axes.plot(
+        points.step, points.value, "o", ms=1.7, mfc="white", mec=our.color, mew=0.45, ls="none", zorder=6
+    )  # fmt: skip
+
+
+def paper_zero(axes: Axes, paper: PaperCurves | None, drawn: Drawn, panel: str, last: float) -> None:
+    """The zero predictor's loss on the paper's grid, in the paper's grey, up to step `last` in the record."""
+    if paper is None:
+        return
+    about = {"source": "paper", "series": "zero", "label": "constant-zero predictor", "quantity": "L_total"}
+    curve = Curve(np.array([0.0, last]), np.full(2, DENSITY_ZERO))
+    drawn.add(curve, panel=panel, estimator="exact", **about)
+    axes.axhline(DENSITY_ZERO, color=style.PAPER, lw=0.7, ls=DOTTED, zorder=1.5)
+
+
+def paper_sentence(paper: PaperCurves | None) -> str:
+    """How the paper's curves are shown, or that they are absent."""
+    if paper is None:
+        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+    return (
+        "Grey: the paper's curves (light: as logged, once per epoch; lines: medians of 20 bins a decade), unbiased, "
+        "over its own steps. Grey dots: the zero predictor on its grid, which it does not print and we measured "
+        f"({scientific(DENSITY_ZERO)}, on conformers of its test molecules). Losses per voxel depend on the grid: "
+        "levels of different grids differ, their ratios to the zero predictor compare."
+    )
+
+
+def papers_dips() -> str:
+    """How far the paper's networks were from the zero predictor at their dips, and where they end."""
+    rows = {
+        name: paper_landmarks()[DENSITY_CURVES[name][0], DENSITY_CURVES[name][2]] for name in DENSITY_CURVES
+    }
+    at_dip = sorted(rows[name]["L_mean_at_dip"] for name in TRAIN_SIZES)
+    ends = sorted(row["end"] for row in rows.values())
+    said = numbers("a")["voxmol.at_50k"]
+    return (
+        f"The dips of the paper's 111M network, on any training set, are at {at_dip[0]:.2f} to {at_dip[-1]:.2f} of "
+        "it (its smaller networks were first measured after that). Its curves end at "
+        f"{ends[0]:.0f} to {ends[-1]:.0f} percent, where its text says {said.value[0]} to {said.value[1]}."
+    )
+
+
+def size_sentence(tier: str, run: Run) -> str:
+    """What is not to be expected of a small network on small, generated data."""
+    if tier == "paper" or ((run.parameters or 0) >= 5_000_000 and not is_generated(run.data)):
+        return ""
+    return (
+        "At this size the fall, and the dip while L_mean passes the zero predictor, are what to look for; the ordering "
+        "by training set and network, and the ends, take the paper's sizes and lengths and are not expected."
+    )

@@ -1,0 +1,174 @@
+"""Paper A, Figure 4: VoxMol's equivariance error over training, by training-set size and by network size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from analysis import plateau, style
+from analysis.captions import absent_sentence, footer, network_size, provenance_line, scientific
+from analysis.curves import Curve
+from analysis.densities import (
+    CIRCLES,
+    LINES,
+    NETWORKS,
+    TRAIN_SIZES,
+    UNIT,
+    all_rotations,
+    fraction,
+    largest,
+    paper_sentence,
+    paper_zero,
+    papers_dips,
+    papers_name,
+    size_sentence,
+)
+from analysis.panels import (
+    LOSS_DASHES,
+    LOSS_NAMES,
+    Drawing,
+    Drawn,
+    Ours,
+    Paper,
+    draw_ours,
+    draw_paper,
+    end_labels,
+    figure_key,
+    key_handles,
+    log_limits,
+    paper_runs,
+    run_legend,
+    zero_level,
+)
+from analysis.reference.paper_curves import DENSITY_CURVES, PaperCurves
+from analysis.reference.printed import numbers
+from analysis.results import Results, ResultsError
+
+TITLE = "VoxMol: share of the loss that is equivariance error, over training"
+RUNS = (*NETWORKS, *TRAIN_SIZES[1:])
+REQUIRED = ()
+QUANTITIES = ("percent", "L_mean", "L_equiv")
+ROWS = {"training-set size": TRAIN_SIZES, "network size": NETWORKS}
+TOP = 600.0
+"""Above 100 percent is room for the names of the runs."""
+LATE = numbers("a")["voxmol.late_L_equiv"].value
+"""The level below which the paper says L_equiv ends."""
+
+
+def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+    """Rows: training sets, networks. Columns: percent, L_mean, L_equiv. First seeds."""
+    if largest(results) is None:
+        raise ResultsError(
+            f"a_fig4: no network was trained on all of it in tier {results.tier}; train {NETWORKS[-1]}."
+        )
+    drawn = Drawn()
+    rows = {
+        text: names
+        for text, names in ROWS.items()
+        if text == "network size" or any(map(results.of, names[1:]))
+    }
+    height = 0.55 + 2.25 * len(rows)
+    figure = style.new_figure(style.PAGE, height)
+    grid = figure.add_gridspec(
+        len(rows),
+        3,
+        left=0.085,
+        right=0.985,
+        top=1 - 0.22 / height,
+        bottom=0.72 / height,
+        wspace=0.33,
+        hspace=0.3,
+    )
+    letters, columns, named = iter("abcdef"), ([], [], []), []
+    for i, (text, names) in enumerate(rows.items()):
+        ours = _ours(results, names)
+        theirs = [
+            replace(each, label=papers_name(name) if names is TRAIN_SIZES else DENSITY_CURVES[name][2])
+            for name in names
+            for each in paper_runs(paper, name)
+        ]
+        for j, quantity in enumerate(QUANTITIES):
+            axes, letter = figure.add_subplot(grid[i, j]), next(letters)
+            _panel(axes, ours, theirs, quantity, drawn, letter)
+            if quantity != "percent":
+                zero_level(axes, ours, drawn, letter)
+                paper_zero(axes, paper, drawn, letter, max(our.run.metrics["step"].max() for our in ours))
+            columns[j].append(axes)
+            what = "percent" if quantity == "percent" else LOSS_NAMES[quantity]
+            style.title(axes, letter, f"{what} by {text}")
+        named.append((columns[0][-1], theirs, ours))
+    _scales(columns, drawn)
+    for axes, theirs, ours in named:
+        end_labels(axes, theirs)
+        run_legend(axes, ours, loc="upper right")
+    figure_key(figure, _handles(named[0][2], paper), footer(results))
+    return Drawing(figure, drawn.table(), _caption(results, paper))
+
+
+def _ours(results: Results, names: tuple[str, ...]) -> list[Ours]:
+    label = fraction if names is TRAIN_SIZES else network_size
+    return [
+        Ours(run, label(run), color)
+        for name, color in zip(names, style.CYCLE, strict=False)
+        if (run := results.first(name)) is not None
+    ]
+
+
+def _panel(
+    axes: Axes, ours: list[Ours], theirs: list[Paper], quantity: str, drawn: Drawn, letter: str
+) -> None:
+    """One quantity of every run over steps."""
+    for each in theirs:
+        draw_paper(axes, each, [quantity], drawn, letter)
+    for our in ours:
+        dashes = LOSS_DASHES.get(quantity, "-")
+        draw_ours(axes, our, quantity, drawn, letter, dashes=dashes, width=1.1, raw=quantity == "percent")
+        if quantity == "percent":
+            all_rotations(axes, our, drawn, letter)
+    axes.set_xlabel("training step")
+    loss = f"loss [{UNIT}]"
+    axes.set_ylabel("equivariance error\n[% of validation loss]" if quantity == "percent" else loss)
+
+
+def _scales(columns: tuple[list[Axes], ...], drawn: Drawn) -> None:
+    """One step axis for all, one value axis per column."""
+    points = drawn.table()
+    points = points[(points["step"] > 0) & (points["value"] > 0)]
+    low, high = log_limits([Curve(points["step"].to_numpy(), points["value"].to_numpy())])
+    for quantity, column in zip(QUANTITIES, columns, strict=True):
+        values = points.loc[points["quantity"] == quantity, "value"]
+        zeros = points.loc[(points["series"] == "zero") & (quantity != "percent"), "value"]
+        for axes in column:
+            style.log_steps(axes)
+            axes.set_xlim(low, high * (3 if quantity == "percent" else 1))
+            (style.log_percent if quantity == "percent" else style.log_loss)(axes)
+            top = TOP if quantity == "percent" else 1.5 * max(values.max(), zeros.max())
+            axes.set_ylim(min(values.min(), zeros.min() if len(zeros) else values.min()) / 1.5, top)
+            if quantity == "L_equiv":
+                axes.axhline(LATE, color=style.PAPER, lw=0.4, ls=(0, (6, 2)), zorder=1)
+
+
+def _handles(ours: list[Ours], paper: PaperCurves | None) -> list[Line2D]:
+    handles = key_handles(ours, paper is not None)
+    circles = Line2D(
+        [], [], marker="o", ms=2.4, mfc="white", mec=style.INK, mew=0.5, ls="none", label="24 rotations"
+    )
+    return [*handles[:2], circles, *handles[2:]]
+
+
+def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
+    own = (
+        "Equivariance error of VoxMol in percent of the validation loss, and beside it the two losses that make it, "
+        "by training-set size (of the largest network; conformers in brackets) and by network size; first seed of "
+        "each. The paper's Figure 4 has both percents and the losses by training set; its losses by network are from "
+        "its published tables, and it has no run on the whole set among training sets. Dotted: the loss of a "
+        f"predictor that always answers zero; faint dashes: the {scientific(LATE)} below which the paper says that "
+        "L_equiv ends, on its grid."
+    )
+    run = largest(results)
+    shown = [(each.label, [each]) for name in RUNS if (each := results.first(name)) is not None]
+    null = f"{plateau.NULL} {plateau.sentence(shown)} {papers_dips()}"
+    last = [size_sentence(results.tier, run), provenance_line(results), absent_sentence(results, list(RUNS))]
+    return [own, f"{LINES} {CIRCLES}", paper_sentence(paper), null, " ".join(filter(None, last))]

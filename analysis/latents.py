@@ -1,0 +1,73 @@
+"""The record of latents.parquet: cosines between bottlenecks of turned molecules (paper A 3.5, D.3), and their test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import ResultsError, Run
+
+FILE = "latents.parquet"
+COLUMNS = {"sample", "axis", "angle", "kind", "cosine"}
+BASELINES = {"unpooled": "other molecule, unpooled", "pooled": "other molecule"}
+"""Kind of cosine of a turned molecule -> that between different molecules."""
+FULL_TURN = 360
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cosines of one kind, a molecule's median over its turns against those between different molecules.
+
+    superiority: the share of pairs in which the turned molecule's cosine is the larger, 1/2 if nothing tells them
+    apart; p: of the two-sided Mann-Whitney test. Both nan without different molecules.
+    """
+
+    median: float
+    other: float
+    superiority: float
+    p: float
+    molecules: int
+
+
+def read_latents(run: Run) -> pd.DataFrame | None:
+    """The cosines that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
+    path = Path(run.folder, FILE)
+    if not path.is_file():
+        return None
+    try:
+        frame = pd.read_parquet(path)
+    except Exception as error:
+        raise ResultsError(
+            f"{path}: cannot be read as parquet ({type(error).__name__}); delete the run's folder and train again."
+        ) from error
+    if absent := sorted(COLUMNS - set(frame.columns)):
+        raise ResultsError(f"{path}: lacks the column {absent[0]}; it was not written by models.train.")
+    if not set(BASELINES) <= set(frame["kind"]):
+        raise ResultsError(
+            f"{path}: holds no cosines of turned molecules; delete the run's folder and train again."
+        )
+    return frame
+
+
+def cosines(frame: pd.DataFrame, kind: str, axis: str = "", angle: int = 0) -> np.ndarray:
+    """Those of one violin, in the order of molecules."""
+    part = frame[(frame["kind"] == kind) & (frame["axis"] == axis) & (frame["angle"] == angle)]
+    return part.sort_values("sample")["cosine"].to_numpy(float)
+
+
+def compare(frame: pd.DataFrame, kind: str) -> Comparison:
+    """Turned molecules against different ones. Whole turns, which move nothing, are left out."""
+    turned = frame[(frame["kind"] == kind) & (frame["angle"] % FULL_TURN != 0)]
+    own = turned.groupby("sample")["cosine"].median().to_numpy(float)
+    others = cosines(frame, BASELINES[kind])
+    median = float(turned["cosine"].median())
+    if not len(own) or not len(others):
+        return Comparison(median, float("nan"), float("nan"), float("nan"), len(own))
+    from scipy.stats import mannwhitneyu  # slow to import, and nothing else here needs it
+
+    test = mannwhitneyu(own, others, alternative="two-sided")
+    share = float(test.statistic) / (len(own) * len(others))
+    return Comparison(median, float(np.median(others)), share, float(test.pvalue), len(own))

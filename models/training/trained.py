@@ -1,0 +1,45 @@
+"""A trained run's module, built from its configuration with the weights of its latest checkpoint."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch import LightningModule
+
+from models.official import checked, read_tensors
+
+Module = TypeVar("Module", bound=LightningModule)
+
+
+class UntrainedError(ValueError):
+    """A folder from which no module can be built: one sentence for a person."""
+
+
+def module_of_run(folder: Path, kind: type[Module]) -> tuple[Module, dict]:
+    """The module of the run in `folder`, and what it is: run, checkpoint and step. Raises UntrainedError."""
+    files = sorted(folder.glob("checkpoints/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    settings = folder / "run.yaml"
+    if not files or not settings.is_file():
+        raise UntrainedError(f"{folder}: needs run.yaml and checkpoints/*/last.ckpt; train the run first")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningModule, "model", required=True)
+    try:
+        config = yaml.safe_load(settings.read_text())
+        module = parser.instantiate(parser.parse_object({"model": config["model"]})).model
+    except (yaml.YAMLError, ArgumentError, KeyError, TypeError) as error:
+        raise UntrainedError(
+            f"{settings}: no configuration of a model ({' '.join(str(error).split())})"
+        ) from error
+    if not isinstance(module, kind):
+        raise UntrainedError(f"{settings}: a run of {type(module).__name__}, not of {kind.__name__}")
+    content = read_tensors(files[-1], "train the run again")
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise UntrainedError(f"{files[-1]}: no 'state_dict' in the file; train the run again")
+    module.load_state_dict(checked(module.state_dict(), state, str(files[-1])))
+    return module, {
+        "run": str(folder),
+        "checkpoint": files[-1].parent.name,
+        "step": content.get("global_step"),
+    }

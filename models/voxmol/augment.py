@@ -1,0 +1,54 @@
+"""How a molecule is put before the network: centred, turned, shifted (spec voxmol.md section 2.3)."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from twirl.groups import SO3, Octahedral, about_axis
+
+
+@dataclass
+class AugmentConfig:
+    """rotation: "euler_xyz", three uniform angles, as published, which is not uniform over rotations; "haar", which
+    is; "octahedral", of the 24 that map the grid to itself; or "none". shift: largest along each axis [Angstrom].
+    """
+
+    rotation: Literal["euler_xyz", "haar", "octahedral", "none"] = "euler_xyz"
+    shift: float = 0.5
+
+
+@dataclass(frozen=True)
+class Pose:
+    """rotation (..., 3, 3), then shift (..., 3) [Angstrom]."""
+
+    rotation: Tensor
+    shift: Tensor
+
+    def __call__(self, coordinates: Tensor, channels: Tensor) -> Tensor:
+        """Coordinates (B, N, 3) about the mean of each molecule's atoms, turned and shifted; zero at padding."""
+        real = (channels >= 0)[..., None]
+        mean = (coordinates * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
+        turned = (self.rotation[:, None] * (coordinates - mean)[..., None, :]).sum(-1)
+        return (turned + self.shift[:, None]) * real
+
+
+def draw_pose(config: AugmentConfig, generator: torch.Generator) -> Pose:
+    """One random pose, in float32 on the CPU."""
+    if config.rotation == "euler_xyz":
+        rotation = euler_xyz(2 * math.pi * torch.rand(3, generator=generator, dtype=torch.float64))
+    elif config.rotation == "none":
+        rotation = torch.eye(3)
+    else:
+        group = SO3() if config.rotation == "haar" else Octahedral()
+        rotation = group.sample(1, generator)[0]
+    shift = config.shift * (2 * torch.rand(3, generator=generator) - 1)
+    return Pose(rotation.float(), shift)
+
+
+def euler_xyz(angles: Tensor) -> Tensor:
+    """Rotations (..., 3, 3) by angles (..., 3) [radian] about x, then y, then z; about y clockwise, as published."""
+    x, y, z = angles.unbind(-1)
+    return about_axis("z", z) @ about_axis("y", -y) @ about_axis("x", x)

@@ -1,0 +1,110 @@
+"""Cases of `python -m models.bench voxmol`: training steps at the mini and at published sizes.
+
+On a GPU the published sizes take eight molecules at 64^3 in bfloat16. On a CPU the 7M network takes one at 64^3, and
+the 111M network one at 32^3, an eighth of the work, in float32. The rival is the step as the official code computes
+it: the network's plain formulas, channels first, an optimiser that goes through the parameters one by one, and the
+voxeliser by logarithms.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.bench import Case
+from models.voxmol import textbook
+from models.voxmol.augment import AugmentConfig
+from models.voxmol.data import AtomBatch
+from models.voxmol.latents import LatentConfig
+from models.voxmol.network import PUBLISHED, VoxMolConfig
+from models.voxmol.optimizer import OptimizerConfig
+from models.voxmol.task import MonitorConfig, VoxMolTask
+from models.voxmol.voxels import GridConfig, smooth_density, voxelise
+
+MINI = {
+    "elements": 5,
+    "channels": 4,
+    "multipliers": (1, 2, 2),
+    "attention": (False, False, True),
+    "blocks": 1,
+    "groups": 4,
+}
+ATOMS = 44  # of a molecule of GEOM-Drugs, on average
+
+
+def random_molecules(count: int, atoms: int, extent: float) -> AtomBatch:
+    """Atoms in a cloud of this standard deviation [Angstrom], half of them hydrogen, most others carbon."""
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.tensor([0.4, 0.5, 0.05, 0.05])
+    channels = torch.multinomial(shares, count * atoms, replacement=True, generator=generator)
+    coordinates = extent * torch.randn(count, atoms, 3, generator=generator)
+    return AtomBatch(coordinates, channels.view(count, atoms), torch.arange(count))
+
+
+def task_of(sizes: dict, grid: GridConfig, device: torch.device) -> VoxMolTask:
+    torch.manual_seed(0)
+    parts = OptimizerConfig(), grid, AugmentConfig(), MonitorConfig(), LatentConfig()
+    return VoxMolTask(VoxMolConfig(**sizes), *parts).to(device)
+
+
+def case(sizes: dict, grid: GridConfig, batch: AtomBatch) -> Case:
+    """Everything that a step does on the training device, and the monitor's work on as many molecules."""
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    batch = batch.to(device)
+
+    def step_of(task: VoxMolTask, densities, network, update) -> Callable[[], None]:
+        def step() -> None:
+            draw = task.draw(batch, 0, "view", 0)
+            clean = densities(draw.pose(batch.coordinates, batch.channels), batch.channels)
+            with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
+                found = network(task.noised(clean, draw.noise))
+            (found.float() - clean).square().sum().backward()
+            update()
+
+        return step
+
+    own, plain = task_of(sizes, grid, device), task_of(sizes | {"channels_last": False}, grid, device)
+    optimizer, plainly = own.configure_optimizers(), textbook.PlainTraining(plain.network, plain.ema.module)
+    count = own.network.config.elements
+
+    def update() -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+        own.ema.update_parameters(own.network)
+
+    def fast(coordinates: Tensor, channels: Tensor) -> Tensor:
+        return voxelise(coordinates, channels, grid, count)
+
+    def plain_density(coordinates: Tensor, channels: Tensor) -> Tensor:
+        return smooth_density(coordinates, channels, grid, count)
+
+    def by_formula(y: Tensor) -> Tensor:
+        return textbook.predict(plain.network, y)
+
+    return Case(
+        step_of(own, fast, own.network, update),
+        len(batch),
+        rival=(
+            step_of(plain, plain_density, by_formula, plainly.update),
+            "the same step by the plain formulas",
+        ),
+    )
+
+
+def published(name: str, size: int) -> Case:
+    count = 1
+    if torch.cuda.is_available():
+        size, count = 64, 8
+    return case(PUBLISHED[name], GridConfig(size=size), random_molecules(count, ATOMS, size / 64 * 2.5))
+
+
+def mini() -> Case:
+    return case(MINI, GridConfig(size=12, resolution=0.5, half_window=3), random_molecules(8, 12, 1.0))
+
+
+CASES = {
+    "mini (92k)": mini,
+    "7M": lambda: published("7M", 64),
+    "111M": lambda: published("111M", 32),
+}

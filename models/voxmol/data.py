@@ -1,0 +1,146 @@
+"""Batches of conformers for VoxMol, as atoms: they become densities on the device that trains (spec voxmol.md 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data.geom_drugs.store import Conformers, Ensembles
+from models.training.batch import TensorBatch, batch_loader
+from models.training.datamodule import StepData
+from models.training.sampling import StepBatches, nested_subset
+from models.voxmol.voxels import ATOMIC_NUMBERS, PADDING
+
+
+@dataclass(frozen=True)
+class AtomBatch(TensorBatch):
+    """B conformers, padded to N atoms.
+
+    coordinates: (B, N, 3) [Angstrom]. channels: (B, N), PADDING at padding. conformers: (B,) their numbers.
+    """
+
+    coordinates: Tensor
+    channels: Tensor
+    conformers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+
+def padded(raw: Conformers, conformers: Sequence[int]) -> AtomBatch:
+    """Conformers of elements that have a channel, as one batch."""
+    B, N = len(raw), int(raw.counts.max())
+    real = np.arange(N) < raw.counts[:, None]
+    coordinates = np.zeros((B, N, 3), np.float32)
+    channels = np.full((B, N), PADDING, np.int64)
+    coordinates[real], channels[real] = raw.positions, _CHANNEL_OF[raw.atomic_numbers]
+    return AtomBatch(
+        torch.from_numpy(coordinates), torch.from_numpy(channels), torch.as_tensor(np.asarray(conformers))
+    )
+
+
+_CHANNEL_OF = np.full(256, PADDING)
+_CHANNEL_OF[list(ATOMIC_NUMBERS)] = np.arange(len(ATOMIC_NUMBERS))
+
+
+class _StoreBatches(Dataset):
+    """A data set that is asked for whole batches, so that a batch is one read of the store."""
+
+    def __init__(self, store: Ensembles, conformers: np.ndarray):
+        self.store, self.conformers = store, conformers
+
+    def __len__(self) -> int:
+        return len(self.conformers)
+
+    def __getitems__(self, rows: list[int]) -> AtomBatch:
+        chosen = self.conformers[rows]
+        return padded(self.store.read(chosen), chosen)
+
+
+class GeomDrugsData(StepData):
+    """Training batches by step, and the fixed validation conformers that are twirled.
+
+    store: file made by data.geom_drugs.prepare. elements: the first so many of ATOMIC_NUMBERS have a channel;
+    molecules with others are left out and counted. batch_size: conformers per step over all processes; what does not
+    fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight. train_fraction: of the
+    training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules: the first so many of
+    the validation split are the monitor's, one conformer of each, in four batches. workers: processes that read
+    ahead; 0 reads in the training process. seed, steps: the run's.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        elements: int = len(ATOMIC_NUMBERS),
+        conformers_per_molecule: int = 5,
+        train_fraction: float = 1.0,
+        train_size_seed: int = 0,
+        monitor_molecules: int = 64,
+        workers: int = 0,
+    ):
+        super().__init__(batch_size, seed, steps, drop_last=True)
+        self.store = Ensembles(Path(store))
+        self.elements, self.workers, self.left_out = elements, workers, 0
+        everything = self._usable("train", conformers_per_molecule)
+        size = max(1, round(train_fraction * len(everything)))
+        self.train_conformers = nested_subset(everything, size, train_size_seed)
+        self.held_out = self._usable("validation", 1)
+        self.monitor_conformers = self.held_out[:monitor_molecules]
+
+    @property
+    def examples(self) -> int:
+        return len(self.train_conformers)
+
+    def load(self, batches: StepBatches, rank: int) -> DataLoader:
+        return batch_loader(_StoreBatches(self.store, self.train_conformers), batches, self.workers)
+
+    def monitor_dataloader(self) -> list[AtomBatch]:
+        """The monitor's molecules in four batches (fewer where there are less than four)."""
+        parts = min(4, len(self.monitor_conformers))
+        return [self._batch(part) for part in np.array_split(self.monitor_conformers, parts)]
+
+    def validation_batches(self, molecules: int, batch_size: int) -> list[AtomBatch]:
+        """One conformer of each of the first so many validation molecules."""
+        chosen = self.held_out[:molecules]
+        return [self._batch(chosen[k : k + batch_size]) for k in range(0, len(chosen), batch_size)]
+
+    def describe(self, batch: AtomBatch) -> str:
+        """Names the records of a batch, for error messages."""
+        return f"conformers {batch.conformers.tolist()} of {self.store.path}"
+
+    def provenance(self) -> dict[str, object]:
+        """What the numbers of a run rest on, for its summary."""
+        return {
+            "dataset": self.store.dataset,
+            "source": self.store.source,
+            "digest": self.store.digest,
+            "train_conformers": len(self.train_conformers),
+            "monitor_molecules": len(self.monitor_conformers),
+            "conformers_of_other_elements": self.left_out,
+        }
+
+    def _batch(self, conformers: np.ndarray) -> AtomBatch:
+        return padded(self.store.read(conformers), conformers)
+
+    def _usable(self, split: str, per_molecule: int) -> np.ndarray:
+        """The split's conformers whose every atom has a channel."""
+        store = self.store
+        conformers = store.split_conformers(split, per_molecule)
+        channels = _CHANNEL_OF[store.atomic_numbers]
+        foreign = (channels == PADDING) | (channels >= self.elements)
+        foreign_atoms = np.concatenate([[0], np.cumsum(foreign)])[store.atom_offsets]
+        known = np.diff(foreign_atoms)[store.molecule[conformers]] == 0
+        if not known.any():
+            raise ValueError(
+                f"store {store.path}: no molecule of the {split} split has only elements with a channel: prepare it "
+                "with more molecules or other fractions of them"
+            )
+        self.left_out += int((~known).sum())
+        return conformers[known]

@@ -1,0 +1,163 @@
+"""Training VoxMol to denoise, and saying what of it is to be twirled (spec voxmol.md sections 5 and 6)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from models.training.averaging import AveragedTask
+from models.training.sampling import stream_seed
+from models.voxmol.augment import AugmentConfig, Pose, draw_pose
+from models.voxmol.data import AtomBatch
+from models.voxmol.latents import LatentConfig, RecordLatents
+from models.voxmol.network import VoxMol, VoxMolConfig
+from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
+from models.voxmol.voxels import GridConfig, outside, voxelise
+from twirl.groups import AxisPreserving, Group, Octahedral, OnePerRow, TwoAxisTurns
+from twirl.problem import Problem
+from twirl.representations import OnePerRow as OfEachRow
+from twirl.representations import Voxels
+from twirl.rotations import enumerate_group
+
+ROTATIONS = {"axis_preserving": AxisPreserving, "two_axis_turns": TwoAxisTurns, "octahedral": Octahedral}
+
+
+@dataclass
+class MonitorConfig:
+    """What of the network is measured.
+
+    rotations: what is drawn from for every molecule: the 16 that keep an axis, another reading of the published 16, or
+    all 24. full_twirl: so many molecules of every batch are twirled over all 24, too. seed: draws pose and noise of
+    each molecule, the same at every step.
+    """
+
+    rotations: Literal["axis_preserving", "two_axis_turns", "octahedral"] = "axis_preserving"
+    full_twirl: int = 16
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is random in one step: poses of the molecules, and noise (B, C, G, G, G), standard normal."""
+
+    pose: Pose
+    noise: Tensor
+
+
+class VoxMolTask(AveragedTask):
+    """Denoising of voxelised molecules by least squares.
+
+    network, optimizer, grid, augment, monitor, latents: see the classes. sigma: of the noise. ema_decay: of the
+    averaged weights, from step 0 without bias correction. compile: a backend of torch.compile for training; None: none.
+    """
+
+    def __init__(
+        self,
+        network: VoxMolConfig,
+        optimizer: OptimizerConfig,
+        grid: GridConfig,
+        augment: AugmentConfig,
+        monitor: MonitorConfig,
+        latents: LatentConfig,
+        sigma: float = 0.9,
+        ema_decay: float = 0.999,
+        compile: str | None = None,
+    ):
+        super().__init__(VoxMol(network), ema_decay)
+        self.optimizer, self.grid, self.augment, self.sigma = optimizer, grid, augment, sigma
+        self.monitor, self.latents, self.backend = monitor, latents, compile
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [RecordLatents(self.latents)]
+
+    def on_fit_start(self) -> None:
+        if self.backend is not None:
+            self.network.compile(backend=self.backend)
+
+    def draw(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Draw:
+        """The randomness of a step: functions of (seed, position, conformer), whichever process has the conformer."""
+        device = batch.channels.device
+        seeds = [stream_seed(seed, stream, *position, k) for k in batch.conformers.tolist()]
+        poses = [draw_pose(self.augment, torch.Generator().manual_seed(k)) for k in seeds]
+        edge = (self.grid.size,) * 3
+        noise = torch.empty(len(batch), self.network.config.elements, *edge, device=device)
+        generator = torch.Generator(device)
+        for one, k in zip(noise, seeds, strict=True):
+            one.normal_(generator=generator.manual_seed(k))
+        rotations, shifts = (torch.stack([getattr(p, f) for p in poses]) for f in ("rotation", "shift"))
+        return Draw(Pose(rotations.to(device), shifts.to(device)), noise)
+
+    def densities(self, batch: AtomBatch, pose: Pose) -> Tensor:
+        """Clean densities (B, C, G, G, G) of posed molecules."""
+        coordinates = pose(batch.coordinates, batch.channels)
+        return voxelise(coordinates, batch.channels, self.grid, self.network.config.elements)
+
+    def noised(self, clean: Tensor, noise: Tensor) -> Tensor:
+        return torch.add(clean, noise, alpha=self.sigma)
+
+    def training_step(self, batch: AtomBatch) -> dict[str, Tensor]:
+        return self.step(
+            batch, self.draw(batch, self.trainer.datamodule.seed, "view", self.trainer.global_step)
+        )
+
+    def step(self, batch: AtomBatch, draw: Draw) -> dict[str, Tensor]:
+        """The summed squared error, and what else of a step is logged."""
+        clean = self.densities(batch, draw.pose)
+        found = self.network(self.noised(clean, draw.noise)).float()
+        loss = (found - clean).square().sum()
+        cut = outside(draw.pose(batch.coordinates, batch.channels), batch.channels, self.grid) > 0
+        return {
+            "loss": loss,
+            "mse": loss.detach() / clean.numel(),
+            "iou": overlap(found.detach(), clean),
+            "cropped": cut.float().mean(),
+        }
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return scale_free_adamw(self.network.parameters(), self.optimizer)
+
+    def posed(self, batch: AtomBatch) -> tuple[Tensor, Tensor]:
+        """Clean and noised densities of held-out molecules, each in the pose and under the noise that it always has."""
+        draw = self.draw(batch, self.monitor.seed, "test")
+        clean = self.densities(batch, draw.pose)
+        return clean, self.noised(clean, draw.noise)
+
+    def twirl_problems(self, batch: AtomBatch) -> Mapping[str, Problem]:
+        """Mean squared error per voxel and channel of the raw and of the averaged weights.
+
+        Rotations turn the noised density as it is, noise and all, drawn for every molecule on its own. "raw 24" and
+        "ema 24" are over all rotations of the grid, which leaves nothing to chance, on `full_twirl` molecules.
+        """
+        clean, noised = self.posed(batch)
+        own = OnePerRow(ROTATIONS[self.monitor.rotations](), batch.conformers.tolist())
+        problems = {
+            series: density_problem(network, noised, clean, group=own)
+            for series, network in self.networks.items()
+        }
+        some = slice(self.monitor.full_twirl)
+        if self.monitor.full_twirl:
+            problems |= {
+                f"{series} 24": density_problem(network, noised[some], clean[some])
+                for series, network in self.networks.items()
+            }
+        return problems
+
+
+def density_problem(
+    network: Callable[[Tensor], Tensor], noised: Tensor, clean: Tensor, group: Group | None = None
+) -> Problem:
+    """What turns with the grid: densities in, densities out. group: of a rotation per molecule; None: all 24."""
+    turns = Voxels() if group is None else OfEachRow(Voxels())
+    whole = enumerate_group(Octahedral()) if group is None else None
+    return Problem(
+        model=network, x=noised, y=clean, acts_on_x=turns, acts_on_y=turns, group=group, rotations=whole
+    )
+
+
+def overlap(found: Tensor, clean: Tensor) -> Tensor:
+    """Intersection over union of the voxels above 1/2; 1 where there are none."""
+    a, b = found > 0.5, clean > 0.5
+    return ((a & b).sum() / (a | b).sum().clamp(min=1)).float() + (~(a | b).any()).float()

@@ -36,7 +36,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         "data/digest.py",
         "data/errors.py",
         "data/mapped.py",
-        without=("bench.py", "official.py", "textbook.py"),
+        without=("bench.py", "generate.py", "molecules.py", "official.py", "textbook.py"),
         root=root,
     )
 

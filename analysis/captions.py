@@ -176,9 +176,17 @@ def _sizes(results: Results) -> str:
 
 
 def _distinct(blocks) -> list[dict]:
-    """Different answers about the data, in order of first appearance, by what they are and whence only."""
+    """Different answers about the data, in order of first appearance, by what they are and whence only.
+
+    Of runs on parts of the same data, the answer of the one that has most of it.
+    """
     about = ("dataset", "labels", "source", "generated", "motion", "caveat")
     seen: dict[tuple, dict] = {}
     for block in blocks:
-        seen.setdefault(tuple(str(block.get(key)) for key in about), block)
+        key = tuple(str(block.get(name)) for name in about)
+        seen[key] = max(seen.get(key, block), block, key=_training_examples)
     return [block for block in seen.values() if block]
+
+
+def _training_examples(block: dict) -> int:
+    return max((block.get(f"train_{examples}", 0) for examples in EXAMPLES), default=0)

@@ -73,6 +73,7 @@ def size_sentence(tier: str, run: Run) -> str:
     if tier == "paper" or (run.parameters or 0) >= 10_000_000:
         return ""
     return (
-        "At this size the fall, and a shallow dip of the raw weights, are what to look for: the paper's ordering by t, "
-        "with late times spiking after the dip, takes its size of network and length of training and is not expected."
+        "At this size the fall, and the dip and rebound of the raw weights, are what to look for: the paper's ordering "
+        "by t, with late times spiking after the dip, takes its size of network and length of training and is not "
+        "expected."
     )

@@ -1,10 +1,13 @@
 """Proteína's figures: every time of the path, the paper's rows as steps, studies of rotations and of gradients."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import metrics, render
+from analysis.captions import data_sentences
 from analysis.figures.a_fig8 import correlations
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
 from analysis.results import load_run, load_runs
@@ -75,6 +78,14 @@ def test_captions_say_generated_data_and_that_the_order_of_times_is_not_expected
     caption = drawn(output).with_suffix(".rst").read_text()
     for words in ("generated data: C-alpha traces (128 training and 8 validation chains)", "is not expected"):
         assert words in caption
+
+
+def test_the_caption_counts_the_chains_of_the_run_that_has_most(tmp_path, write_chain_run):
+    folders = [write_chain_run(tmp_path, name, 0) for name in ("proteina-0.1pct", "proteina-60m")]
+    summary = json.loads((folders[0] / "summary.json").read_text())
+    summary["data"]["train_chains"] = 8
+    (folders[0] / "summary.json").write_text(json.dumps(summary))
+    assert "(128 training and 8 validation chains)" in " ".join(data_sentences(load_runs(folders, "mini")))
 
 
 def test_a_large_network_and_the_papers_own_tier_are_not_excused(tmp_path, write_chain_run):

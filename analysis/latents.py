@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pandas as pd
 from analysis.results import ResultsError, Run
 
 FILE = "latents.parquet"
-COLUMNS = {"sample", "axis", "angle", "kind", "cosine"}
+COLUMNS = ("sample", "axis", "angle", "kind", "cosine")
 BASELINES = {"unpooled": "other molecule, unpooled", "pooled": "other molecule"}
 """Kind of cosine of a turned molecule -> that between different molecules."""
 FULL_TURN = 360
@@ -34,20 +33,12 @@ class Comparison:
 
 def read_latents(run: Run) -> pd.DataFrame | None:
     """The cosines that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
-    path = Path(run.folder, FILE)
-    if not path.is_file():
+    frame = run.record(FILE, COLUMNS)
+    if frame is None:
         return None
-    try:
-        frame = pd.read_parquet(path)
-    except Exception as error:
-        raise ResultsError(
-            f"{path}: cannot be read as parquet ({type(error).__name__}); delete the run's folder and train again."
-        ) from error
-    if absent := sorted(COLUMNS - set(frame.columns)):
-        raise ResultsError(f"{path}: lacks the column {absent[0]}; it was not written by models.train.")
     if not set(BASELINES) <= set(frame["kind"]):
         raise ResultsError(
-            f"{path}: holds no cosines of turned molecules; delete the run's folder and train again."
+            f"{run.folder / FILE}: holds no cosines of turned molecules; delete the run's folder and train again."
         )
     return frame
 

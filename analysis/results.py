@@ -68,6 +68,11 @@ class Run:
         """What the data are: labels, source, generated, sizes; from the prepared store."""
         return self.summary.get("data") or {}
 
+    def record(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+        """A table that some runs have beside their metrics; None if this one has none."""
+        path = Path(self.folder, name)
+        return _table(path, columns) if path.is_file() else None
+
     @cached_property
     def _curves(self) -> dict[tuple[str, str, str], Curve]:
         frame = self.metrics[self.metrics["t"].isna()]
@@ -210,7 +215,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except Exception as error:
         raise ResultsError(
             f"{path}: cannot be read as parquet, probably cut short ({type(error).__name__}); "
-            "delete the file and train again, which resumes from the checkpoint."
+            "delete the run's folder and train again."
         ) from error
     if absent := [column for column in columns if column not in frame.columns]:
         raise ResultsError(f"{path}: lacks the column {_listed(absent)}; it was not written by models.train.")

@@ -7,15 +7,13 @@ mu_i, and T (S,), the mean over a set's rotations of |Z - y|^2 / D. Percents are
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from analysis.results import ResultsError, Run
+from analysis.results import Run
 
 FILE = "rotations.parquet"
-COLUMNS = {"step", "series", "t", "kind", "rotations", "first", "second", "product", "total"}
+COLUMNS = ("step", "series", "t", "kind", "rotations", "first", "second", "product", "total")
 RESAMPLES = 1000
 
 
@@ -65,17 +63,9 @@ class Study:
 
 def read_study(run: Run) -> Study | None:
     """The study that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
-    path = Path(run.folder, FILE)
-    if not path.is_file():
+    frame = run.record(FILE, COLUMNS)
+    if frame is None:
         return None
-    try:
-        frame = pd.read_parquet(path)
-    except Exception as error:
-        raise ResultsError(
-            f"{path}: cannot be read as parquet ({type(error).__name__}); delete the run's folder and train again."
-        ) from error
-    if absent := sorted(COLUMNS - set(frame.columns)):
-        raise ResultsError(f"{path}: lacks the column {absent[0]}; it was not written by models.train.")
     found = {}
     for (kind, size), part in frame.groupby(["kind", "rotations"], sort=False):
         S = int(part["second"].max()) + 1

@@ -12,11 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
-from lightning.pytorch import LightningModule
 
-from models.official import CheckpointError, checked, read_tensors
+from models.official import CheckpointError
 from models.proteina.chains import ChainBatch, padded
 from models.proteina.network import PUBLISHED, ProteinaConfig
 from models.proteina.official import fold_classes, load_state, read_checkpoint
@@ -24,35 +21,7 @@ from models.proteina.samples import ANGSTROM, describe, report, write_calpha
 from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
 from models.training.files import replacing
 from models.training.flow import Noise, sampling_times
-
-
-class GenerationError(ValueError):
-    """What was asked for cannot be generated: one sentence for a person."""
-
-
-def task_of_run(folder: Path) -> tuple[ProteinaTask, dict]:
-    """The task of a run with the weights of its latest checkpoint, and what it is: run, file and step."""
-    files = sorted(folder.glob("checkpoints/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
-    settings = folder / "run.yaml"
-    if not files or not settings.is_file():
-        raise GenerationError(f"{folder}: needs run.yaml and checkpoints/*/last.ckpt; train the run first")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningModule, "model", required=True)
-    try:
-        config = yaml.safe_load(settings.read_text())
-        task = parser.instantiate(parser.parse_object({"model": config["model"]})).model
-    except (yaml.YAMLError, ArgumentError, KeyError, TypeError) as error:
-        raise GenerationError(
-            f"{settings}: no configuration of a model ({' '.join(str(error).split())})"
-        ) from error
-    if not isinstance(task, ProteinaTask):
-        raise GenerationError(f"{settings}: a run of {type(task).__name__}, which generates no chains")
-    content = read_tensors(files[-1], "train the run again")
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise GenerationError(f"{files[-1]}: no 'state_dict' in the file; train the run again")
-    task.load_state_dict(checked(task.state_dict(), state, str(files[-1])))
-    return task, {"run": str(folder), "checkpoint": files[-1].parent.name, "step": content.get("global_step")}
+from models.training.trained import UntrainedError, module_of_run
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[ProteinaTask, dict]:
@@ -113,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = build_parser().parse_args(arguments)
     try:
         print(write_samples(given))
-    except (GenerationError, CheckpointError, ValueError, OSError) as error:
+    except (UntrainedError, CheckpointError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -122,10 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write_samples(given: argparse.Namespace) -> Path:
     """Writes what the command line asks for, the report last. Returns its path."""
     if given.out is None and given.run is None:
-        raise GenerationError("--checkpoint: say with --out where to write")
+        raise UntrainedError("--checkpoint: say with --out where to write")
     if min(given.lengths) < 2 or given.samples < 1 or given.batch_size < 1:
-        raise GenerationError("--lengths must be at least 2, --samples and --batch-size at least 1")
-    task, source = task_of_run(given.run) if given.run else task_of_checkpoint(given.checkpoint, given.size)
+        raise UntrainedError("--lengths must be at least 2, --samples and --batch-size at least 1")
+    task, source = (
+        module_of_run(given.run, ProteinaTask)
+        if given.run
+        else task_of_checkpoint(given.checkpoint, given.size)
+    )
     task = task.to(given.device).eval()
     lengths = sorted(length for length in given.lengths for _ in range(given.samples))
     noise = None if given.ode else Noise(scale=given.noise)

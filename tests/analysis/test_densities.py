@@ -65,7 +65,6 @@ def test_captions_say_generated_data_and_what_the_paper_prints(rendered, output)
         "a_fig4": [
             "where its text says 5 to 10",
             "perfectly equivariant",
-            "is not expected",
             "are not expected",
         ],
         "a_fig11": ["0.6 (equivariance), 0.64 (invariance) and 0.58"],

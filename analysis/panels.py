@@ -280,16 +280,19 @@ def key_handles(
     return handles
 
 
+SMALL_PRINT = 24  # letters of it to an inch, about
+
+
 def figure_key(
     figure: Figure, handles: list[Line2D], words: list[str], *, columns: int | None = None
 ) -> None:
     """The key at the bottom, and below it in small print what the figure was drawn from.
 
-    `columns` sets the key in several rows; the small print then takes two lines.
+    `columns` sets the key in several rows; the small print takes as many lines as it needs.
     """
     height = figure.get_figheight()
-    lines = [words] if columns is None else [words[:-1], words[-1:]]
-    text = "\n".join("  ·  ".join(line) for line in lines)
+    lines = _lines_of(words, int(SMALL_PRINT * figure.get_figwidth()))
+    text = "\n".join(lines)
     figure.legend(
         handles=handles,
         loc="lower center",
@@ -298,6 +301,18 @@ def figure_key(
         handlelength=2.0,
     )
     figure.text(0.5, 0.05 / height, text, ha="center", va="bottom", fontsize=5.0, color="#777777")
+
+
+def _lines_of(words: list[str], width: int) -> list[str]:
+    """Phrases set in lines of at most `width` letters, where one phrase does not need more."""
+    lines: list[str] = []
+    for phrase in words:
+        joined = f"{lines[-1]}  ·  {phrase}" if lines else ""
+        if lines and len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(phrase)
+    return lines
 
 
 def log_limits(curves: Iterable[Curve], pad: float = 1.25) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -55,6 +56,42 @@ class MappedStore(ABC):
     def __setstate__(self, state: dict) -> None:
         self.path = state["path"]
         self._open()
+
+
+class RaggedStore(MappedStore):
+    """A store of C records of different lengths, whose rows lie one record after the other.
+
+    A subclass reads offsets (C + 1,) of the rows and split (C,), codes that index its SPLITS; the file lists `names`.
+    """
+
+    SPLITS: tuple[str, ...]
+    offsets: np.ndarray
+    split: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(C,) rows of each record."""
+        return np.diff(self.offsets)
+
+    @property
+    def names(self) -> list[str]:
+        """The names that the file lists."""
+        with h5py.File(self.path, "r") as file:
+            return [name.decode() for name in file["names"][:]]
+
+    def split_indices(self, split: str) -> np.ndarray:
+        """Indices of the records of a split, by its name, in file order."""
+        return np.flatnonzero(self.split == self.SPLITS.index(split))
+
+    def rows(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All rows of the records `indices` (B,), in that order, and how many each has; repeats are allowed."""
+        indices = np.asarray(indices, dtype=np.int64)
+        starts = self.offsets[indices]
+        counts = self.offsets[indices + 1] - starts
+        return ragged_rows(starts, counts), counts
 
 
 def ragged_rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

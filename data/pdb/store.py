@@ -28,7 +28,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
-from data.mapped import MappedStore, ragged_rows
+from data.mapped import RaggedStore
 from data.pdb.chains import Chain
 
 FORMAT = "chain-store-1"
@@ -55,7 +55,7 @@ class Chains:
         return np.split(values, np.cumsum(self.counts)[:-1])
 
 
-class ChainStore(MappedStore):
+class ChainStore(RaggedStore):
     """Random access to a store by chain index. Pickles as its path, for data-loader workers.
 
     Attributes read from the file: source, dataset, grouping, variance [nm^2], config (what prepared it), digest (of
@@ -64,6 +64,7 @@ class ChainStore(MappedStore):
 
     FORMAT = FORMAT
     PREPARED_BY = "data.pdb.prepare"
+    SPLITS = SPLITS
 
     def _read(self, file: h5py.File) -> None:
         for name in ("source", "dataset", "grouping", "digest"):
@@ -75,30 +76,9 @@ class ChainStore(MappedStore):
             setattr(self, name, file[name][:])
         self._residues = {name: self._map(file[name]) for name in _PER_RESIDUE}
 
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def counts(self) -> np.ndarray:
-        """(C,) residues of each chain."""
-        return np.diff(self.offsets)
-
-    @property
-    def names(self) -> list[str]:
-        """What each chain is called: the structure's name and its own."""
-        with h5py.File(self.path, "r") as file:
-            return [name.decode() for name in file["names"][:]]
-
-    def split_indices(self, split: str) -> np.ndarray:
-        """Indices of the "train", "validation" or "test" chains, in file order."""
-        return np.flatnonzero(self.split == SPLITS.index(split))
-
     def read(self, indices: Sequence[int] | np.ndarray) -> Chains:
         """The chains at `indices` (B,), in that order; repeats are allowed."""
-        indices = np.asarray(indices, dtype=np.int64)
-        starts = self.offsets[indices]
-        counts = self.offsets[indices + 1] - starts
-        rows = ragged_rows(starts, counts)
+        rows, counts = self.rows(indices)
         residues = {
             name: np.asarray(self._residues[name][rows]) for name in ("coordinates", "numbers", "letters")
         }

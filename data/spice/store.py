@@ -26,7 +26,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
-from data.mapped import MappedStore, ragged_rows
+from data.mapped import RaggedStore, ragged_rows
 
 FORMAT = "spice-store-2"
 SPLITS = ("train", "test")
@@ -66,7 +66,7 @@ class Conformations:
         return len(self.counts)
 
 
-class ConformationStore(MappedStore):
+class ConformationStore(RaggedStore):
     """Random access to a store by conformation index. Pickles as its path, for data-loader workers.
 
     Attributes read from the file: labels (the level of theory), source, config (what prepared it), digest (of
@@ -76,6 +76,7 @@ class ConformationStore(MappedStore):
 
     FORMAT = FORMAT
     PREPARED_BY = "data.spice.prepare"
+    SPLITS = SPLITS
 
     def _read(self, file: h5py.File) -> None:
         self.labels = str(file.attrs["labels"])
@@ -91,30 +92,10 @@ class ConformationStore(MappedStore):
         self.split = file["split"][:]
         self._atoms = {name: self._map(file[name]) for name in _PER_ATOM}
 
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def counts(self) -> np.ndarray:
-        """(C,) atoms of each conformation."""
-        return np.diff(self.offsets)
-
-    @property
-    def names(self) -> list[str]:
-        """Molecule names; `molecule` indexes them."""
-        with h5py.File(self.path, "r") as file:
-            return [name.decode() for name in file["names"][:]]
-
-    def split_indices(self, split: str) -> np.ndarray:
-        """Indices of the "train" or "test" conformations, in file order."""
-        return np.flatnonzero(self.split == SPLITS.index(split))
-
     def read(self, indices: Sequence[int] | np.ndarray) -> Conformations:
         """The conformations at `indices` (B,), in that order; repeats are allowed."""
         indices = np.asarray(indices, dtype=np.int64)
-        starts = self.offsets[indices]
-        counts = self.offsets[indices + 1] - starts
-        rows = ragged_rows(starts, counts)
+        rows, counts = self.rows(indices)
         atoms = {name: np.asarray(array[rows]) for name, array in self._atoms.items()}
         return Conformations(counts=counts, energy=self.energy[indices], **atoms)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -147,7 +148,6 @@ class NBodyData(StepData):
 
         untrained_errors: of simple predictions of the test split.
         """
-        errors = baselines(self.store, self.frames[0], self.frames[-1])
         return {
             "dataset": self.store.dataset,
             "source": self.store.source,
@@ -155,5 +155,11 @@ class NBodyData(StepData):
             "train_trajectories": len(self.train.x),
             **{f"{split}_trajectories": len(batch.x) for split, batch in self.held_out.items()},
             "monitor_trajectories": self.monitor_trajectories,
-            "untrained_errors": {name: errors[name]["test"] for name in ("static", "velocity", "drift")},
+            "untrained_errors": self.untrained_errors,
         }
+
+    @cached_property
+    def untrained_errors(self) -> dict[str, float]:
+        """Mean squared errors on the test split of predictions without a network, see data.nbody.baselines."""
+        errors = baselines(self.store, self.frames[0], self.frames[-1])
+        return {name: errors[name]["test"] for name in ("static", "velocity", "drift")}

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.official import CheckpointError
 from models.proteina.chains import ChainBatch, padded
 from models.proteina.network import PUBLISHED, ProteinaConfig
 from models.proteina.official import fold_classes, load_state, read_checkpoint
@@ -21,7 +20,7 @@ from models.proteina.samples import ANGSTROM, describe, report, write_calpha
 from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
 from models.training.files import replacing
 from models.training.flow import Noise, sampling_times
-from models.training.trained import UntrainedError, module_of_run
+from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[ProteinaTask, dict]:
@@ -79,13 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = build_parser().parse_args(arguments)
-    try:
-        print(write_samples(given))
-    except (UntrainedError, CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return write_or_say_why(build_parser(), write_samples, arguments)
 
 
 def write_samples(given: argparse.Namespace) -> Path:

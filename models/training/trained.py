@@ -1,5 +1,8 @@
-"""A trained run's module, built from its configuration with the weights of its latest checkpoint."""
+"""A trained run's module, built from its configuration and latest checkpoint, and commands that write from one."""
 
+import argparse
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -7,7 +10,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningModule
 
-from models.official import checked, read_tensors
+from models.official import CheckpointError, checked, read_tensors
 
 Module = TypeVar("Module", bound=LightningModule)
 
@@ -43,3 +46,21 @@ def module_of_run(folder: Path, kind: type[Module]) -> tuple[Module, dict]:
         "checkpoint": files[-1].parent.name,
         "step": content.get("global_step"),
     }
+
+
+def write_or_say_why(
+    parser: argparse.ArgumentParser,
+    write: Callable[[argparse.Namespace], Path],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Runs a command that writes from a run or an official checkpoint; returns its exit status.
+
+    Prints the path that `write` returns, or in one sentence why there is none.
+    """
+    given = parser.parse_args(arguments)
+    try:
+        print(write(given))
+    except (UntrainedError, CheckpointError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

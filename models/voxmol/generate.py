@@ -12,10 +12,9 @@ from pathlib import Path
 
 import torch
 
-from models.official import CheckpointError
 from models.training.files import replacing
 from models.training.sampling import stream_seed
-from models.training.trained import UntrainedError, module_of_run
+from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 from models.voxmol.atoms import MOST_ATOMS, Atoms, find_peaks, refine
 from models.voxmol.augment import AugmentConfig
 from models.voxmol.latents import LatentConfig
@@ -111,13 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = build_parser().parse_args(arguments)
-    try:
-        print(write_samples(given))
-    except (UntrainedError, CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return write_or_say_why(build_parser(), write_samples, arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One run from its configuration to its outputs: the training loop of every system."""
 
 import json
+import math
 import os
 import platform
 import sys
@@ -163,7 +164,7 @@ def _write_outputs(
         "steps": trainer.global_step,
         "samples_seen": data.samples_seen(trainer.global_step),
         "parameters": sum(p.numel() for p in model.network.parameters()),
-        "final": {f"{row.series}/{row.metric}": row.value for row in final.itertuples()},
+        "final": {_name(row): row.value for row in final.itertuples()},
         "data": data.provenance(),
         "wall_s": table.wall_s,
         "device": _device_name(trainer),
@@ -176,6 +177,11 @@ def _write_outputs(
         temporary.write_text(config)
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
+
+
+def _name(row) -> str:
+    """series/metric of a row of the metrics table, and the time of the flow where there is one."""
+    return f"{row.series}/{row.metric}" + ("" if math.isnan(row.t) else f" t={row.t:g}")
 
 
 def _device_name(trainer: Trainer) -> str:

@@ -1,4 +1,4 @@
-"""Cases of `python -m models.bench voxmol`: training steps at the mini and at published sizes.
+"""Cases of `python -m models.bench voxmol`: training steps at the mini and at published sizes, and the voxeliser.
 
 On a GPU the published sizes take eight molecules at 64^3 in bfloat16. On a CPU the 7M network takes one at 64^3, and
 the 111M network one at 32^3, an eighth of the work, in float32. The rival is the step as the official code computes
@@ -48,7 +48,7 @@ def task_of(sizes: dict, grid: GridConfig, device: torch.device) -> VoxMolTask:
 
 
 def case(sizes: dict, grid: GridConfig, batch: AtomBatch) -> Case:
-    """Everything that a step does on the training device, and the monitor's work on as many molecules."""
+    """Everything that a step does on the training device."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     batch = batch.to(device)
@@ -99,6 +99,21 @@ def published(name: str, size: int) -> Case:
     return case(PUBLISHED[name], GridConfig(size=size), random_molecules(count, ATOMS, size / 64 * 2.5))
 
 
+def voxeliser() -> Case:
+    """Molecules to densities of the published size, 64^3 x 8."""
+    grid, count = GridConfig(), VoxMolConfig().elements
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    batch = random_molecules(16, ATOMS, 2.5).to(device)
+    return Case(
+        lambda: voxelise(batch.coordinates, batch.channels, grid, count),
+        len(batch),
+        rival=(
+            lambda: smooth_density(batch.coordinates, batch.channels, grid, count),
+            "sums of logarithms",
+        ),
+    )
+
+
 def mini() -> Case:
     return case(MINI, GridConfig(size=12, resolution=0.5, half_window=3), random_molecules(8, 12, 1.0))
 
@@ -107,4 +122,5 @@ CASES = {
     "mini (92k)": mini,
     "7M": lambda: published("7M", 64),
     "111M": lambda: published("111M", 32),
+    "voxeliser": voxeliser,
 }

@@ -24,8 +24,8 @@ class VoxMolConfig:
     elements: channels of the density. channels: features at full resolution. multipliers: of each level over the one
     before, cumulative. attention: whether the blocks of a level attend. blocks: residual blocks of a level of the
     encoder. groups: of every norm, a divisor of every width; 0: no norms. dropout: in every residual block.
-    channels_last: features of a voxel lie side by side in memory, which changes rounding only. recompute: the backward
-    pass computes the insides of blocks again rather than remembering them.
+    channels_last: features of a voxel lie side by side in memory on levels of up to 64, which changes rounding only.
+    recompute: the backward pass computes the insides of blocks again rather than remembering them.
     """
 
     elements: int = 8
@@ -57,6 +57,13 @@ class VoxMolConfig:
     def coarsening(self) -> int:
         """Voxels along the edge of one of the coarsest; a grid's size is a multiple of it."""
         return 2 ** (len(self.multipliers) - 1)
+
+    def layout(self, width: int) -> torch.memory_format:
+        """Of features of this width in memory."""
+        narrow = (
+            width <= 64
+        )  # wider levels have more weights than features, and oneDNN would turn those about
+        return torch.channels_last_3d if self.channels_last and narrow else torch.contiguous_format
 
 
 # The published sizes, as arguments of VoxMolConfig.
@@ -100,9 +107,10 @@ class Block(nn.Module):
         super().__init__()
         self.residual = ResidualBlock(width, out, config)
         self.attention = Attention(out) if attends else nn.Identity()
-        self.recompute = config.recompute
+        self.recompute, self.layout = config.recompute, config.layout(out)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=self.layout)
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)
@@ -136,11 +144,6 @@ class VoxMol(nn.Module):
         self.decoder = nn.ModuleList(_decoder(config, self.encoder))
         self.norm = _norm(config.channels, config)
         self.last = nn.Conv3d(config.channels, config.elements, 3, padding=1)
-        self.to(memory_format=self.layout)
-
-    @property
-    def layout(self) -> torch.memory_format:
-        return torch.channels_last_3d if self.config.channels_last else torch.contiguous_format
 
     def forward(self, y: Tensor) -> Tensor:
         return self.last(self.features(y))
@@ -163,7 +166,7 @@ class VoxMol(nn.Module):
                 f"VoxMol: a grid of {y.shape[-1]} cannot be halved {len(self.config.widths) - 1} times: "
                 f"make its size a multiple of {self.config.coarsening}"
             )
-        x = self.first(y.contiguous(memory_format=self.layout))
+        x = self.first(y.contiguous(memory_format=self.config.layout(self.config.channels)))
         skips = [x]
         for module in self.encoder:
             x = module(x)

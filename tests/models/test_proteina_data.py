@@ -179,10 +179,14 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load((folders["two"] / "summary.json").read_text())["device"].startswith("2 x cpu")
+    summary = yaml.safe_load((folders["two"] / "summary.json").read_text())
+    assert summary["device"].startswith("2 x cpu")
     one, two = (
         pd.read_parquet(folder / "metrics.parquet").query("split == 'val'") for folder in folders.values()
     )
+    last = two[(two.step == two.step.max()) & (two.metric == "percent") & (two.series == "ema")]
+    assert len(last) > 1
+    assert [summary["final"][f"ema/percent t={t:g}"] for t in last.t] == list(last.value)
     keys = ["step", "series", "t", "metric"]
     assert one[keys].equals(two[keys])
     losses = one.metric.str.startswith("L_")

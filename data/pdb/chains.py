@@ -1,4 +1,4 @@
-"""C-alpha chains as every source hands them on, and what may be done to one before it is stored."""
+"""C-alpha chains as every source hands them on, their measures, and what may be done to one before it is stored."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ class Chain:
     """n residues that have a C-alpha, in the order of the sequence.
 
     name: unique in a store. entry, chain: the structure and the chain in it, as its authors name it. coordinates:
-    (n, 3) f8 [nm]. numbers: (n,), the authors', which may be negative, repeat or jump. insertions: (n,) u1, the ASCII
-    codes of insertion codes, 0 where there is none. sequence: n letters. method: "diffraction", "EM", "NMR",
-    "other" or "" if unknown. resolution: [Angstrom], nan if unknown.
+    (n, 3) f8 [nm]. numbers: (n,), the authors', which may be negative, repeat (insertion codes are not kept) or jump.
+    sequence: n letters. seqres: the letters of the whole molecule, resolved or not, "" if unknown. method:
+    "diffraction", "EM", "NMR", "other" or "" if unknown. resolution: [Angstrom], nan if unknown.
     """
 
     name: str
@@ -29,8 +29,8 @@ class Chain:
     chain: str
     coordinates: np.ndarray
     numbers: np.ndarray
-    insertions: np.ndarray
     sequence: str
+    seqres: str = ""
     method: str = ""
     resolution: float = float("nan")
 
@@ -48,9 +48,25 @@ class Chain:
             name=name,
             coordinates=self.coordinates[rows],
             numbers=self.numbers[rows],
-            insertions=self.insertions[rows],
             sequence=self.sequence[rows],
         )
+
+
+def radius_of_gyration(points: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+    """Root mean square distance from the mean, in the unit of the points: (..., n, 3) -> (...,).
+
+    inside: (..., n), which points count; None: all.
+    """
+    weights = np.ones(points.shape[:-1], dtype=bool) if inside is None else inside
+    count = weights.sum(-1)
+    mean = (points * weights[..., None]).sum(-2) / count[..., None]
+    squared = np.square(points - mean[..., None, :]).sum(-1)
+    return np.sqrt((squared * weights).sum(-1) / count)
+
+
+def globular_radius(residues: int | np.ndarray) -> float | np.ndarray:
+    """Radius of gyration [nm] of a globular protein: 0.22 n^0.38."""
+    return 0.22 * residues**0.38
 
 
 def segments(chain: Chain, gap: float | None) -> Iterator[Chain]:

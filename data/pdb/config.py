@@ -10,6 +10,14 @@ SOURCES = ("generate", "structures", "rcsb")
 METHODS = ("diffraction", "EM", "NMR", "other")
 # The files from which the list of entries is made, by name.
 INDEX = ("pdb_seqres.txt.gz", "pdb_entry_type.txt", "resolu.idx", "pdb_bundle_index.txt")
+_OF_FILES = ("files", "split_gap", "max_breaks", "methods", "max_resolution", "clusters")
+_OF_RCSB = ("fraction", "min_sequence", "max_sequence", "origin")
+# The sources of keys that not all have.
+_SOURCES_OF = {
+    "chains": ("generate",),
+    **dict.fromkeys(_OF_FILES, ("structures", "rcsb")),
+    **dict.fromkeys(_OF_RCSB, ("rcsb",)),
+}
 ORIGIN = "https://files.rcsb.org/download"
 
 
@@ -24,9 +32,8 @@ class RawFile:
 class PdbConfig:
     """Which chains, from where, split how.
 
-    chains belongs to `generate`; files to the other sources; fraction, min_sequence, max_sequence, origin to
-    `rcsb`. Lengths are of residues that have a C-alpha, but for sequences, which are of SEQRES. split_gap and
-    max_resolution are in Angstrom.
+    Some keys belong to some sources (_SOURCES_OF) and are refused by the others. Lengths are of residues that have a
+    C-alpha, but for sequences, which are of SEQRES. split_gap and max_resolution are in Angstrom.
     """
 
     source: str
@@ -51,6 +58,12 @@ class PdbConfig:
 def parse_config(block: Any) -> PdbConfig:
     """The block as YAML gives it -> PdbConfig; a DataError of one sentence where it makes no sense."""
     values = checked_block(block, PdbConfig, "data.pdb", SOURCES)
+    for key, value in values.items():
+        sources = _SOURCES_OF.get(key, SOURCES)
+        if value is not None and values["source"] not in sources:
+            raise DataError(
+                f"data.pdb.{key} belongs to source {' or '.join(sources)}, not to {values['source']}: leave it out"
+            )
     values["files"] = raw_files(values, RawFile, "data.pdb")
     if values.get("methods") is not None:
         values["methods"] = tuple(values["methods"])

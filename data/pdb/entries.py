@@ -26,10 +26,12 @@ from data.command import prepare_command, progress_bar
 from data.errors import DataError
 from data.pdb.config import PdbConfig, parse_config
 from data.pdb.index import select, write_list
+from data.pdb.structures import LARGEST
 
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
 TRIES, WAIT = 3, 1.0  # and [s] before the second, twice that before the third
 AT_ONCE = 16
+LARGEST_SENT = 1 << 28  # [bytes] of an entry as it is sent
 _THREAD = local()
 
 
@@ -42,8 +44,8 @@ class RefusedError(RuntimeError):
 
 
 def entry_file(folder: Path, entry: str) -> Path:
-    """Where an entry is kept: the archive's own layout."""
-    return folder / entry[1:3] / f"{entry}.cif.gz"
+    """Where an entry is kept: the archive's own layout, by the two characters before the last."""
+    return folder / entry[-3:-1] / f"{entry}.cif.gz"
 
 
 def listed(config: PdbConfig, out: Path, raw: Path) -> tuple[set[str], dict[str, int]]:
@@ -150,17 +152,29 @@ def _fetch(entry: str, folder: Path, origin: str, ledger: Ledger) -> tuple[Path,
 def _content(entry: str, origin: str) -> bytes:
     if "://" not in origin:
         try:
-            return Path(origin, f"{entry}.cif.gz").read_bytes()
+            with Path(origin, f"{entry}.cif.gz").open("rb") as file:
+                return _limited(iter(lambda: file.read(1 << 16), b""))
         except FileNotFoundError as error:
             raise GoneError(entry) from error
     if not hasattr(_THREAD, "session"):
         _THREAD.session = requests.Session()
-    with _THREAD.session.get(f"{origin.rstrip('/')}/{entry}.cif.gz", timeout=TIMEOUT) as response:
+    address = f"{origin.rstrip('/')}/{entry}.cif.gz"
+    with _THREAD.session.get(address, timeout=TIMEOUT, stream=True) as response:
         if response.status_code in (404, 410):
             raise GoneError(entry)
         if not response.ok:
             raise RefusedError(f"{response.status_code} {response.reason}")
-        return response.content
+        return _limited(response.iter_content(1 << 16))
+
+
+def _limited(parts: Iterable[bytes]) -> bytes:
+    """The parts together; RefusedError as soon as they are more than LARGEST_SENT."""
+    content = bytearray()
+    for part in parts:
+        content += part
+        if len(content) > LARGEST_SENT:
+            raise RefusedError(f"more than {LARGEST_SENT >> 20} MB came, which is no entry")
+    return bytes(content)
 
 
 def _checked(content: bytes, md5: str | None) -> str:
@@ -172,7 +186,8 @@ def _checked(content: bytes, md5: str | None) -> str:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             begins = file.read(1 << 16).lstrip().lower().startswith(b"data_")
             while file.read(1 << 20):
-                pass
+                if file.tell() > LARGEST:
+                    raise RefusedError(f"more than {LARGEST >> 20} MB of text, which is no entry")
     except (EOFError, OSError, zlib.error) as error:
         raise RefusedError(f"not a whole gzip file, {error}") from error
     if not begins:

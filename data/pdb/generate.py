@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data.errors import DataError
-from data.pdb.chains import Chain
+from data.pdb.chains import Chain, globular_radius, radius_of_gyration
 
 # Bond lengths [nm] and angles [degrees] between N, CA and C, in the order of the backbone.
 BONDS = {"N": 0.1329, "CA": 0.1458, "C": 0.1525}  # to each atom from the one before
@@ -26,11 +26,6 @@ CONTACT = 0.4  # [nm]; C-alphas three or more residues apart are never nearer
 STEPS = 300  # of bending; one loop residue each
 ATTEMPTS = 8
 _BATCH = 64
-
-
-def target_radius(residues: int | np.ndarray) -> float | np.ndarray:
-    """Radius of gyration [nm] of a globular protein: 0.22 n^0.38."""
-    return 0.22 * residues**0.38
 
 
 def generate(count: int, smallest: int, largest: int, seed: int) -> Iterator[Chain]:
@@ -55,7 +50,6 @@ def generate(count: int, smallest: int, largest: int, seed: int) -> Iterator[Cha
                 chain="",
                 coordinates=done[k],
                 numbers=np.arange(1, n + 1),
-                insertions=np.zeros(n, dtype=np.uint8),
                 sequence="",
             )
 
@@ -181,9 +175,7 @@ def _badness(atoms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """(B,): excess of the radius of gyration over a globular protein's, in percent of it, and clashes."""
     alphas = atoms[:, 1::3]
     inside = np.arange(alphas.shape[1]) < lengths[:, None]
-    mean = (alphas * inside[..., None]).sum(1) / lengths[:, None]
-    squared = (np.square(alphas - mean[:, None]).sum(-1) * inside).sum(1) / lengths
-    excess = np.maximum(np.sqrt(squared) / target_radius(lengths) - 1, 0)
+    excess = np.maximum(radius_of_gyration(alphas, inside) / globular_radius(lengths) - 1, 0)
     return 20 * excess + _clashes(alphas, lengths)
 
 

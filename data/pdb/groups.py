@@ -33,7 +33,7 @@ def read_clusters(path: Path) -> dict[str, str]:
 
 
 def _name(text: str) -> str:
-    entry, _, chain = text.partition("_")
+    entry, _, chain = text.rpartition("_")
     return f"{entry.lower()}_{chain}"
 
 
@@ -42,8 +42,9 @@ def group_chains(
 ) -> tuple[list[str], str]:
     """(a name of every chain's group, how the groups were made, for captions).
 
-    With clusters: the cluster, a chain that is in none alone. Without: chains of one sequence, and with `by_entry`
-    all chains of one structure, belong together, and so do those that a row of such pairs connects.
+    With clusters: the cluster, a chain that is in none alone. Without: chains of one sequence, which is SEQRES where it
+    is known, and with `by_entry` all chains of one structure, belong together, and so do those that a row of such
+    pairs connects.
     """
     if clusters is not None:
         names = [_name(f"{chain.entry}_{chain.chain}") for chain in chains]
@@ -53,16 +54,26 @@ def group_chains(
     parent: dict[str, str] = {}
     for chain in chains:
         keys = [f"chain {chain.entry}_{chain.chain}"]
-        keys += [f"sequence {chain.sequence}"] if chain.sequence else []
+        sequence = chain.seqres or chain.sequence
+        keys += [f"sequence {sequence}"] if sequence else []
         keys += [f"entry {chain.entry}"] if by_entry else []
         for key in keys[1:]:
             root = _root(keys[0], parent)
             parent[_root(key, parent)] = root
-    where = " or structures" if by_entry else ""
-    return (
-        [_root(f"chain {chain.entry}_{chain.chain}", parent) for chain in chains],
-        f"random splits that no two equal sequences{where} straddle; no sequence clusters",
-    )
+    groups = [_root(f"chain {chain.entry}_{chain.chain}", parent) for chain in chains]
+    return groups, _grouping(chains, by_entry)
+
+
+def _grouping(chains: Sequence[Chain], by_entry: bool) -> str:
+    """What was kept together without clusters."""
+    kinds = [
+        *["SEQRES sequences"] * any(chain.seqres for chain in chains),
+        *["sequences"] * any(chain.sequence and not chain.seqres for chain in chains),
+        *["structures"] * by_entry,
+    ]
+    if not kinds:
+        return "random splits; no sequences"
+    return f"random splits that no two equal {' or '.join(kinds)} straddle; no sequence clusters"
 
 
 def _root(key: str, parent: dict[str, str]) -> str:

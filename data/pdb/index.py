@@ -13,6 +13,8 @@ from data.errors import DataError
 from data.pdb.chains import LETTERS
 from data.pdb.config import INDEX, PdbConfig
 
+_ENTRY = r"[0-9][a-z0-9]{3}|pdb_[0-9a-z]{8}"  # entries name files: nothing else is taken for one
+_HEADER = re.compile(rf">({_ENTRY})_(\S*)\s+mol:(\S*)", re.ASCII | re.IGNORECASE)
 COLUMNS = ("entry", "chain", "method", "resolution", "sequence")
 
 
@@ -86,6 +88,8 @@ def read_list(path: Path) -> list[Listed]:
     chosen = []
     for k, line in enumerate(lines, 2):
         words = line.split("\t")
+        if not re.fullmatch(_ENTRY, words[0]):
+            raise DataError(f"list of entries {path}, line {k}: {words[0][:80]!r} is no entry of the PDB")
         try:
             entry, chain, method, resolution, sequence = words
             chosen.append(Listed(entry, chain, method, float(resolution), sequence))
@@ -98,18 +102,14 @@ def read_list(path: Path) -> list[Listed]:
 
 def _sequences(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """(entry, chain, molecule type, sequence) of every SEQRES chain."""
-    header: list[str] = []
-    for line in _lines(path):
+    header = None
+    for k, line in enumerate(_lines(path), 1):
+        if line.startswith(">"):
+            header = _HEADER.match(line)
+        if header is None:
+            raise DataError(f"index {path}, line {k}: {line[:80]!r} lacks an entry, a chain or a mol: type")
         if not line.startswith(">"):
-            if len(header) < 2 or "_" not in header[0] or not header[1].startswith("mol:"):
-                raise DataError(
-                    f"index {path}: a sequence has the header {' '.join(header)!r}, which lacks an entry, a chain or a "
-                    "mol: type"
-                )
-            entry, _, chain = header[0].partition("_")
-            yield entry.lower(), chain, header[1][len("mol:") :], line.strip()
-        else:
-            header = line[1:].split()
+            yield header[1].lower(), header[2], header[3], line.strip()
 
 
 def _entry_types(path: Path) -> Iterator[tuple[str, str]]:
@@ -134,7 +134,7 @@ def _resolutions(path: Path) -> Iterator[tuple[str, float]]:
 def _bundles(path: Path) -> Iterator[str]:
     """Entries that are too large for one file in PDB format."""
     for line in _lines(path):
-        yield from re.findall(r"\b[0-9][a-z0-9]{3}\b", line.lower())
+        yield from re.findall(rf"\b(?:{_ENTRY})\b", line.lower())
 
 
 def _lines(path: Path, remedy: str = "") -> Iterator[str]:

@@ -18,7 +18,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ import numpy as np
 from data.chunks import claim
 from data.command import prepare_command, progress_bar, write_whole
 from data.errors import DataError
-from data.pdb.chains import GAP, Chain, segments
+from data.pdb.chains import GAP, Chain, radius_of_gyration, segments
 from data.pdb.config import PdbConfig, parse_config
 from data.pdb.entries import entry_file
 from data.pdb.generate import generate
@@ -38,6 +37,7 @@ from data.processes import map_in_processes
 
 RAW_FOLDER = Path("data/pdb/raw")
 FILES_PER_CHUNK = 64
+BYTES_PER_CHUNK = 1 << 26  # of contents that are held; a file that alone has more is a chunk of its own
 DATASETS = {
     "generate": "generated C-alpha traces",
     "structures": "protein chains from structure files",
@@ -50,12 +50,15 @@ _ARCHIVE = re.compile(r"\.(tar|tgz|tar\.gz)$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class File:
-    """One structure to read: its name in reports, the entry, its bytes or where they are, which chains (None: all)."""
+    """One structure to read.
+
+    name: in reports. content: its bytes, or where they are. wanted: author ids of chains -> SEQRES; None: all.
+    """
 
     name: str
     entry: str
     content: bytes | Path
-    wanted: tuple[str, ...] | None = None
+    wanted: dict[str, str] | None = None
 
 
 def prepare(config: PdbConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
@@ -140,14 +143,39 @@ def _readings(files: Iterable[File], work: Path, workers: int | None) -> Iterato
     """What the files gave, in their order, by chunks that are kept in `work`."""
 
     def tasks() -> Iterator[tuple[Path, list[File]]]:
-        unread, k = iter(files), 0
-        while chunk := list(islice(unread, FILES_PER_CHUNK)):
-            path = work / f"chunk-{k:06d}.npz"
+        for k, chunk in enumerate(_chunks(files)):
+            path = work / f"chunk-{k:06d}-{_state(chunk)}.npz"
             yield path, [] if path.exists() else chunk
-            k += 1
 
     finished = map(_finish, tasks()) if workers == 1 else map_in_processes(_finish, tasks(), workers)
     return map(load_reading, finished)
+
+
+def _chunks(files: Iterable[File]) -> Iterator[list[File]]:
+    """The files in their order, some at a time: FILES_PER_CHUNK, or fewer whose contents are BYTES_PER_CHUNK."""
+    chunk: list[File] = []
+    held = 0
+    for file in files:
+        size = len(file.content) if isinstance(file.content, bytes) else 0
+        if chunk and (len(chunk) == FILES_PER_CHUNK or held + size > BYTES_PER_CHUNK):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(file)
+        held += size
+    if chunk:
+        yield chunk
+
+
+def _state(chunk: list[File]) -> str:
+    """A digest of which files these are and, where they are on disk, of whether and since when."""
+    state = hashlib.blake2b(digest_size=8)
+    for file in chunk:
+        about = None
+        if isinstance(file.content, Path) and file.content.exists():
+            found = file.content.stat()
+            about = found.st_size, found.st_mtime_ns
+        state.update(json.dumps([file.name, about]).encode())
+    return state.hexdigest()
 
 
 def _finish(task: tuple[Path, list[File]]) -> Path:
@@ -193,12 +221,12 @@ def _files(path: Path) -> Iterator[File]:
 
 def _entries(listing: Path, folder: Path) -> Iterator[File]:
     """The listed entries, each with the chains that the list names."""
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, str]] = {}
     for row in read_list(listing):
-        wanted.setdefault(row.entry, []).append(row.chain)
+        wanted.setdefault(row.entry, {})[row.chain] = row.sequence
     for entry, chains in wanted.items():
         path = entry_file(folder, entry)
-        yield File(path.name, entry, path, tuple(chains))
+        yield File(path.name, entry, path, chains)
 
 
 def _digest(path: Path) -> str:
@@ -247,7 +275,7 @@ def _statistics(store: ChainStore, chains: Sequence[Chain]) -> dict:
     """Sizes and shapes of the stored chains, to be read by a person."""
     bonds = np.concatenate([np.linalg.norm(np.diff(chain.coordinates, axis=0), axis=1) for chain in chains])
     whole = bonds[bonds <= GAP]
-    radii = [np.sqrt(np.square(c.coordinates - c.coordinates.mean(0)).sum(1).mean()) for c in chains]
+    radii = [radius_of_gyration(chain.coordinates) for chain in chains]
     return {
         "digest": store.digest,
         "mean_square_coordinate_nm2": store.variance,
@@ -257,7 +285,7 @@ def _statistics(store: ChainStore, chains: Sequence[Chain]) -> dict:
             "max": int(store.counts.max()),
         },
         "radius_of_gyration_nm": {"mean": float(np.mean(radii)), "max": float(np.max(radii))},
-        "bond_nm": {"mean": float(whole.mean()), "std": float(whole.std())},
+        "bond_nm": {"mean": float(whole.mean()), "std": float(whole.std())} if len(whole) else None,
         "gaps": int((bonds > GAP).sum()),
         "chains_with_gaps": sum(bool(len(chain.breaks())) for chain in chains),
     }

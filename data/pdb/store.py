@@ -3,7 +3,7 @@
 One HDF5 file of flat, contiguous, uncompressed arrays. With C chains and R residues in all:
 
     coordinates (R, 3) f4 [nm], each chain less its mean
-    numbers (R,) i4, the authors'      insertions (R,) u1, ASCII codes, 0 where there is none
+    numbers (R,) i4, the authors'
     letters (R,) u1, ASCII codes of the sequence, X where it is unknown
     offsets (C + 1,) i8: chain c owns the residues offsets[c]:offsets[c + 1]
     group (C,) i4: chains of one group are of one split      split (C,) u1 (0 train, 1 validation, 2 test)
@@ -31,9 +31,9 @@ from data.errors import DataError
 from data.mapped import RaggedStore
 from data.pdb.chains import Chain
 
-FORMAT = "chain-store-1"
+FORMAT = "chain-store-2"
 SPLITS = ("train", "validation", "test")
-_PER_RESIDUE = {"coordinates": "<f4", "numbers": "<i4", "insertions": "u1", "letters": "u1"}
+_PER_RESIDUE = {"coordinates": "<f4", "numbers": "<i4", "letters": "u1"}
 _PER_CHAIN = {"group": "<i4", "split": "u1", "resolution": "<f4"}
 _TYPES = {"offsets": "<i8", **_PER_CHAIN, **_PER_RESIDUE}
 
@@ -79,9 +79,7 @@ class ChainStore(RaggedStore):
     def read(self, indices: Sequence[int] | np.ndarray) -> Chains:
         """The chains at `indices` (B,), in that order; repeats are allowed."""
         rows, counts = self.rows(indices)
-        residues = {
-            name: np.asarray(self._residues[name][rows]) for name in ("coordinates", "numbers", "letters")
-        }
+        residues = {name: np.asarray(column[rows]) for name, column in self._residues.items()}
         return Chains(counts=counts, **residues)
 
 
@@ -119,7 +117,6 @@ def write_store(
         "resolution": np.array([chain.resolution for chain in chains]),
         "coordinates": np.concatenate([chain.coordinates - chain.coordinates.mean(0) for chain in chains]),
         "numbers": np.concatenate([chain.numbers for chain in chains]),
-        "insertions": np.concatenate([chain.insertions for chain in chains]),
         "letters": np.concatenate([_letters(chain) for chain in chains]),
     }
     columns = {name: np.ascontiguousarray(column, _TYPES[name]) for name, column in columns.items()}

@@ -4,9 +4,10 @@ import gzip
 import io
 import json
 import os
+import re
 import zlib
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import gemmi
@@ -16,6 +17,9 @@ from data.errors import DataError
 from data.pdb.chains import LETTERS, Chain
 
 LARGEST = 1 << 30  # [bytes] of a file once unpacked; the largest assemblies of the PDB have less
+FARTHEST = 1e4  # [Angstrom] from the origin; the columns of the PDB format end there
+# A row whose x has its point elsewhere than the format's columns do: it would be read as other numbers, or not at all.
+_SHIFTED = re.compile(rb"\nATOM  .{24}(?!.{4}\.)[^.\n]{0,7}\.")
 _CARBON = gemmi.Element("C")
 _METHODS = {"DIFFRACTION": "diffraction", "ELECTRON": "EM", "NMR": "NMR"}
 
@@ -40,8 +44,8 @@ class Reading:
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
 
-_ARRAYS = ("coordinates", "numbers", "insertions")
-_TEXTS = ("name", "entry", "chain", "sequence", "method", "resolution")
+_ARRAYS = ("coordinates", "numbers")
+_TEXTS = ("name", "entry", "chain", "sequence", "seqres", "method", "resolution")
 
 
 def save_reading(path: Path, reading: Reading) -> None:
@@ -68,8 +72,8 @@ def load_reading(path: Path) -> Reading:
     return Reading(chains=chains, **said)
 
 
-def read_chains(content: bytes, name: str, entry: str, wanted: Collection[str] | None = None) -> Reading:
-    """The chains of a file's `content`. name: the file, for faults. wanted: chains by author id; None: all.
+def read_chains(content: bytes, name: str, entry: str, wanted: Mapping[str, str] | None = None) -> Reading:
+    """The chains of a file's `content`. name: the file, for faults. wanted: author ids of chains -> SEQRES; None: all.
 
     Of every residue that has ATOM records and one of the 20 standard names the C-alpha is taken, of alternate
     locations that of the largest occupancy, the first of equals. Nothing is raised: what cannot be read is a fault.
@@ -84,7 +88,7 @@ def read_chains(content: bytes, name: str, entry: str, wanted: Collection[str] |
 
 
 def _read_model(
-    structure: gemmi.Structure, name: str, entry: str, wanted: Collection[str] | None, reading: Reading
+    structure: gemmi.Structure, name: str, entry: str, wanted: Mapping[str, str] | None, reading: Reading
 ) -> None:
     if not len(structure) or not len(structure[0]):
         raise DataError(f"structure {name} has no atoms")
@@ -102,7 +106,12 @@ def _read_model(
             reading.faults.append(str(error))
         else:
             if chain is not None:
-                reading.chains.append(chain)
+                reading.chains.append(chain if wanted is None else replace(chain, seqres=wanted[chain_id]))
+            elif wanted is not None:
+                reading.faults.append(
+                    f"structure {name}, chain {chain_id}: none of its residues is a standard one, though the list of "
+                    "entries names it"
+                )
     for chain_id in sorted(set(wanted or ()) - set(by_name)):
         reading.faults.append(f"structure {name} has no chain {chain_id}, which the list of entries names")
     if len(reading.chains) == found and len(reading.faults) == faults:
@@ -138,21 +147,19 @@ def _chain(
     if not kept:
         raise DataError(f"structure {name}, chain {chain_id}: no residue has a C-alpha")
     coordinates = np.array([atom.pos.tolist() for _, atom in kept]) / 10
-    wrong = np.flatnonzero(~np.isfinite(coordinates).all(1))
+    wrong = np.flatnonzero(~(np.abs(coordinates) <= FARTHEST / 10).all(1))  # of nan nothing is true
     if len(wrong):
         raise DataError(
             f"structure {name}, chain {chain_id}: the C-alpha of residue {kept[int(wrong[0])][0].seqid} has a "
-            "coordinate that is not a number"
+            f"coordinate that is not a number of at most {FARTHEST:.0f} Angstrom"
         )
-    insertions = np.array([_insertion(residue) for residue, _ in kept], dtype=np.uint8)
-    reading.insertion_codes += int((insertions > 0).sum())
+    reading.insertion_codes += sum(bool(residue.seqid.icode.strip()) for residue, _ in kept)
     return Chain(
         name=f"{entry}_{chain_id}",
         entry=entry,
         chain=chain_id,
         coordinates=coordinates,
         numbers=np.array([residue.seqid.num for residue, _ in kept], dtype=np.int64),
-        insertions=insertions,
         sequence="".join(LETTERS[residue.name] for residue, _ in kept),
         method=method,
         resolution=resolution,
@@ -172,10 +179,6 @@ def _alpha(residue: gemmi.Residue, reading: Reading) -> gemmi.Atom | None:
 def _same_place(one: gemmi.Residue, other: gemmi.Residue) -> bool:
     """Whether two neighbours in a file are alternatives: two kinds of residue under one number."""
     return one.seqid == other.seqid and one.name != other.name
-
-
-def _insertion(residue: gemmi.Residue) -> int:
-    return ord(residue.seqid.icode) if residue.seqid.icode.strip() else 0
 
 
 def _method(structure: gemmi.Structure) -> str:
@@ -199,17 +202,41 @@ def _unpacked(content: bytes, name: str) -> bytes:
 
 
 def _parse(text: bytes, name: str) -> gemmi.Structure:
-    """A structure of one of both formats, told apart by the first word."""
+    """A structure of one of both formats, told apart by the first word.
+
+    Files that were cut where a line ends are known by their last line: # in mmCIF as the archive writes it, after every
+    category and so after the atoms, END or MASTER in PDB.
+    """
+    is_cif = next(_words(text), b"").lower().startswith(b"data_")
+    if not is_cif and not any(line.startswith((b"ATOM", b"HETATM")) for line in io.BytesIO(text)):
+        raise DataError(f"structure {name} is neither mmCIF nor PDB: fetch it again")
+    ends = (b"#",) if is_cif else (b"END", b"MASTER")
+    if text.rstrip().rpartition(b"\n")[2][:6].strip() not in ends:
+        raise DataError(
+            f"structure {name} is truncated or damaged (its last line is not {ends[0].decode()}): fetch it again"
+        )
+    if not is_cif:
+        _check_columns(text, name)
+    decoded = text.decode("utf-8", "replace")
     try:
-        if next(_words(text), b"").lower().startswith(b"data_"):
-            return gemmi.make_structure_from_block(gemmi.cif.read_string(text.decode("utf-8", "replace"))[0])
-        if any(line.startswith((b"ATOM", b"HETATM")) for line in io.BytesIO(text)):
-            return gemmi.read_pdb_string(text.decode("utf-8", "replace"))
+        if is_cif:
+            return gemmi.make_structure_from_block(gemmi.cif.read_string(decoded)[0])
+        return gemmi.read_pdb_string(decoded)
     except (ValueError, RuntimeError, IndexError) as error:
         raise DataError(
             f"structure {name} is truncated or damaged ({' '.join(str(error).split())}): fetch it again"
         ) from error
-    raise DataError(f"structure {name} is neither mmCIF nor PDB: fetch it again")
+
+
+def _check_columns(text: bytes, name: str) -> None:
+    """DataError for a row of atoms that is not in the columns of the PDB format."""
+    shifted = _SHIFTED.search(text)
+    if shifted:
+        line = text.count(b"\n", 0, shifted.start()) + 2
+        raise DataError(
+            f"structure {name}, line {line}: the coordinates are not in the columns of the PDB format, as where there "
+            "are more atoms or residues than it can number: bring it as mmCIF"
+        )
 
 
 def _words(text: bytes) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.pdb.chains import globular_radius, radius_of_gyration
 from models.training.files import replacing
 
 ANGSTROM = 10.0  # per nanometre
@@ -39,11 +40,6 @@ def write_calpha(path: Path, points: np.ndarray, remark: str = "") -> None:
         temporary.write_text("".join(f"{line:80}\n" for line in lines))
 
 
-def radius_of_gyration(points: np.ndarray) -> float:
-    """Root mean square distance from the mean, in the unit of the points (n, 3)."""
-    return float(np.sqrt(np.square(points - points.mean(0)).sum(1).mean()))
-
-
 def bonds(points: np.ndarray) -> np.ndarray:
     """Distances of consecutive points: (n - 1,)."""
     return np.linalg.norm(np.diff(points, axis=0), axis=1)
@@ -61,7 +57,7 @@ def describe(points: np.ndarray) -> dict[str, float]:
     lengths = bonds(points)
     return {
         "residues": len(points),
-        "radius_of_gyration": radius_of_gyration(points),
+        "radius_of_gyration": float(radius_of_gyration(points)),
         "bond_mean": float(lengths.mean()),
         "bond_std": float(lengths.std()),
         "clashes": clashes(points),
@@ -78,7 +74,7 @@ def report(chains: Sequence[np.ndarray]) -> dict:
     each = [describe(points) for points in chains]
     lengths = np.concatenate([bonds(points) for points in chains])
     residues = sum(row["residues"] for row in each)
-    native = [2.2 * row["residues"] ** 0.38 for row in each]
+    native = [ANGSTROM * globular_radius(row["residues"]) for row in each]
     quantiles = np.quantile(lengths, [0.01, 0.25, 0.5, 0.75, 0.99])
     return {
         "unit": "Angstrom",

@@ -8,9 +8,10 @@ import pytest
 
 from data.errors import DataError
 from data.pdb import structures
-from data.pdb.config import parse_config
+from data.pdb.config import INDEX, parse_config
 from data.pdb.prepare import main, prepare
 from data.pdb.store import ChainStore
+from data.pdb.structures import read_chains
 from tests.data.pdb_files import chain, cif, pdb, residue, write
 
 GOOD = {"a.pdb": pdb(chain(6)), "b.cif": cif(chain(6, sequence="CDEFGH"))}
@@ -51,8 +52,10 @@ def refusal(block, tmp_path, raw="raw"):
 
 TRUNCATED = {
     "t.cif": cif(chain(6))[:-40],
+    "lines.cif": cif(chain(6))[:-2],
     "t.cif.gz": gzip.compress(cif(chain(6)).encode())[:-9],
     "t.pdb": pdb(chain(6))[:-40],
+    "lines.pdb": pdb(chain(6))[:-4],
     "t.ent.gz": b"\x1f\x8b" + b"\0" * 90,
 }
 
@@ -64,6 +67,26 @@ def test_a_truncated_file(tmp_path, name):
     assert sentence.endswith("): fetch it again")
 
 
+@pytest.mark.parametrize("form", [pdb, cif])
+def test_a_file_cut_anywhere_gives_no_chain_but_a_fault(form):
+    whole = form(chain(4, "A") + chain(4, "B")).encode()
+    assert len(read_chains(whole.rstrip(), "t", "t").chains) == 2
+    for cut in range(len(whole.rstrip())):
+        reading = read_chains(whole[:cut], "t", "t")
+        assert reading.chains == [], cut
+        assert len(reading.faults) == 1, cut
+
+
+def test_mmcif_of_more_categories_has_all_its_atoms_or_a_fault():
+    """The archive ends every category with #, and has more of them after the atoms."""
+    text = cif(chain(4)) + "loop_\n_pdbx_poly_seq_scheme.asym_id\n_pdbx_poly_seq_scheme.seq_id\nA 1\nA 2\n#\n"
+    text = "data_T\n#\n" + text.removeprefix("data_TEST\n")
+    for cut in [k for k, letter in enumerate(text, 1) if letter == "\n"]:
+        reading = read_chains(text[:cut].encode(), "t", "t")
+        assert reading.faults or len(reading.chains[0]) == 4, cut
+    assert not reading.faults
+
+
 @pytest.mark.parametrize(
     "content", ["", "<html>\n<title>502 Bad Gateway</title>\n", "\0\1\2\xff", "HEADER\nEND\n"]
 )
@@ -72,7 +95,7 @@ def test_a_file_that_is_no_structure(tmp_path, content):
 
 
 def test_mmcif_without_atoms(tmp_path):
-    assert fault(tmp_path, "t.cif", "data_T\n_cell.length_a 1\n") == "structure t.cif has no atoms"
+    assert fault(tmp_path, "t.cif", "data_T\n_cell.length_a 1\n#\n") == "structure t.cif has no atoms"
 
 
 def test_a_structure_without_protein(tmp_path):
@@ -90,13 +113,15 @@ def test_a_chain_without_c_alphas(tmp_path):
     assert fault(tmp_path, "t.cif", text) == "structure t.cif, chain B: no residue has a C-alpha"
 
 
-@pytest.mark.parametrize("form", [pdb, cif])
-@pytest.mark.parametrize("number", ["nan", "inf"])
-def test_coordinates_that_are_no_numbers(tmp_path, form, number):
+@pytest.mark.parametrize(
+    ("form", "number"), [(pdb, "nan"), (pdb, "inf"), (cif, "nan"), (cif, "inf"), (cif, "-1e39")]
+)
+def test_coordinates_that_are_no_numbers_or_absurd(tmp_path, form, number):
     text = form(chain(5) + residue(5, number=52, insertion="B", at=(float(number), 0, 0)))
     suffix = {pdb: "pdb", cif: "cif"}[form]
     assert fault(tmp_path, f"t.{suffix}", text) == (
-        f"structure t.{suffix}, chain A: the C-alpha of residue 52B has a coordinate that is not a number"
+        f"structure t.{suffix}, chain A: the C-alpha of residue 52B has a coordinate that is not a number of at "
+        "most 10000 Angstrom"
     )
 
 
@@ -105,6 +130,31 @@ def test_one_bad_chain_does_not_cost_the_others(tmp_path):
     found = report(tmp_path, **{"t.cif": cif(chain(5, "A", sequence="KLMNP") + bad)})
     assert "t_A" in ChainStore(tmp_path / "s.h5").names
     assert len(found["faults"]) == 1
+
+
+def test_atoms_that_are_more_than_their_columns_can_number(tmp_path):
+    """Writers that go on counting shift what follows by a column; gemmi would read other coordinates, or no atom."""
+    rows = pdb(chain(2)).splitlines()
+    rows[2:4] = [row.replace("ATOM  ", "ATOM  1", 1) for row in rows[2:4]]
+    sentence = fault(tmp_path, "t.pdb", "\n".join([*rows, ""]))
+    assert sentence.startswith(
+        "structure t.pdb, line 3: the coordinates are not in the columns of the PDB format"
+    )
+
+
+def test_a_huge_assembly_is_read_as_any_other():
+    """More atoms, and chains, than the PDB format has numbers and letters for."""
+    count, n = 63, 1588
+    rows = "".join(
+        f"ATOM {c * n + k} C CA . ALA Z 1 {k} ? {3.8 * k:.3f} {c}.0 0.0 1.0 10.0 {k} c{c} 1\n"
+        for c in range(count)
+        for k in range(1, n + 1)
+    )
+    reading = read_chains((cif([])[:-3] + "\n" + rows + "#\n").encode(), "t", "t")
+    assert reading.faults == []
+    assert [found.chain for found in reading.chains] == [f"c{c}" for c in range(count)]
+    assert sum(map(len, reading.chains)) == count * n > 99_999
+    assert reading.chains[-1].coordinates[-1].tolist() == pytest.approx([0.38 * n, 6.2, 0])
 
 
 def test_a_file_that_unpacks_to_more_than_any_entry_has(tmp_path, monkeypatch):
@@ -188,7 +238,30 @@ def test_a_cluster_file_that_is_none(tmp_path, text, problem):
         (STRUCTURES, "data.pdb.source structures needs data.pdb.files"),
         (RCSB, "data.pdb.source rcsb needs pdb_seqres.txt.gz among data.pdb.files"),
         (STRUCTURES | {"files": [{"name": "a"}], "methods": ["xray"]}, "data.pdb.methods has 'xray'"),
-        (GENERATE | {"fraction": 0.0}, "data.pdb.fraction must lie above 0"),
+        (
+            RCSB | {"files": [{"name": name} for name in INDEX], "fraction": 0.0},
+            "data.pdb.fraction must lie above 0",
+        ),
+        (
+            STRUCTURES | {"files": [{"name": "a"}], "chains": 4},
+            "data.pdb.chains belongs to source generate, not to structures: leave it out",
+        ),
+        *(
+            (
+                STRUCTURES | {"files": [{"name": "a"}], key: value},
+                f"data.pdb.{key} belongs to source rcsb, not to",
+            )
+            for key, value in {"min_sequence": 4, "max_sequence": 9, "fraction": 0.5, "origin": "o"}.items()
+        ),
+        *(
+            (GENERATE | {key: value}, f"data.pdb.{key} belongs to source structures or rcsb, not to generate")
+            for key, value in {
+                "files": [{"name": "a"}],
+                "methods": ["EM"],
+                "clusters": "c",
+                "split_gap": 4.5,
+            }.items()
+        ),
     ],
 )
 def test_a_block_that_makes_no_sense(block, problem):

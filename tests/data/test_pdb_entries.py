@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 import threading
 
 import pytest
@@ -10,12 +11,13 @@ from werkzeug import Request, Response
 
 from data.errors import DataError
 from data.pdb import entries as module
-from data.pdb.config import parse_config
-from data.pdb.entries import Ledger, fetch_entries, main
-from data.pdb.index import read_list, select
+from data.pdb import prepare as preparation
+from data.pdb.config import INDEX, parse_config
+from data.pdb.entries import Ledger, entry_file, fetch_entries, listed, main
+from data.pdb.index import Listed, read_list, select, write_list
 from data.pdb.prepare import main as prepare
 from data.pdb.store import ChainStore
-from tests.data.pdb_files import ARCHIVE, write, write_entries, write_index
+from tests.data.pdb_files import ARCHIVE, LONG, chain, cif, residue, write, write_entries, write_index
 
 WANTED = ["1aaa", "1bbb", "5iii"]
 PAPER = {
@@ -37,8 +39,9 @@ def raw(tmp_path):
     return tmp_path / "raw"
 
 
-def config(raw, **changes):
-    return parse_config(PAPER | {"files": write_index(raw), "min_residues": 10} | changes)
+def config(raw, index=True, **changes):
+    files = write_index(raw) if index else [{"name": name} for name in INDEX]
+    return parse_config(PAPER | {"files": files, "min_residues": 10} | changes)
 
 
 class Archive:
@@ -115,6 +118,108 @@ def test_listing_fetching_and_preparing_make_a_store(raw, archive, tmp_path, cap
     assert report["faults"] == ["structure 5iii.cif.gz cannot be read: No such file or directory"]
     rows = read_list(tmp_path / "paper.entries.tsv")
     assert rows[0].sequence == ARCHIVE["1aaa"][0]["A"][1]
+
+
+def test_an_entry_fetched_between_a_killed_preparation_and_the_next_is_read(
+    raw, archive, tmp_path, monkeypatch
+):
+    block = config(raw, origin=archive.url)
+    listed(block, tmp_path / "s.entries.tsv", raw)
+    fetch_entries(["1aaa"], raw / "entries", archive.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation, "write_store", lambda *args, **options: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            preparation.prepare(block, tmp_path / "s.h5", raw, 1)
+    assert list((tmp_path / "s.h5.work").glob("chunk-*.npz"))
+    fetch_entries(["1bbb"], raw / "entries", archive.url)
+    report = preparation.prepare(block, tmp_path / "s.h5", raw, 1)
+    assert report["faults"] == ["structure 5iii.cif.gz cannot be read: No such file or directory"]
+    assert report["counts"]["chains"] == 3
+
+
+def test_a_listed_chain_that_is_no_protein_is_a_fault(raw, archive, tmp_path):
+    block = config(raw, origin=archive.url)
+    listed(block, tmp_path / "s.entries.tsv", raw)
+    sugar = residue(0, "NAG", "B", atoms=("C1",), record="HETATM") + residue(1, "DA", "A", atoms=("P",))
+    write(raw / "entries/aa/1aaa.cif.gz", cif(sugar))
+    fetch_entries(["1bbb"], raw / "entries", archive.url)
+    write(raw / "entries/ii/5iii.cif.gz", cif(chain(60)))
+    report = preparation.prepare(block, tmp_path / "s.h5", raw, 1)
+    assert sorted(report["faults"]) == [
+        f"structure 1aaa.cif.gz, chain {chain_id}: none of its residues is a standard one, though the list of "
+        "entries names it"
+        for chain_id in "AB"
+    ]
+
+
+def test_two_entries_of_one_molecule_are_in_one_split_though_other_parts_are_resolved(raw, tmp_path):
+    rows = [Listed(f"1ab{k}", "A", "EM", 2.0, LONG if k < 4 else LONG[k:]) for k in range(8)]
+    write_list(tmp_path / "s.entries.tsv", rows)
+    for k, row in enumerate(rows):
+        atoms = chain(60 + k, start=k, sequence=LONG[k : 60 + 2 * k])
+        write(entry_file(raw / "entries", row.entry), cif(atoms))
+    report = preparation.prepare(config(raw, validation_fraction=0.5), tmp_path / "s.h5", raw, 1)
+    store = ChainStore(tmp_path / "s.h5")
+    group = dict(zip(store.names, store.group.tolist(), strict=True))
+    assert len({group[f"1ab{k}_A"] for k in range(4)}) == 1
+    assert report["counts"]["groups"] == 5
+    assert "equal SEQRES sequences" in report["grouping"]
+
+
+ESCAPES = ["../../evil", "/tmp/evil", "1ab/", "..", "", "1abcd", "pdb_1abc", "1\u212abc"]
+
+
+@pytest.mark.parametrize("entry", ESCAPES)
+def test_an_entry_of_the_index_that_is_no_name_of_one_is_refused(raw, entry):
+    write(
+        raw / "pdb_seqres.txt.gz",
+        f">1aaa_A mol:protein length:60  X\n{LONG[:60]}\n>{entry}_A mol:protein\n{LONG}\n",
+    )
+    with pytest.raises(DataError) as caught:
+        select(config(raw, index=False), raw)
+    assert str(caught.value).startswith(
+        f"index {raw}/pdb_seqres.txt.gz, line 3: '>{entry}_A mol:protein' lacks an entry"
+    )
+
+
+@pytest.mark.parametrize("entry", ESCAPES)
+def test_an_entry_of_the_list_that_is_no_name_of_one_is_refused(tmp_path, entry):
+    path = tmp_path / "s.entries.tsv"
+    write_list(path, [Listed("1abc", "A", "EM", 2.0, LONG), Listed(entry, "A", "EM", 2.0, LONG)])
+    with pytest.raises(DataError) as caught:
+        read_list(path)
+    assert str(caught.value) == f"list of entries {path}, line 3: {entry!r} is no entry of the PDB"
+
+
+def test_an_entry_has_four_letters_or_the_twelve_of_the_new_kind(raw, tmp_path):
+    headers = [">1AbC_AA mol:protein length:100", ">pdb_00001Abc_A mol:protein length:100"]
+    write(raw / "pdb_seqres.txt.gz", "".join(f"{header}\n{LONG}\n" for header in headers))
+    block = config(raw, index=False, methods=None, max_resolution=None)
+    chosen, _ = select(block, raw)
+    assert [(row.entry, row.chain) for row in chosen] == [("1abc", "AA"), ("pdb_00001abc", "A")]
+    write_list(tmp_path / "s.entries.tsv", chosen)
+    assert [row.entry for row in read_list(tmp_path / "s.entries.tsv")] == ["1abc", "pdb_00001abc"]
+    assert [entry_file(tmp_path, row.entry).parent.name for row in chosen] == ["ab", "ab"]
+
+
+def test_an_answer_without_end_is_given_up_early(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_SENT", 1 << 20)
+    monkeypatch.setattr(module, "TRIES", 1)
+    sent = []
+    parts = (sent.append(k) or bytes(1 << 20) for k in range(200))
+    archive.answers["1aaa.cif.gz"] = [Response(parts)]
+    with pytest.raises(DataError) as caught:
+        fetch_entries(["1aaa"], tmp_path / "entries", archive.url)
+    assert "the first is 1aaa (more than 1 MB came, which is no entry): run it again" in str(caught.value)
+    assert len(sent) < 100
+    assert not (tmp_path / "entries/aa").exists()
+
+
+def test_an_entry_that_unpacks_to_more_than_any_has_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 1 << 20)
+    write(tmp_path / "archive/1aaa.cif.gz", "data_1AAA\n" + "\n" * (4 << 20))
+    with pytest.raises(DataError, match=r"1aaa \(more than 1 MB of text, which is no entry\)"):
+        fetch_entries(["1aaa"], tmp_path / "entries", str(tmp_path / "archive"))
 
 
 def test_what_is_there_is_not_fetched_again_and_the_ledger_has_its_checksum(archive, tmp_path):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data.pdb.generate import CONTACT, generate, target_radius
+from data.pdb.chains import globular_radius, radius_of_gyration
+from data.pdb.generate import CONTACT, generate
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,7 @@ def test_neighbours_are_a_peptide_bond_apart_and_others_in_no_contact(traces):
 
 
 def test_chains_are_compact(traces):
-    ratios = [
-        np.sqrt(np.square(t.coordinates - t.coordinates.mean(0)).sum(1).mean()) / target_radius(len(t))
-        for t in traces
-    ]
+    ratios = [radius_of_gyration(t.coordinates) / globular_radius(len(t)) for t in traces]
     assert 0.9 < np.median(ratios) < 1.25
     assert max(ratios) < 1.7
 

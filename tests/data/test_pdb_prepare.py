@@ -14,7 +14,7 @@ from data.pdb.config import parse_config
 from data.pdb.groups import group_chains, split_groups
 from data.pdb.prepare import main, prepare
 from data.pdb.store import SPLITS, ChainStore
-from tests.data.pdb_files import chain, cif, pdb, real_archive, write
+from tests.data.pdb_files import chain, cif, pdb, real_archive, residue, write
 
 STRUCTURES = {"source": "structures", "min_residues": 3, "validation_fraction": 0.3}
 
@@ -136,8 +136,7 @@ def test_filters_count_what_they_leave_out(tmp_path):
 
 
 def traces(*names):
-    n = np.zeros(3)
-    return [Chain(f"{e}_{c}", e, c, np.zeros((3, 3)), n, n, text) for e, c, text in names]
+    return [Chain(f"{e}_{c}", e, c, np.zeros((3, 3)), np.zeros(3), *texts) for e, c, *texts in names]
 
 
 def test_equal_sequences_and_one_structure_are_of_one_group():
@@ -152,6 +151,73 @@ def test_equal_sequences_and_one_structure_are_of_one_group():
     assert groups[0] == groups[4]
     assert groups[1] == groups[2]
     assert len(set(groups)) == 3
+
+
+def test_chains_of_one_molecule_are_of_one_group_whatever_part_is_resolved():
+    chains = traces(("1aaa", "A", "CDE", "ACDEF"), ("1bbb", "A", "DEF", "ACDEF"), ("1ccc", "A", "CDE", "CDE"))
+    groups, text = group_chains(chains, None, by_entry=False)
+    assert groups[0] == groups[1] != groups[2]
+    assert text == "random splits that no two equal SEQRES sequences straddle; no sequence clusters"
+
+
+def test_nothing_is_said_of_sequences_where_there_are_none():
+    groups, text = group_chains(traces(("a", "", ""), ("b", "", "")), None, by_entry=False)
+    assert len(set(groups)) == 2
+    assert text == "random splits; no sequences"
+
+
+def test_a_chunk_has_few_files_or_few_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FILES_PER_CHUNK", 3)
+    monkeypatch.setattr(module, "BYTES_PER_CHUNK", 10)
+    sizes = [4, 4, 4, 30, 1, 1, 1, 1, 10]
+    files = [module.File(str(k), str(k), b"x" * size) for k, size in enumerate(sizes)]
+    chunks = list(module._chunks([*files, module.File("on disk", "d", tmp_path)]))
+    assert [[len(file.content) for file in chunk] for chunk in chunks[:-1]] == [
+        [4, 4],
+        [4],
+        [30],
+        [1, 1, 1],
+        [1],
+    ]
+    assert [file.name for file in chunks[-1]] == ["8", "on disk"]
+
+
+def test_the_report_counts_what_was_met(tmp_path):
+    raw = tmp_path / "raw"
+    write(raw / "a.cif", cif(chain(8)))
+    odd = [
+        *chain(8, sequence="C" * 8),
+        *residue(8, atoms=("N",)),
+        *residue(9, alt="A", occupancy=0.4, atoms=("CA",)),
+        *residue(9, alt="B", occupancy=0.6, atoms=("CA",)),
+        *residue(10, number=10, insertion="A"),
+        *residue(11, number=10, insertion="B"),
+    ]
+    for name, form in {"b.cif": cif, "c.pdb": pdb}.items():
+        write(raw / name, form(odd))
+    read = prepared(raw, tmp_path / "s.h5")["read"]
+    assert read == {
+        "files": 3,
+        "chains": 3,
+        "residues_without_ca": 2,
+        "alternate_locations": 2,
+        "insertion_codes": 4,
+    }
+
+
+def test_the_report_of_chains_without_bonds_is_json(tmp_path):
+    raw = tmp_path / "raw"
+    for k in range(2):
+        name = ("ALA", "CYS")[k]
+        write(raw / f"s{k}.pdb", pdb([a for j in range(4) for a in residue(j, name, at=(5.0 * j, 0, 0))]))
+    prepared(raw, tmp_path / "s.h5")
+
+    def refused(text):
+        raise AssertionError(f"{text} is no JSON")
+
+    report = json.loads((tmp_path / "s.h5.report.json").read_text(), parse_constant=refused)
+    assert report["bond_nm"] is None
+    assert report["gaps"] == 6
 
 
 def test_clusters_of_a_file_are_the_groups(raw, tmp_path):
@@ -201,6 +267,7 @@ def test_generated_chains_are_prepared_and_the_command_says_what_it_did(tmp_path
     assert f"{out}: 6 chains of generated C-alpha traces, 5 train, 1 validation" in capsys.readouterr().out
     report = json.loads((tmp_path / "s.h5.report.json").read_text())
     assert report["bond_nm"]["mean"] == pytest.approx(0.381, abs=1e-3)
+    assert report["grouping"] == "random splits; no sequences"
     assert ChainStore(out).dataset == "generated C-alpha traces"
 
 

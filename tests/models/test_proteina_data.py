@@ -39,9 +39,7 @@ def write_chains(path: Path) -> Path:
     for k in range(TRAIN + HELD_OUT):
         n = 9 + 3 * k % 8
         numbers = np.arange(n) + k
-        chains.append(
-            Chain(f"{k:02d}_A", f"{k:02d}", "A", walk(n, rng), numbers, np.zeros(n, np.uint8), "A" * n)
-        )
+        chains.append(Chain(f"{k:02d}_A", f"{k:02d}", "A", walk(n, rng), numbers, "A" * n))
     groups = [f"group {k % 8}" if k < TRAIN else f"held out {k}" for k in range(len(chains))]
     splits = {group: "validation" if group.startswith("held") else "train" for group in groups}
     about = {"source": "structures", "dataset": "random walks", "grouping": "by number", "config": {}}

@@ -66,6 +66,16 @@ def data_sentences(results: Results) -> list[str]:
     return sentences or ["The runs do not say where their data come from."]
 
 
+NOTED = "†"
+"""Marks what a note below a table is about."""
+
+
+def caveat(results: Results, motion: str) -> str:
+    """What every number of a motion must say, as its runs' data say it; empty where there is nothing to say."""
+    said = (run.data.get("caveat") for run in results.runs if run.data.get("motion") == motion)
+    return "; ".join(dict.fromkeys(text for text in said if text))
+
+
 def _extent(data: dict) -> str:
     """Which motion, how many classes, and how many examples of each split, as far as the data say."""
     parts = [str(data["motion"])] if "motion" in data else []

@@ -10,6 +10,6 @@ class OptimizerConfig:
     recm_lr_mult: their learning rate over lr.
     """
 
-    lr: float
+    lr: float = 1e-3
     weight_decay: float = 0.0
     recm_lr_mult: float = 1.0

@@ -1,10 +1,12 @@
 """Table 2 and what is drawn of its runs: which number stands where, which readout, what is absent, which caveat."""
 
 import importlib
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from analysis import metrics, render, style
 from analysis.dynamics import METHODS, NBODY, RUN, TASKS, error
@@ -164,7 +166,44 @@ def test_every_caption_of_numbers_from_walk_carries_the_caveat(tmp_path, write_d
         assert "generated" not in caption
     only_run = real.only(["egno-run-plain"])
     assert "Caveat" not in " ".join(b_table2.build(only_run, None).caption)
-    assert f"Caveat: {MOTION_CAVEAT}." in " ".join(drawing("x4", folders).caption)
+    for output in FIGURES:
+        drawn = drawing(output, folders)
+        assert f"Caveat: {MOTION_CAVEAT}." in " ".join(drawn.caption)
+        printed = " ".join(text.get_text() for text in drawn.figure.findobj(Text))
+        assert "(walk: with a caveat)" in " ".join(printed.split())
+
+
+def test_walk_is_marked_in_tables_and_among_the_headline_numbers(tmp_path, write_dynamics_run):
+    folders = [
+        write_dynamics_run(tmp_path, f"egno-{motion}-{method}", 0, real=True)
+        for motion in ("run", "walk")
+        for method in ("plain", "recm")
+    ]
+    outputs = ("b_table2", "b_table4", "b_alpha", "x3")
+    for output in outputs:
+        render.render(output, "mini", tmp_path, folders, ["x"])
+    note = f"† {MOTION_CAVEAT}."
+    for output, mark in (("b_table2", "walk [10⁻²] †"), ("b_table4", "EGNO, walk †")):
+        text, page = ((tmp_path / f"{output}.{kind}").read_text() for kind in ("md", "html"))
+        assert text.endswith(f"|\n\n{note}\n")
+        assert f"| {mark} |" in text
+        assert text.count("†") == 2
+        assert f"<th>{mark}</th>" in page
+        assert f"<p>{note}</p>" in page
+    for output in outputs[:1], outputs[2:3], outputs[3:], outputs:
+        folder = tmp_path / "-".join(output)
+        folder.mkdir()
+        for path in tmp_path.glob("*.*"):
+            if path.stem in output:
+                shutil.copy(path, folder)
+        for run, numbers in metrics.headlines(folder).items():
+            assert numbers.get("caveat") == (MOTION_CAVEAT if run.startswith("egno-walk-") else None)
+
+
+def test_tables_of_whole_data_have_no_notes(table, results):
+    for text in (table.markdown, b_table4.build(results, None).markdown):
+        assert "†" not in text
+        assert all(line.startswith("|") for line in text.splitlines())
 
 
 @pytest.mark.parametrize("output", [*FIGURES, "b_table2"])

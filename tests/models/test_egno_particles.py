@@ -44,7 +44,7 @@ def configuration(store: Path, method: str = "Method", **options) -> dict:
 
 
 def test_the_published_size():
-    task = EGNOTask(EGNOConfig(layers=4, hidden=64, node_features=1), Method(), OptimizerConfig(lr=1e-4))
+    task = EGNOTask(EGNOConfig(layers=4, hidden=64, node_features=1), Method(), OptimizerConfig())
     assert sum(p.numel() for p in task.network.parameters()) == 201_672
 
 
@@ -61,7 +61,7 @@ def test_particles_are_given_with_speeds_products_of_charges_and_distances(store
 
 def test_it_is_twirled_by_all_rotations_and_has_no_vertical(store):
     torch.manual_seed(0)
-    task = EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig(lr=1e-4)).eval()
+    task = EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig()).eval()
     data = NBodyData(str(store), 3, seed=0, steps=1, input_frame=1, target_frames=(3, 4))
     batch = data.monitor_dataloader()[0]
     problems = task.twirl_problems(batch)

@@ -42,7 +42,7 @@ def data(store, **change) -> MocapData:
 
 def task() -> EGNOTask:
     torch.manual_seed(0)
-    return EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig(lr=5e-4)).eval()
+    return EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig()).eval()
 
 
 # ---- batches

@@ -99,7 +99,7 @@ def test_a_repeated_and_an_interrupted_run_have_identical_metrics(store, tmp_pat
 
 def test_the_monitor_splits_the_mean_squared_error(store):
     torch.manual_seed(0)
-    task = SEGNNTask(SEGNNConfig(**NETWORK), Method(), OptimizerConfig(lr=9e-4)).eval()
+    task = SEGNNTask(SEGNNConfig(**NETWORK), Method(), OptimizerConfig()).eval()
     batch = data(store).monitor_dataloader()[0]
     problem = task.twirl_problems(batch)["raw"]
     found = problem.decompose(rotation_set("iid", 4, torch.Generator().manual_seed(0)))

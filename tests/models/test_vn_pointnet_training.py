@@ -42,9 +42,7 @@ def data(store, **change) -> ModelnetData:
 
 def task() -> VNPointNetTask:
     torch.manual_seed(0)
-    return VNPointNetTask(
-        VNPointNetConfig(**NETWORK), Method(), OptimizerConfig(lr=1e-3), ScheduleConfig()
-    ).eval()
+    return VNPointNetTask(VNPointNetConfig(**NETWORK), Method(), OptimizerConfig(), ScheduleConfig()).eval()
 
 
 def test_the_learning_rate_follows_the_recipe():

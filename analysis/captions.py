@@ -99,8 +99,8 @@ def footer(results: Results) -> list[str]:
     words = [f"{results.tier} tier", _seeds(results), _sizes(results)]
     for data in _distinct(run.data for run in results.runs):
         if "dataset" in data:
-            caveat = f" ({data.get('motion', 'all')}: with a caveat)" if data.get("caveat") else ""
-            words.append(f"{data['dataset']}{caveat}")
+            remark = f" ({data.get('motion', 'all')}: with a caveat)" if data.get("caveat") else ""
+            words.append(f"{data['dataset']}{remark}")
             continue
         molecules = "generated molecules" if is_generated(data) else "real geometries"
         words.append(f"{data.get('labels', 'unknown')} labels on {molecules}")

@@ -66,6 +66,16 @@ def data_sentences(results: Results) -> list[str]:
     return sentences or ["The runs do not say where their data come from."]
 
 
+NOTED = "†"
+"""Marks what a note below a table is about."""
+
+
+def caveat(results: Results, motion: str) -> str:
+    """What every number of a motion must say, as its runs' data say it; empty where there is nothing to say."""
+    said = (run.data.get("caveat") for run in results.runs if run.data.get("motion") == motion)
+    return "; ".join(dict.fromkeys(text for text in said if text))
+
+
 def _extent(data: dict) -> str:
     """Which motion, how many classes, and how many examples of each split, as far as the data say."""
     parts = [str(data["motion"])] if "motion" in data else []
@@ -89,8 +99,8 @@ def footer(results: Results) -> list[str]:
     words = [f"{results.tier} tier", _seeds(results), _sizes(results)]
     for data in _distinct(run.data for run in results.runs):
         if "dataset" in data:
-            caveat = f" ({data.get('motion', 'all')}: with a caveat)" if data.get("caveat") else ""
-            words.append(f"{data['dataset']}{caveat}")
+            remark = f" ({data.get('motion', 'all')}: with a caveat)" if data.get("caveat") else ""
+            words.append(f"{data['dataset']}{remark}")
             continue
         molecules = "generated molecules" if is_generated(data) else "real geometries"
         words.append(f"{data.get('labels', 'unknown')} labels on {molecules}")

@@ -49,6 +49,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1rem; ma
 dt { font-weight: 600; }
 dd { margin: 0; overflow-wrap: anywhere; font: 0.76rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
 .scroll { overflow-x: auto; margin-bottom: 1rem; }
+.scroll p { margin: 0.5rem 0 0; font-size: 0.74rem; color: var(--soft); }
 table { border-collapse: collapse; font-size: 0.74rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.22rem 0.55rem; text-align: right; white-space: nowrap; font-weight: 400; }
 thead th { white-space: normal; vertical-align: bottom; font-weight: 600; }

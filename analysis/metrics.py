@@ -3,7 +3,8 @@
     python -m analysis.metrics --figures figures/mini
 
 reads the CSV files in <figures> that hold headline numbers and writes <figures>/metrics.json: run -> headline ->
-value. Of paper A, medians over seeds; of paper B, means over seeds, and of alpha the largest.
+value. Of paper A, medians over seeds; of paper B, means over seeds, and of alpha the largest. Where the numbers of a
+run come with a caveat, it stands beside them.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ SOURCES: dict[str, Callable[[pd.DataFrame], Found]] = {
 """The outputs whose CSV holds headline numbers."""
 
 
-def headlines(figures: Path) -> dict[str, dict[str, float | None]]:
-    """run -> headline -> value with four digits, from the outputs in `figures`.
+def headlines(figures: Path) -> dict[str, dict[str, float | str | None]]:
+    """run -> headline -> value with four digits, from the outputs in `figures`; "caveat": what each value must say.
 
     Raises ResultsError if none of those that hold such numbers is there.
     """
@@ -135,11 +136,19 @@ def headlines(figures: Path) -> dict[str, dict[str, float | None]]:
         raise ResultsError(
             f"{figures}: holds none of {', '.join(f'{name}.csv' for name in SOURCES)}; render one of them first."
         )
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, float | str | None]] = {}
     for name, path in present.items():
         for run, headline, value in SOURCES[name](pd.read_csv(path)):
             found.setdefault(run, {})[headline] = _digits(value)
+        for run, caveat in _caveats(path.with_suffix(".json")).items():
+            if run in found:
+                found[run]["caveat"] = caveat
     return found
+
+
+def _caveats(path: Path) -> dict[str, str]:
+    """By run, as the file beside an output says them."""
+    return json.loads(path.read_text()).get("caveats", {}) if path.is_file() else {}
 
 
 def write_metrics(figures: Path) -> Path:

@@ -31,6 +31,7 @@ def provenance(
         "trained_at_commit": sorted({str(run.summary.get("commit")) for run in results.runs}),
         "trained_on": sorted({str(run.summary["device"]) for run in results.runs if "device" in run.summary}),
         "data": sorted({_data(run.data) for run in results.runs}),
+        "caveats": {run.name: text for run in results.runs if (text := run.data.get("caveat"))},
         "paper_curves": digest_of(paper),
         "inputs_digest": hashlib.sha256(
             "".join(f"{k} {v}\n" for k, v in sorted(runs.items())).encode()

@@ -66,16 +66,17 @@ def difference(ours: float | None, paper: float | None) -> float | None:
     return None if ours is None or paper is None else ours - paper
 
 
-def markdown(headings: Sequence[str], lines: Sequence[Line]) -> str:
-    """A pipe table; the first two columns are names, the others numbers."""
+def markdown(headings: Sequence[str], lines: Sequence[Line], notes: Sequence[str] = ()) -> str:
+    """A pipe table, and notes below it; the first two columns are names, the others numbers."""
     rows = [list(headings), ["---", "---", *["---:"] * (len(headings) - 2)]]
     for line in lines:
         about = line.about if line.cells else f"**{line.about}**"
         rows.append([about, line.whose, *(line.cells or [""] * (len(headings) - 2))])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return table + "".join(f"\n{note}\n" for note in notes)
 
 
-def as_html(headings: Sequence[str], lines: Sequence[Line]) -> str:
+def as_html(headings: Sequence[str], lines: Sequence[Line], notes: Sequence[str] = ()) -> str:
     """The same as a <table> for the gallery, whose style sheet knows `data-whose`, `first` and `block`."""
     head = "".join(f"<th>{html.escape(text)}</th>" for text in headings)
     body = []
@@ -90,4 +91,5 @@ def as_html(headings: Sequence[str], lines: Sequence[Line]) -> str:
         names = f"<th>{about}</th><th>{html.escape(line.whose)}</th>"
         body.append(f'<tr{first} data-whose="{kind}">{names}{cells}</tr>')
     rows = "\n".join(body)
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n"
+    below = "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n{below}"

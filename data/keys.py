@@ -26,8 +26,19 @@ def checked_block(block: Any, kind: type, where: str, sources: Sequence[str] | N
 
 
 def raw_files(values: dict[str, Any], kind: type, where: str) -> tuple:
-    """The `files` of a block, each as an instance of the dataclass `kind`."""
+    """The `files` of a block, each as an instance of the dataclass `kind`; DataError for one without a name."""
     files = values.get("files") or []
+    if not isinstance(files, list | tuple):
+        raise DataError(f"{where}.files is {files!r}, not a list of files")
     for file in files:
+        if not isinstance(file, dict):
+            raise DataError(f"{where}.files lists {file!r}, not a mapping with the file's name")
         check_keys(file, kind, f"{where}.files")
+        if not isinstance(file.get("name"), str):
+            raise DataError(f"{where}.files lists a file without a name: {file!r}")
     return tuple(kind(**file) for file in files)
+
+
+def is_whole(value: Any, least: int) -> bool:
+    """Whether a value of a block is a whole number (true and false are none) of at least `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.captions import absent_sentence, provenance_line
+from analysis.captions import NOTED, absent_sentence, caveat, provenance_line
 from analysis.dynamics import METHODS, MOTIONS, NBODY, TASKS, Reading, Task, baseline, error
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
@@ -75,9 +75,11 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
         raise ResultsError(
             f"b_table2: no run of tier {results.tier} given here has a test error; train one of {RUNS[0]} etc."
         )
-    headings = ["", "", "seeds", *(f"{task.name} [{UNITS[task.power]}]" for task in TASKS)]
-    lines = _lines(frame)
-    return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
+    said = {task: caveat(results, task.key) for task in TASKS}
+    names = [f"{task.name} [{UNITS[task.power]}]{f' {NOTED}' if said[task] else ''}" for task in TASKS]
+    headings, lines = ["", "", "seeds", *names], _lines(frame)
+    notes = [f"{NOTED} {text}." for text in said.values() if text]
+    return Table(frame, markdown(headings, lines, notes), as_html(headings, lines, notes), _caption(results))
 
 
 def error_frame(results: Results) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.captions import absent_sentence, provenance_line
+from analysis.captions import NOTED, absent_sentence, caveat, provenance_line
 from analysis.dynamics import NBODY, TASKS
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
@@ -63,8 +64,10 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
             f"with a common seed: {pairs}."
         )
     headings = ["", "", "seeds", *MEASURES.values()]
-    lines = _lines(frame)
-    return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
+    rows = set(frame["row"])
+    noted = {task.title: text for task in TASKS if task.title in rows and (text := caveat(results, task.key))}
+    lines, notes = _lines(frame, noted), [f"{NOTED} {text}." for text in noted.values()]
+    return Table(frame, markdown(headings, lines, notes), as_html(headings, lines, notes), _caption(results))
 
 
 def overhead_frame(results: Results) -> pd.DataFrame:
@@ -111,11 +114,13 @@ def extra_time(relaxed: Run, plain: Run) -> float | None:
     return None if ours is None or not base else ours / base - 1.0
 
 
-def _lines(frame: pd.DataFrame) -> list[Line]:
+def _lines(frame: pd.DataFrame, noted: Container[str]) -> list[Line]:
+    """noted: the rows that a note is about."""
     lines = []
     for name, part in frame.groupby("row", sort=False):
         rows = {row["measure"]: row for _, row in part.iterrows()}
         seeds = str(part["seeds"].max())
+        name = f"{name} {NOTED}" if name in noted else name
         lines.append(Line(name, "ours", [seeds, *(_ours(rows.get(measure)) for measure in MEASURES)]))
         for whose in ("paper", "difference"):
             lines.append(Line("", whose, ["", *(_share(rows.get(measure), whose) for measure in MEASURES)]))

@@ -1,5 +1,6 @@
 """AMC: the joint angles of one trial, frame by frame."""
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,10 @@ import numpy as np
 from data.errors import DataError
 from data.mocap.kinematics import Skeleton
 from data.mocap.skeleton import JOINTS
+
+_FRAME = re.compile(r"[0-9]{1,9}")
+# What a file may declare of itself: every angle is there, and in degrees.
+_DECLARED = (":FULLY-SPECIFIED", ":DEGREES")
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,25 @@ class Angles:
 
 
 def read_amc(path: Path, skeleton: Skeleton) -> Angles:
-    """All frames of a file; DataError at the first that is incomplete or out of order."""
+    """All frames of a file; DataError at the first that is incomplete or out of order, or for other units."""
     if not path.exists():
         raise DataError(f"trial {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     text = path.read_text(encoding="latin-1").replace("\x1a", "")
-    lines = [line.split() for line in text.splitlines() if line.strip() and line[0] not in "#:"]
-    starts = [k for k, words in enumerate(lines) if len(words) == 1 and words[0].isdigit()]
+    written = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+    declared = [words[0] for words in written if words[0].startswith(":")]
+    unknown = [word for word in declared if word.upper() not in _DECLARED]
+    if unknown:
+        raise DataError(
+            f"trial {path} declares {unknown[0]}, and only {' and '.join(_DECLARED)} are understood"
+        )
+    lines = [words for words in written if not words[0].startswith(":")]
+    starts = [k for k, words in enumerate(lines) if len(words) == 1 and _FRAME.fullmatch(words[0])]
     if not starts or starts[0] != 0:
         raise DataError(f"trial {path} has no frames: it is truncated or no AMC")
+    if not text.endswith("\n"):
+        raise DataError(
+            f"trial {path} does not end with a line break, so its last number may be cut: fetch it again"
+        )
     frames = [lines[a + 1 : b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
     numbers = [int(lines[k][0]) for k in starts]
     for before, number in pairwise(numbers):
@@ -58,6 +74,10 @@ def _frame(
 ) -> list[float]:
     """The numbers of one frame, joints as in JOINTS whatever their order in the file."""
     found = {words[0]: words[1:] for words in lines}
+    names = [words[0] for words in lines]
+    for name in found:
+        if names.count(name) > 1:
+            raise DataError(f"trial {path}: frame {number} lists the joint '{name}' twice: it is damaged")
     for name, count in counts.items():
         if name not in found:
             raise DataError(f"trial {path}: frame {number} has no joint '{name}': it is truncated or damaged")
@@ -72,7 +92,6 @@ def _frame(
                 f"trial {path}: frame {number} has the joint '{name}', which does not move in the skeleton: "
                 "is it of another subject?"
             )
-    names = [words[0] for words in lines]
     if names != order:
         raise DataError(
             f"trial {path}: frame {number} lists its joints in another order than the first frame: it is damaged"

@@ -31,6 +31,8 @@ def read_asf(path: Path) -> Skeleton:
                 raise DataError(f"skeleton {path}: bone '{name}' has no {key}: fetch the file again")
         direction[row] = _numbers(path, name, bone, "direction", 3)
         (length[row],) = _numbers(path, name, bone, "length", 1)
+        if length[row] < 0:
+            raise DataError(f"skeleton {path}: bone '{name}' has the negative length {length[row]:g}")
         order = bone["axis"][3:]
         if [word.lower() for word in order] != ["xyz"]:
             raise DataError(
@@ -38,12 +40,17 @@ def read_asf(path: Path) -> Skeleton:
                 "not XYZ, the only one that is understood"
             )
         axis[row] = _numbers(path, name, bone | {"axis": bone["axis"][:3]}, "axis", 3)
-        unknown = [word for word in bone.get("dof", []) if word.lower() not in FREEDOMS]
+        moves = [word.lower() for word in bone.get("dof", [])]
+        unknown = [word for word in moves if word not in FREEDOMS]
         if unknown:
             raise DataError(
                 f"skeleton {path}: bone '{name}' moves by '{unknown[0]}', not one of {', '.join(FREEDOMS)}"
             )
-        freedoms.append(tuple(FREEDOMS[word.lower()] for word in bone.get("dof", [])))
+        if len(set(moves)) != len(moves):
+            raise DataError(
+                f"skeleton {path}: bone '{name}' moves by the same angle twice: {' '.join(moves)}"
+            )
+        freedoms.append(tuple(FREEDOMS[word] for word in moves))
     return Skeleton(direction, length, axis, tuple(freedoms))
 
 
@@ -109,14 +116,18 @@ def _bones(path: Path, lines: list[list[str]]) -> dict[str, dict[str, list[str]]
         if words[0] == "begin":
             bone = {}
         elif words[0] == "end" and bone is not None:
-            if "name" not in bone:
+            (name, *_) = bone.get("name") or [None]
+            if name is None:
                 raise DataError(f"skeleton {path}: a bone has no name: fetch the file again")
-            bones[bone["name"][0]] = bone
+            if name in bones:
+                raise DataError(f"skeleton {path} has two bones '{name}': fetch the file again")
+            bones[name] = bone
             bone = None
         elif bone is not None:
             bone[words[0].lower()] = words[1:]
     if bone is not None:
-        raise DataError(f"skeleton {path} ends within bone '{bone.get('name', ['?'])[0]}': fetch it again")
+        name = " ".join(bone.get("name", [])) or "?"
+        raise DataError(f"skeleton {path} ends within bone '{name}': fetch it again")
     return bones
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
-from data.keys import checked_block, raw_files
+from data.keys import checked_block, is_whole, raw_files
+from data.mocap.trials import STARTS
 
 SOURCES = ("parametric", "cmu")
 MOTIONS = ("run", "walk")
@@ -47,7 +48,10 @@ def parse_config(block: Any) -> MocapConfig:
     """The block as YAML gives it -> MocapConfig; a DataError of one sentence where it makes no sense."""
     values = checked_block(block, MocapConfig, "data.mocap", SOURCES)
     values["files"] = raw_files(values, RawFile, "data.mocap")
-    values["motions"] = tuple(values.get("motions", MOTIONS))
+    motions = values.get("motions", MOTIONS)
+    if not isinstance(motions, list | tuple):
+        raise DataError(f"data.mocap.motions is {motions!r}, not a list of some of {', '.join(MOTIONS)}")
+    values["motions"] = tuple(motions)
     config = MocapConfig(**values)
     _consistent(config)
     return config
@@ -66,8 +70,15 @@ def _consistent(config: MocapConfig) -> None:
         raise DataError("data.mocap.source cmu needs data.mocap.files")
     if config.source == "parametric":
         for key in _COUNTS:
-            value = getattr(config, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_whole(getattr(config, key), 1):
                 raise DataError(f"data.mocap.source parametric needs data.mocap.{key}, at least 1")
-    if not 0 <= config.heading_spread <= 180:
-        raise DataError("data.mocap.heading_spread must lie in [0, 180] degrees")
+        most = min(STARTS[motion] for motion in config.motions)
+        if config.starts_per_trial > most:
+            raise DataError(
+                f"data.mocap.starts_per_trial is {config.starts_per_trial}, and a trial has no more than {most}"
+            )
+    spread = config.heading_spread
+    if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 <= spread <= 180:
+        raise DataError(f"data.mocap.heading_spread must lie in [0, 180] degrees, and is {spread!r}")
+    if not is_whole(config.seed, 0):
+        raise DataError(f"data.mocap.seed must be a whole number of at least 0, and is {config.seed!r}")

@@ -13,10 +13,9 @@ from data.digest import name_digest
 from data.mocap.config import MocapConfig
 from data.mocap.kinematics import Skeleton, joint_positions
 from data.mocap.skeleton import FRAMES_PER_SECOND, JOINTS, UNIT_METRES
-from data.mocap.trials import SPLITS, WINDOW, Samples, Trial
+from data.mocap.trials import SPLITS, STARTS, WINDOW, Samples, Trial
 
 GRAVITY = 9.81 / UNIT_METRES  # [ASF units / s^2]
-STARTS = {"run": 90, "walk": 300}  # samples start at one of the first so many frames, as upstream's
 # Bones of the left side and the middle: direction at rest and length [ASF units]. The right side mirrors the left.
 _BONES = {
     "lhipjoint": ((0.65, -0.73, 0.2), 2.6), "lfemur": ((0, -1, 0), 7.4), "ltibia": ((0, -1, 0), 7.7),

@@ -35,7 +35,7 @@ def read_positions(path: Path) -> list[np.ndarray]:
         raise DataError(f"pickle {path} is not upstream's pair of bones and trials")
     bones, trials = content
     expected = [[child, int(parent)] for child, parent in enumerate(PARENTS[1:], 1)]
-    if sorted([list(bone) for bone in bones if isinstance(bone, list | tuple)]) != expected:
+    if not all(_is_pair(bone) for bone in bones) or sorted(list(bone) for bone in bones) != expected:
         raise DataError(f"pickle {path} has {len(bones)} bones that are not those of the 31 joints")
     for case, trial in enumerate(trials):
         if not isinstance(trial, np.ndarray) or trial.ndim != 3 or trial.shape[1:] != (len(JOINTS), 3):
@@ -43,9 +43,15 @@ def read_positions(path: Path) -> list[np.ndarray]:
             raise DataError(
                 f"pickle {path}: case {case} is {shape}, not positions of {len(JOINTS)} joints, (frames, 31, 3)"
             )
+        if not len(trial):
+            raise DataError(f"pickle {path}: case {case} has no frames")
         if not np.isfinite(trial).all():
             raise DataError(f"pickle {path}: case {case} has a position that is not a number")
     return [np.asarray(trial, dtype=np.float64) for trial in trials]
+
+
+def _is_pair(bone: Any) -> bool:
+    return isinstance(bone, list | tuple) and len(bone) == 2 and all(isinstance(end, int) for end in bone)
 
 
 def read_split(path: Path) -> dict[str, dict[int, np.ndarray]]:

@@ -78,7 +78,7 @@ def _counts(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict:
         "frames": sum(len(trial.positions) for trial in trials),
         "samples": {split: len(s.windows) for split, s in samples.items()},
         "official_samples": {split: s.official for split, s in samples.items()},
-        "missing_official_samples": {split: s.missing for split, s in samples.items()},
+        "missing_official_samples": {split: len(s.missing) for split, s in samples.items()},
         "samples_in_their_place": {split: s.filled for split, s in samples.items()},
     }
 

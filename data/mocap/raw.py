@@ -68,14 +68,16 @@ def _converted(motion: str, file: Path) -> list[Trial]:
 def _trial(case: int, number: int, file: Path, skeleton: Skeleton) -> Trial:
     read = read_amc(file, skeleton)
     positions, first, source = joint_positions(skeleton, read.root, read.angles), read.first_frame, file.name
+    supplied = 0
     subject = int(file.name[:2])
     if (subject, number) in SUPPLEMENTS and first > 1:
         beginning = _beginning(SUPPLEMENTS[subject, number], skeleton)[: first - 1]
         if len(beginning) == first - 1:
             positions, first, source = np.concatenate([beginning, positions]), 1, f"{source} and BVH"
+            supplied = len(beginning)
     offset = upstream_offset(number, first)
-    # Frames that upstream drops are dropped here too.
-    return Trial(case, number, positions[max(0, -offset) :], max(0, offset), source)
+    dropped = max(0, -offset)  # by upstream, and so here
+    return Trial(case, number, positions[dropped:], offset + dropped, source, max(0, supplied - dropped))
 
 
 def _beginning(file: Path, skeleton: Skeleton) -> np.ndarray:

@@ -109,7 +109,8 @@ def write_store(
 ) -> None:
     """Writes the trials of every motion and the samples of its splits; the file appears when complete.
 
-    DataError for trials that are not (frames, 31, 3) finite numbers, and for samples outside their trial.
+    DataError for trials that are not (frames, 31, 3) finite numbers or have no frame, and for samples outside their
+    trial.
     """
     path = Path(path)
     trials = [(m, trial) for m, (of_motion, _) in enumerate(motions.values()) for trial in of_motion]
@@ -165,6 +166,8 @@ def _check(trial: Trial) -> None:
     shape = trial.positions.shape
     if len(shape) != 3 or shape[1:] != (len(JOINTS), 3):
         raise DataError(f"trial {trial.source} has positions {shape}, not (frames, {len(JOINTS)}, 3)")
+    if not shape[0]:
+        raise DataError(f"trial {trial.source} has no frames")
     if not np.isfinite(trial.positions).all():
         raise DataError(f"trial {trial.source} has a position that is not a number")
 

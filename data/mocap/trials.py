@@ -1,6 +1,6 @@
 """Trials of one motion, and the windows that the official splits take from them (spec egno.md 2.4 to 2.6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from data.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 WINDOW = 32  # frames from the start of a sample to the last one that it needs, both counted: s ... s + 31
+STARTS = {"run": 90, "walk": 300}  # upstream's samples start at one of the first so many frames
 MOST_SAMPLES = {"train": 200, "validation": 600, "test": 600}
 # Upstream drops the first six frames of every trial that is numbered ten.
 _DROPPED = {10: 6}
@@ -41,13 +42,17 @@ OFFICIAL = {
 
 @dataclass(frozen=True)
 class Trial:
-    """positions: (frames, 31, 3) f8. offset: upstream's index of the first frame. source: of what it was made."""
+    """positions: (frames, 31, 3) f8. offset: upstream's index of the first frame. source: of what it was made.
+
+    supplied: how many of the first frames come from another conversion than the rest.
+    """
 
     case: int
     number: int
     positions: np.ndarray
     offset: int
     source: str
+    supplied: int = 0
 
     def has(self, start: int) -> bool:
         """Whether the sample that begins at upstream's index `start` lies within the frames."""
@@ -63,13 +68,13 @@ def upstream_offset(number: int, first_frame: int) -> int:
 class Samples:
     """Windows of one split as (case, start), start in upstream's counting.
 
-    official: how many the official split has. missing: those of them that the trials lack.
+    official: how many the official split has. missing: those of them that the trials cannot give.
     filled: how many others stand in for missing ones.
     """
 
     windows: tuple[tuple[int, int], ...]
     official: int
-    missing: int = 0
+    missing: tuple[tuple[int, int], ...] = ()
     filled: int = 0
 
 
@@ -86,23 +91,27 @@ def select(
     trials: Sequence[Trial],
     missing_samples: str,
 ) -> Samples:
-    """The samples of one split that the trials can give.
+    """The samples of one split that the trials can give. DataError for a case that the motion does not have.
 
     missing_samples: what to do about official samples that they cannot give: "refuse" (DataError), "drop", or
     "fill", which also puts others in their place in the train split.
     """
+    cases = len(OFFICIAL[motion].trials)
+    strange = [case for case in starts if not 0 <= case < cases]
+    if strange:
+        raise DataError(
+            f"pickle {OFFICIAL[motion].split_file}: the {split} split asks for case {strange[0]}, and the motion "
+            f"{motion} has the cases 0 to {cases - 1}"
+        )
     by_case = {trial.case: trial for trial in trials}
     official = official_samples(starts, split)
     kept = [(case, start) for case, start in official if case in by_case and by_case[case].has(start)]
-    missing = len(official) - len(kept)
+    missing = tuple(sample for sample in official if sample not in set(kept))
     if missing and missing_samples == "refuse":
-        absent = sorted({OFFICIAL[motion].trials[case] for case, _ in official if case not in by_case})
-        cut = sorted({by_case[c].number for c, s in official if c in by_case and not by_case[c].has(s)})
-        reasons = [f"trials {_listed(absent)} are absent"] if absent else []
-        reasons += [f"frames of trials {_listed(cut)} are absent"] if cut else []
         raise DataError(
-            f"motion {motion}: {missing} of the {len(official)} official {split} samples cannot be had: "
-            f"{' and '.join(reasons)}; bring those AMC files, or set data.mocap.missing_samples to fill or drop"
+            f"motion {motion}: {len(missing)} of the {len(official)} official {split} samples cannot be had: "
+            f"{_reasons(motion, missing, trials)}; bring those AMC files, or set data.mocap.missing_samples to fill "
+            "or drop"
         )
     if not kept:
         raise DataError(f"motion {motion}: no sample of the {split} split can be had from the trials given")
@@ -135,19 +144,53 @@ def filled_samples(
 
 
 def caveat(motion: str, samples: Mapping[str, Samples], trials: Sequence[Trial]) -> str:
-    """What every number computed from these samples has to say of them; empty where nothing is missing."""
-    if not any(s.missing for s in samples.values()):
-        return ""
-    present = {trial.number for trial in trials}
-    absent = sorted(set(OFFICIAL[motion].trials) - present)
+    """What every number computed from these samples has to say of them; empty where there is nothing to say.
+
+    Official samples that are missing, by split, and why; frames of another conversion, where samples begin in them;
+    and that it was inferred which trial is which case, unless upstream's own positions were read.
+    """
     parts = []
     for split, s in samples.items():
         if s.missing:
             filled = f", {s.filled} others in their place" if s.filled else ""
-            parts.append(f"{split} has {s.official - s.missing} of {s.official} official samples{filled}")
-    reason = f"trials {_listed(absent)} of subject {OFFICIAL[motion].subject}" if absent else "frames"
-    return f"{motion}: {reason} are absent: {'; '.join(parts)}; which trial is which case is inferred"
+            parts.append(
+                f"{split} has {s.official - len(s.missing)} of {s.official} official samples "
+                f"(missing: {_reasons(motion, s.missing, trials)}){filled}"
+            )
+    for trial in trials:
+        begin = {
+            split: sum(
+                case == trial.case and start - trial.offset < trial.supplied for case, start in s.windows
+            )
+            for split, s in samples.items()
+        }
+        parts += [
+            f"the first {trial.supplied} frames of trial {trial.number}, in which {count} {split} samples begin, are "
+            "of a BVH conversion"
+            for split, count in begin.items()
+            if count
+        ]
+    if any(trial.source != OFFICIAL[motion].positions_file for trial in trials):
+        parts.append("which trial is which case is inferred")
+    return f"{motion}, subject {OFFICIAL[motion].subject}: {'; '.join(parts)}" if parts else ""
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _reasons(motion: str, missing: Sequence[tuple[int, int]], trials: Sequence[Trial]) -> str:
+    """Why these samples cannot be had: how many for want of which trials, and of frames of which."""
+    present = {trial.case for trial in trials}
+    wants = {
+        "": [c for c, _ in missing if c not in present],
+        "frames of ": [c for c, _ in missing if c in present],
+    }
+    return ", ".join(
+        f"{len(cases)} because {want}{_listed({OFFICIAL[motion].trials[case] for case in cases}, bool(want))} absent"
+        for want, cases in wants.items()
+        if cases
+    )
+
+
+def _listed(numbers: Collection[int], plural: bool) -> str:
+    """Trial 6 is, or trials 3, 4 are."""
+    one = len(numbers) == 1
+    verb = "are" if plural or not one else "is"
+    return f"trial{'' if one else 's'} {', '.join(map(str, sorted(numbers)))} {verb}"

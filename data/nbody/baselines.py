@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.nbody.simulate import DT
 from data.nbody.store import NBodyStore
 
 SPLITS = ("train", "validation", "test")
@@ -29,7 +30,7 @@ def baselines(store: NBodyStore, source: int, target: int) -> dict[str, dict[str
     """
     splits = {name: _frames(store, name, source, target) for name in SPLITS}
     train = splits["train"]
-    horizon = (target - source) * store.config["sample_freq"] * 1e-3
+    horizon = (target - source) * store.config["sample_freq"] * DT
     t = ((train.y - train.x) * train.v).sum() / (train.v**2).sum()
     A, *_ = np.linalg.lstsq(_features(train), train.y.reshape(-1, 3), rcond=None)
     predictions = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
-from data.keys import checked_block
+from data.keys import checked_block, is_whole
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,27 @@ def parse_config(block: Any) -> NBodyConfig:
     for key in ("train", "validation", "test"):
         if key not in values:
             raise DataError(f"data.nbody needs the key '{key}': the number of its trajectories")
-    if values.get("frames") is not None:
-        values["frames"] = tuple(values["frames"])
+    frames = values.get("frames", NBodyConfig.frames)
+    if not isinstance(frames, list | tuple):
+        raise DataError(f"data.nbody.frames must be a list of ascending whole numbers, not {frames!r}")
+    values["frames"] = tuple(frames)
     config = NBodyConfig(**values)
     for key in ("train", "validation", "test", "length", "sample_freq"):
-        if not _whole(getattr(config, key), 1):
+        if not is_whole(getattr(config, key), 1):
             raise DataError(f"data.nbody.{key} must be a whole number of at least 1")
-    if not _whole(config.seed, 0):
+    if not is_whole(config.seed, 0):
         raise DataError("data.nbody.seed must be a whole number of at least 0")
-    if config.train_drawn is not None and not _whole(config.train_drawn, config.train):
+    if config.train_drawn is not None and not is_whole(config.train_drawn, config.train):
         raise DataError(
             f"data.nbody.train_drawn must be a whole number of at least data.nbody.train, {config.train}"
         )
     last = config.frames_published - 1
-    ascending = all(_whole(frame, 0) for frame in config.frames) and sorted(set(config.frames)) == list(
+    if last < 0:
+        raise DataError(
+            f"data.nbody.length, {config.length} steps, must be at least twice data.nbody.sample_freq, "
+            f"{config.sample_freq}: else a trajectory has no frame"
+        )
+    ascending = all(is_whole(frame, 0) for frame in config.frames) and sorted(set(config.frames)) == list(
         config.frames
     )
     if not config.frames or not ascending or config.frames[-1] > last:
@@ -65,7 +72,3 @@ def parse_config(block: Any) -> NBodyConfig:
             f"{config.length} steps with one frame every {config.sample_freq}"
         )
     return config
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -24,7 +24,7 @@ from data.errors import DataError
 from data.mapped import MappedStore
 
 FORMAT = "nbody-store-1"
-SPLITS = ("train", "test", "validation")
+FILE_ORDER = ("train", "test", "validation")  # a split's number in the file is its place here
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class NBodyStore(MappedStore):
 
     def split_indices(self, split: str) -> np.ndarray:
         """Indices of the "train", "test" or "validation" trajectories, in file order."""
-        return np.flatnonzero(self.split == SPLITS.index(split))
+        return np.flatnonzero(self.split == FILE_ORDER.index(split))
 
     def read(self, indices: Sequence[int] | np.ndarray, frames: Sequence[int] | None = None) -> Trajectories:
         """The trajectories at `indices` (B,), in that order, at the frames of these numbers (all without them)."""
@@ -102,18 +102,18 @@ def write_store(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for name in SPLITS:
+    for name in FILE_ORDER:
         if not len(splits[name][0]):
             raise DataError(f"store {path}: there is no trajectory for the {name} split")
     position, velocity, charges = (
-        np.concatenate([splits[name][k] for name in SPLITS]).astype("<f8") for k in range(3)
+        np.concatenate([splits[name][k] for name in FILE_ORDER]).astype("<f8") for k in range(3)
     )
     arrays = {
         "position": position,
         "velocity": velocity,
         "charges": charges,
         "frames": np.array(frames, "<i8"),
-        "split": np.repeat(np.arange(3, dtype=np.uint8), [len(splits[name][0]) for name in SPLITS]),
+        "split": np.repeat(np.arange(3, dtype=np.uint8), [len(splits[name][0]) for name in FILE_ORDER]),
     }
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays.values():

@@ -148,10 +148,12 @@ class Neighbours:
         return self.incidence @ of_edges
 
     def mean(self, of_edges: Tensor) -> Tensor:
+        """The same, over the number of edges into each point; zero where there is none."""
         return self.total(of_edges) / self.degree
 
 
 def mlp(dim_in: int, hidden: int, dim_out: int) -> nn.Sequential:
+    """Two affine maps with a SiLU between them."""
     return nn.Sequential(nn.Linear(dim_in, hidden), nn.SiLU(), nn.Linear(hidden, dim_out))
 
 

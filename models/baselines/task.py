@@ -31,23 +31,16 @@ class BaselineTask(LightningModule):
     """Positions at the last target frame by the mean squared error over all coordinates.
 
     network, optimizer: see the classes. evaluate_every: steps between measurements of validation and test errors, also
-    after the last step. patience: evaluations without a better one after which the selected step stands.
+    after the last step.
     """
 
-    def __init__(
-        self,
-        network: BaselineConfig,
-        optimizer: OptimizerConfig,
-        evaluate_every: int = 150,
-        patience: int | None = None,
-    ):
+    def __init__(self, network: BaselineConfig, optimizer: OptimizerConfig, evaluate_every: int = 150):
         super().__init__()
         self.network = build(network)
-        self.optimizer = optimizer
-        self.evaluate_every, self.patience = evaluate_every, patience
+        self.optimizer, self.evaluate_every = optimizer, evaluate_every
 
     def configure_callbacks(self) -> list[Callback]:
-        return [HeldOutErrors(self.evaluate_every, self.patience)]
+        return [HeldOutErrors(self.evaluate_every)]
 
     def readings(self) -> dict[str, Callable]:
         """The network, which can be read out in one way only."""

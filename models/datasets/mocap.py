@@ -16,10 +16,9 @@ from data.mocap.store import MotionStore
 from models.datasets.points import Points
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
-from models.training.sampling import StepBatches, nested_subset
+from models.training.sampling import StepBatches
 
 HEIGHT_UNIT = 10.0  # [ASF units]
-CONSTANT_HEIGHT = 2.95  # [HEIGHT_UNIT], the largest in a batch of twelve real samples, about
 
 
 @cache
@@ -34,7 +33,8 @@ class MotionBatch(TensorBatch):
     """B samples of 31 joints.
 
     x, v: (B, 31, 3) positions and velocities of the input frame. targets: (B, T, 31, 3) positions at later frames.
-    height: (B, 31) along the vertical, a number that does not turn. samples: (B,) their numbers in the store.
+    height: (B, 31) along the vertical, over the largest in the batch, a number that does not turn. samples: (B,) their
+    numbers in the store.
     """
 
     vertical: ClassVar[str] = "xyz"[VERTICAL]
@@ -62,9 +62,7 @@ class MotionBatch(TensorBatch):
         return Points(self.x, self.v, self.height.unsqueeze(-1), types)
 
 
-def read_batch(
-    store: MotionStore, samples: np.ndarray, frames: int, height: Literal["batch", "constant"]
-) -> MotionBatch:
+def read_batch(store: MotionStore, samples: np.ndarray, frames: int) -> MotionBatch:
     """The samples with these numbers, with `frames` target frames."""
     windows = store.read(samples, frames)
     x = torch.from_numpy(windows.x)
@@ -73,7 +71,7 @@ def read_batch(
         x,
         torch.from_numpy(windows.v),
         torch.from_numpy(windows.y),
-        y / (y.max() if height == "batch" else CONSTANT_HEIGHT),
+        y / y.max(),
         torch.as_tensor(samples),
     )
 
@@ -82,14 +80,13 @@ class _Samples(Dataset):
     """A data set that is asked for whole batches of rows."""
 
     def __init__(self, data: "MocapData"):
-        self.store, self.samples = data.store, data.train_samples
-        self.frames, self.height = data.frames, data.height
+        self.store, self.samples, self.frames = data.store, data.train_samples, data.frames
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitems__(self, rows: list[int]) -> MotionBatch:
-        return read_batch(self.store, self.samples[rows], self.frames, self.height)
+        return read_batch(self.store, self.samples[rows], self.frames)
 
 
 class MocapData(StepData):
@@ -97,10 +94,7 @@ class MocapData(StepData):
 
     store: file made by data.mocap.prepare. motion: "run" or "walk". batch_size: samples per step over all
     processes; what does not fill a batch waits for the next epoch. frames: targets are the last so many of the horizon.
-    height: the unit of heights, "batch" (the largest in the batch, as upstream, so that a prediction depends on its
-    batch) or "constant". train_size, train_size_seed: train on so many of the training samples (None: all), nested.
-    monitor_samples: validation samples that are twirled, evenly spread. workers: processes that read ahead; 0 reads
-    in the training process. seed, steps: the run's.
+    monitor_samples: validation samples that are twirled, evenly spread. seed, steps: the run's.
     """
 
     def __init__(
@@ -111,28 +105,23 @@ class MocapData(StepData):
         seed: int,
         steps: int,
         frames: int = 5,
-        height: Literal["batch", "constant"] = "batch",
-        train_size: int | None = None,
-        train_size_seed: int = 0,
         monitor_samples: int = 48,
-        workers: int = 0,
     ):
         super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = MotionStore(Path(store))
-        self.motion, self.frames, self.height = motion, frames, height
-        self.train_samples = nested_subset(self.store.indices(motion, "train"), train_size, train_size_seed)
+        self.motion, self.frames = motion, frames
+        self.train_samples = self.store.indices(motion, "train")
         self.validation_samples = self.store.indices(motion, "validation")
         self.test_samples = self.store.indices(motion, "test")
         spread = np.linspace(0, len(self.validation_samples) - 1, monitor_samples).round().astype(int)
         self.monitor_samples = self.validation_samples[np.unique(spread)]
-        self.workers = workers
 
     @property
     def examples(self) -> int:
         return len(self.train_samples)
 
     def load(self, batches: StepBatches, rank: int) -> DataLoader:
-        return batch_loader(_Samples(self), batches, self.workers)
+        return batch_loader(_Samples(self), batches, 0)
 
     def held_out_batches(self, split: Literal["validation", "test"]) -> Iterator[MotionBatch]:
         """A whole split in order, the last batch as short as it comes."""
@@ -146,7 +135,7 @@ class MocapData(StepData):
         return [self._batch(self.monitor_samples[k : k + self.batch_size]) for k in parts]
 
     def _batch(self, samples: np.ndarray) -> MotionBatch:
-        return read_batch(self.store, samples, self.frames, self.height)
+        return read_batch(self.store, samples, self.frames)
 
     def describe(self, batch: MotionBatch) -> str:
         """Names the records of a batch, for error messages."""

@@ -16,7 +16,7 @@ from data.nbody.store import NBodyStore
 from models.datasets.points import Points, complete_graph
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
-from models.training.sampling import NumberedRows, StepBatches, nested_subset, stream_seed
+from models.training.sampling import NumberedRows, StepBatches, stream_seed
 from twirl.groups import SO3
 
 
@@ -78,13 +78,12 @@ class _TrainingBatches(Dataset):
 
 
 class NBodyData(StepData):
-    """Training batches by step, whole splits to evaluate on, and the fixed test graphs that are twirled.
+    """Training batches by step, whole splits to evaluate on, and the fixed graphs that are twirled.
 
     store: file made by data.nbody.prepare, which is held in memory. batch_size: graphs per step over all processes;
-    what does not fill a batch waits for the next epoch. input_frame, target_frames: of the trajectories.
-    train_size: graphs of the training split, nested; None: all. rotate: turns every training batch by one random
-    rotation, as ES's recipe does. monitor_trajectories: the first so many of the test split are the monitor's, in
-    four batches. seed, steps: the run's.
+    what does not fill a batch waits for the next epoch. input_frame, target_frames: of the trajectories. rotate:
+    turns every training batch by one random rotation, as ES's recipe does. monitor_trajectories: the first so many of
+    the validation split are the monitor's, in four batches. seed, steps: the run's.
     """
 
     def __init__(
@@ -95,15 +94,13 @@ class NBodyData(StepData):
         steps: int,
         input_frame: int = 30,
         target_frames: Sequence[int] = (40,),
-        train_size: int | None = None,
         rotate: bool = False,
         monitor_trajectories: int = 64,
     ):
         super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = NBodyStore(Path(store))
         self.frames = [input_frame, *target_frames]
-        train = self.store.split_indices("train")
-        self.train = self._read(nested_subset(train, train_size, 0))
+        self.train = self._read(self.store.split_indices("train"))
         self.held_out = {
             split: self._read(self.store.split_indices(split)) for split in ("validation", "test")
         }
@@ -135,9 +132,10 @@ class NBodyData(StepData):
 
     def monitor_dataloader(self) -> list[NBodyBatch]:
         """The monitor's graphs, the same in every run."""
-        rows = np.arange(min(self.monitor_trajectories, len(self.held_out["test"].x)))
+        validation = self.held_out["validation"]
+        rows = np.arange(min(self.monitor_trajectories, len(validation.x)))
         parts = np.array_split(rows, min(4, len(rows)))
-        return [self.held_out["test"].rows(torch.from_numpy(part)) for part in parts]
+        return [validation.rows(torch.from_numpy(part)) for part in parts]
 
     def describe(self, batch: NBodyBatch) -> str:
         """Names the records of a batch, for error messages."""

@@ -83,7 +83,8 @@ class EGNO(nn.Module):
         """Positions (B, T, N, 3) at T frames.
 
         x, v: (B, N, 3) of the input frame. h: (B, N, node_features), edge_attr: (B, E, edge_features), invariant.
-        edges: (2, E) receivers and senders. centre: (B, 1 or N, 3), the mean of x without it.
+        edges: (2, E) receivers and senders. centre: (B, 1 or N, 3), the mean of x without it. ValueError for tensors of
+        other shapes.
         """
         x, _, _ = self.trajectory(x, v, h, edges, edge_attr, centre)
         return x.transpose(0, 1)

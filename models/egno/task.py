@@ -1,7 +1,6 @@
 """Training EGNO on motions of bodies or particles, and saying what of it is to be twirled (spec egno.md 4 and 5)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from lightning.pytorch import Callback
@@ -12,6 +11,7 @@ from models.datasets.nbody import NBodyBatch
 from models.datasets.points import ACTS_ON_POINTS, Points, features
 from models.egno.network import EGNO, EGNOConfig
 from models.training.evaluation import HeldOutErrors
+from models.training.optimizer import OptimizerConfig
 from models.training.relaxation import RelaxedTask
 from twirl.groups import SO2
 from twirl.problem import Problem
@@ -19,18 +19,6 @@ from twirl.relaxation import Method, Targets
 from twirl.representations import Vectors
 
 Batch = MotionBatch | NBodyBatch
-
-
-@dataclass
-class OptimizerConfig:
-    """Adam at a constant rate. lr. weight_decay: coupled (L2), on everything but RECM's own parameters.
-
-    recm_lr_mult: their learning rate over lr.
-    """
-
-    lr: float = 5e-4
-    weight_decay: float = 1e-10
-    recm_lr_mult: float = 1.0
 
 
 class EGNOTask(RelaxedTask):

@@ -4,6 +4,8 @@ Copies of the graph for every frame one below the other, every map on its whole 
 scattered writes, temporal convolutions by complex Fourier transforms. Weights are those of an EGNO.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -54,7 +56,17 @@ def _fourier(z: Tensor, weights: Tensor, slope: float | None) -> Tensor:
     return z + (y if slope is None else F.leaky_relu(y, slope))
 
 
-def _layer(network, W, k, x, v, h, row, col, edge_attr) -> tuple[Tensor, Tensor]:
+def _layer(
+    network: EGNO,
+    W: Mapping[str, Tensor],
+    k: int,
+    x: Tensor,
+    v: Tensor,
+    h: Tensor,
+    row: Tensor,
+    col: Tensor,
+    edge_attr: Tensor,
+) -> tuple[Tensor, Tensor]:
     c = network.config
     act = torch.tanh if c.flat else F.silu
 

@@ -162,7 +162,7 @@ class SEGNN(nn.Module):
         self.pre_pool2 = Product(steerable(m), 0, 1, 1.0)
 
     def forward(self, x: Tensor, v: Tensor, charges: Tensor) -> Tensor:
-        """x, v (B, n, 3) and charges (B, n) -> positions (B, n, 3)."""
+        """x, v (B, n, 3) and charges (B, n) -> positions (B, n, 3); ValueError for another number of particles."""
         self._check(x)
         edges, y = self.attributes(x, v, charges)
         h = self.embed(x, v, y)

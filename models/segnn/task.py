@@ -1,7 +1,6 @@
 """Training SEGNN to foretell positions, and saying what of it is to be twirled (spec segnn.md sections 4 and 5)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from lightning.pytorch import Callback
@@ -10,24 +9,13 @@ from torch import Tensor, nn
 from models.datasets.nbody import NBodyBatch
 from models.segnn.network import SEGNN, SEGNNConfig
 from models.training.evaluation import HeldOutErrors
+from models.training.optimizer import OptimizerConfig
 from models.training.relaxation import RelaxedTask
 from twirl.problem import Problem
 from twirl.relaxation import Method, Targets
 from twirl.representations import Identity, Tree, Vectors
 
 ACTS_ON_INPUTS = Tree((Vectors(), Vectors(), Identity()))  # x, v, charges
-
-
-@dataclass
-class OptimizerConfig:
-    """Adam at a constant learning rate. weight_decay: coupled (L2), on everything but RECM's own parameters.
-
-    recm_lr_mult: their learning rate over lr.
-    """
-
-    lr: float = 9e-4
-    weight_decay: float = 0.0
-    recm_lr_mult: float = 1.0
 
 
 def build(config: SEGNNConfig) -> nn.Module:

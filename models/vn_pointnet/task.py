@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from models.training.optimizer import OptimizerConfig
 from models.training.relaxation import RelaxedTask
 from models.vn_pointnet.accuracy import TestAccuracy
 from models.vn_pointnet.data import CloudBatch
@@ -21,18 +22,6 @@ from twirl.representations import Scalars, Vectors
 
 # Convex in the logits, so that twirled logits never lose to the mean of the twisted ones (paper A eq. 9).
 CROSS_ENTROPY = partial(F.cross_entropy, reduction="none")
-
-
-@dataclass
-class OptimizerConfig:
-    """Adam. lr: at the start. weight_decay: coupled (L2), on everything but RECM's own parameters.
-
-    recm_lr_mult: their learning rate over lr.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    recm_lr_mult: float = 1.0
 
 
 @dataclass

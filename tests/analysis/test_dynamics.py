@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from analysis import metrics, render, style
 from analysis.dynamics import METHODS, NBODY, RUN, TASKS, error
@@ -164,7 +165,39 @@ def test_every_caption_of_numbers_from_walk_carries_the_caveat(tmp_path, write_d
         assert "generated" not in caption
     only_run = real.only(["egno-run-plain"])
     assert "Caveat" not in " ".join(b_table2.build(only_run, None).caption)
-    assert f"Caveat: {MOTION_CAVEAT}." in " ".join(drawing("x4", folders).caption)
+    for output in FIGURES:
+        drawn = drawing(output, folders)
+        assert f"Caveat: {MOTION_CAVEAT}." in " ".join(drawn.caption)
+        printed = " ".join(text.get_text() for text in drawn.figure.findobj(Text))
+        assert "(walk: with a caveat)" in " ".join(printed.split())
+
+
+def test_walk_is_marked_in_tables_and_among_the_headline_numbers(tmp_path, write_dynamics_run):
+    folders = [
+        write_dynamics_run(tmp_path, f"egno-{motion}-{method}", 0, real=True)
+        for motion in ("run", "walk")
+        for method in ("plain", "recm")
+    ]
+    note = f"† {MOTION_CAVEAT}."
+    for output, mark in (("b_table2", "walk [10⁻²] †"), ("b_table4", "EGNO, walk †")):
+        render.render(output, "mini", tmp_path, folders, ["x"])
+        text, page = ((tmp_path / f"{output}.{kind}").read_text() for kind in ("md", "html"))
+        assert text.endswith(f"|\n\n{note}\n")
+        assert f"| {mark} |" in text
+        assert text.count("†") == 2
+        assert f"<th>{mark}</th>" in page
+        assert f"<p>{note}</p>" in page
+    said = {run: numbers.get("caveat") for run, numbers in metrics.headlines(tmp_path).items()}
+    assert said == {
+        **dict.fromkeys(("egno-run-plain", "egno-run-recm")),
+        **dict.fromkeys(("egno-walk-plain", "egno-walk-recm"), MOTION_CAVEAT),
+    }
+
+
+def test_tables_of_whole_data_have_no_notes(table, results):
+    for text in (table.markdown, b_table4.build(results, None).markdown):
+        assert "†" not in text
+        assert all(line.startswith("|") for line in text.splitlines())
 
 
 @pytest.mark.parametrize("output", [*FIGURES, "b_table2"])

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,12 @@ def without(text, pattern, replacement=""):
         (r"angle deg", "angle rad", "angle rad, not 0.45 and deg"),
         (r"^    lfoot ltoes\n", "", "the hierarchy has no joint 'ltoes'"),
         (r"root lhipjoint rhipjoint", "root rhipjoint lhipjoint", "lists them in another order: root rhip"),
+        (r"name lfoot\n", "name\n", "a bone has no name"),
+        (r"name lfoot\n", "name lfemur\n", "has two bones 'lfemur'"),
+        (r"length 1.4\n", "length -1.4\n", "bone 'lfoot' has the negative length -1.4"),
+        (r"dof rx rz", "dof rx rx", "bone 'lfoot' moves by the same angle twice: rx rx"),
+        (r"name lfoot\n.*", "name", "lacks :bonedata or :hierarchy"),
+        (r"^  end\n:hierarchy", ":hierarchy", "ends within bone 'rthumb'"),
         (r"^:hierarchy.*", "", "is truncated or no ASF: it lacks :bonedata or :hierarchy"),
     ],
 )
@@ -85,12 +92,17 @@ def test_an_absent_skeleton(tmp_path):
         (r"^3\nroot \S+ ", "3\nroot inf ", "frame 3 has a value that is not finite"),
         (r"^2\n(root[^\n]*\n)([^\n]*\n)", r"2\n\2\1", "frame 2 lists its joints in another order"),
         (r"^2\n", "2\nltail 1 2 3\n", "frame 2 has the joint 'ltail', which does not move"),
+        (r"^2\n", "2\n\u00b2\n", "frame 2 has the joint '\u00b2', which does not move"),
+        (r"^3\n", "3\nlfoot 7 7\n", "frame 3 lists the joint 'lfoot' twice"),
+        (r":DEGREES", ":RADIANS", "declares :RADIANS, and only :FULLY-SPECIFIED and :DEGREES are understood"),
+        (r"^7\n", ":radians\n7\n", "declares :radians"),
+        (r"\d\n\Z", "", "does not end with a line break, so its last number may be cut"),
     ],
 )
 def test_a_malformed_trial(tmp_path, pattern, replacement, message):
     (tmp_path / "a.asf").write_text(asf_text())
     path = tmp_path / "a.amc"
-    path.write_text(without(amc_text(), pattern, replacement))
+    path.write_text(without(amc_text(), pattern, replacement), encoding="latin-1")
     sentence = refusal(read_amc, path, read_asf(tmp_path / "a.asf"))
     assert message in sentence
     assert str(path) in sentence
@@ -157,6 +169,9 @@ def test_a_wrong_count_of_joints(tmp_path):
     options = {"source": "cmu", "dataset": "x", "caveats": {}, "config": {}}
     with pytest.raises(DataError, match=r"trial short has positions \(140, 30, 3\), not \(frames, 31, 3\)"):
         write_store(tmp_path / "a.h5", motions, **options)
+    motions = {"run": ([Trial(0, 1, np.zeros((0, 31, 3)), 0, "empty")], {"train": Samples(((0, 0),), 1)})}
+    with pytest.raises(DataError, match="trial empty has no frames"):
+        write_store(tmp_path / "a.h5", motions, **options)
     assert not (tmp_path / "a.h5").exists()
 
 
@@ -165,6 +180,10 @@ def test_pickles_of_another_shape(tmp_path):
     for content, message in [
         ([1, 2, 3], "is not upstream's pair"),
         ((bones()[:-1], []), "29 bones that are not those of the 31 joints"),
+        (([*bones()[:-1], ["lthumb", 3]], []), "30 bones that are not those of the 31 joints"),
+        (([*bones(), "lthumb"], []), "31 bones that are not those of the 31 joints"),
+        (([*bones()[:-1], [np.arange(2), 3]], []), "30 bones that are not those of the 31 joints"),
+        ((bones(), [np.zeros((0, 31, 3))]), "case 0 has no frames"),
         ((bones(), [np.full((50, 31, 3), np.nan)]), "case 0 has a position that is not a number"),
     ]:
         path.write_bytes(pickle.dumps(content))
@@ -207,15 +226,29 @@ def test_a_split_that_asks_for_absent_trials_or_frames(tmp_path):
     positions_pickle(tmp_path / "motion_run.pkl", frames=100)
     sentence = refusal(prepare, run_block("motion_run.pkl", "split_run.pkl"), tmp_path / "o.h5", tmp_path)
     assert re.search(
-        r"run: \d+ of the 200 official train samples cannot be had: frames of trials 1, ", sentence
+        r"run: (\d+) of the 200 official train samples cannot be had: \1 because frames of trials 1, ",
+        sentence,
     )
     names = amc_folder(tmp_path, {6: 140}, subject=9)
     names = [name for name in names if name != "motion_run.pkl"]
     sentence = refusal(prepare, run_block(*names), tmp_path / "o.h5", tmp_path)
     assert (
-        "200 of the 200 official train samples cannot be had: trials 1, 7, 8, 10, 11 are absent" in sentence
+        "200 of the 200 official train samples cannot be had: 200 because trials 1, 7, 8, 10, 11 are absent"
+        in sentence
     )
     assert "data.mocap.missing_samples to fill or drop" in sentence
+
+
+@pytest.mark.parametrize("case", [99, -1])
+def test_a_split_that_asks_for_a_case_that_no_trial_is(tmp_path, case):
+    positions_pickle(tmp_path / "motion_run.pkl")
+    split_pickle(tmp_path / "split_run.pkl", [1, 2, 5, 6, 10], [0, 4, case], [3, 7, 8])
+    files = "motion_run.pkl", "split_run.pkl"
+    for missing_samples in ("refuse", "drop", "fill"):
+        block = replace(run_block(*files), missing_samples=missing_samples)
+        assert refusal(prepare, block, tmp_path / "o.h5", tmp_path) == (
+            f"pickle split_run.pkl: the validation split asks for case {case}, and the motion run has the cases 0 to 10"
+        )
 
 
 @pytest.mark.parametrize(
@@ -224,11 +257,18 @@ def test_a_split_that_asks_for_absent_trials_or_frames(tmp_path):
         ({"source": "kinect"}, "data.mocap.source is 'kinect'"),
         ({"colour": 1}, "data.mocap has no key 'colour'"),
         ({"motions": ["swim"]}, "data.mocap.motions is ['swim']"),
+        ({"motions": None}, "data.mocap.motions is None, not a list of some of run, walk"),
         ({"motions": ["run", "run"]}, "names a motion twice"),
         ({"missing_samples": "guess"}, "data.mocap.missing_samples is 'guess'"),
         ({"train_trials": None}, "needs data.mocap.train_trials, at least 1"),
-        ({"heading_spread": 200}, "heading_spread must lie in"),
+        ({"starts_per_trial": 91}, "data.mocap.starts_per_trial is 91, and a trial has no more than 90"),
+        ({"seed": -1}, "data.mocap.seed must be a whole number of at least 0, and is -1"),
+        ({"heading_spread": 200}, "heading_spread must lie in [0, 180] degrees, and is 200"),
+        ({"heading_spread": "x"}, "heading_spread must lie in [0, 180] degrees, and is 'x'"),
         ({"source": "cmu"}, "needs data.mocap.files"),
+        ({"files": "x"}, "data.mocap.files is 'x', not a list of files"),
+        ({"files": ["x"]}, "data.mocap.files lists 'x', not a mapping with the file's name"),
+        ({"files": [{}]}, "data.mocap.files lists a file without a name: {}"),
         ({"files": [{"path": "x"}]}, "data.mocap.files has no key 'path'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import json
 import os
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from data.mocap.prepare import RAW_FOLDER, main, prepare
 from data.mocap.raw import read_trials
 from data.mocap.skeleton import JOINTS, PARENTS, edges
 from data.mocap.store import MotionStore
-from data.mocap.trials import OFFICIAL
+from data.mocap.trials import OFFICIAL, caveat, select
 from tests.data.mocap_files import PARAMETRIC, amc_folder, positions_pickle, split_pickle
 
 SHARED = Path(os.environ.get("DATA_DIR", "../shared/data"))
@@ -91,7 +93,8 @@ def test_absent_trials_are_refused_dropped_or_filled(tmp_path):
         "files": [{"name": n} for n in [*names, "split.pkl"]],
     }
     with pytest.raises(
-        DataError, match=r"walk: 66 of the 198 official train samples cannot be had: trials 4 are"
+        DataError,
+        match=r"walk: 66 of the 198 official train samples cannot be had: 66 because trial 4 is absent",
     ):
         prepare(parse_config(block), tmp_path / "out.h5", tmp_path)
     dropped, report = prepared(tmp_path, block | {"missing_samples": "drop"}, "dropped.h5")
@@ -99,8 +102,29 @@ def test_absent_trials_are_refused_dropped_or_filled(tmp_path):
     filled, report = prepared(tmp_path, block | {"missing_samples": "fill"}, "filled.h5")
     assert report["motions"]["walk"]["samples"]["train"] == 198
     assert len(dropped.indices("walk", "validation")) == len(filled.indices("walk", "validation")) == 100
-    assert "trials 1, 2, 3, 4, 6, 7, 8" in filled.caveats["walk"]
-    assert "train has 132 of 198 official samples, 66 others in their place" in filled.caveats["walk"]
+    assert filled.caveats["walk"] == (
+        "walk, subject 35: train has 132 of 198 official samples (missing: 66 because trial 4 is absent), 66 others in "
+        "their place; which trial is which case is inferred"
+    )
+
+
+def test_the_caveat_names_every_reason_where_it_applies(tmp_path):
+    amc_folder(tmp_path, dict.fromkeys((5, 11, 10, 12), 340))
+    for number, first in ((11, 100), (5, 10)):
+        text = (tmp_path / f"35_{number:02d}.amc").read_text()
+        (tmp_path / f"35_{number:02d}.amc").write_text(text[text.index(f"\n{first}\n") + 1 :])
+    trials = read_trials("walk", sorted(tmp_path.iterdir()))
+    assert {trial.number: trial.supplied for trial in trials} == {5: 9, 11: 0, 10: 0, 12: 0}
+    starts = {"train": {1: np.arange(0, 300, 3), 5: np.arange(100)}, "test": {0: np.arange(5, 105)}}
+    samples = {split: select("walk", split, of_split, trials, "drop") for split, of_split in starts.items()}
+    assert caveat("walk", samples, trials) == (
+        "walk, subject 35: train has 67 of 200 official samples (missing: 100 because trial 6 is absent, 33 because "
+        "frames of trial 11 are absent); the first 9 frames of trial 5, in which 4 test samples begin, are of a BVH "
+        "conversion; which trial is which case is inferred"
+    )
+    of_ten = {"test": select("walk", "test", {2: np.arange(100)}, trials, "drop")}
+    assert caveat("walk", of_ten, trials) == "walk, subject 35: which trial is which case is inferred"
+    assert caveat("walk", of_ten, [replace(trial, source="motion.pkl") for trial in trials]) == ""
 
 
 def test_cut_beginnings_shift_the_count_of_frames(tmp_path):
@@ -123,7 +147,7 @@ def test_generated_motions_have_trials_of_their_own_in_every_split(tmp_path):
         assert report["motions"][motion]["samples"] == {"train": 15, "validation": 10, "test": 10}
         trials = [set(store.sample_trial[store.indices(motion, s)]) for s in ("train", "validation", "test")]
         assert [len(of_split) for of_split in trials] == [3, 2, 2]
-        assert not set.intersection(*trials)
+        assert all(a.isdisjoint(b) for a, b in combinations(trials, 2))
     walkers = store.predictors["walk"]["test"]
     assert walkers["scaled_velocity"] < walkers["constant_velocity"] < walkers["static"]
     again, _ = prepared(tmp_path, PARAMETRIC, "again.h5")
@@ -230,13 +254,18 @@ def test_predictors_without_training_have_the_known_errors(tmp_path, real):
 
 
 @needs_shared
-def test_walk_without_its_private_trials_says_so_with_every_number(tmp_path, real):
+def test_store_and_report_of_walk_say_what_is_missing_and_why(tmp_path, real):
     store, report = store_of(tmp_path, real, "walk")
     assert report["motions"]["walk"]["samples"] == {"train": 198, "validation": 400, "test": 600}
-    assert store.caveats["walk"] == report["caveats"]["walk"]
-    assert "trials 3, 4, 6 of subject 35 are absent" in store.caveats["walk"]
-    assert "validation has 400 of 600" in store.caveats["walk"]
+    assert store.caveats == report["caveats"]
+    assert store.caveats["walk"] == (
+        "walk, subject 35: train has 160 of 198 official samples (missing: 18 because trial 6 is absent, 20 because "
+        "frames of trials 9, 11, 12, 13, 30 are absent), 38 others in their place; validation has 400 of 600 official "
+        "samples (missing: 200 because trials 3, 4 are absent); the first 9 frames of trial 5, in which 3 test samples "
+        "begin, are of a BVH conversion; which trial is which case is inferred"
+    )
     with pytest.raises(
-        DataError, match=r"walk: 38 of the 198 official train samples cannot be had: trials 6"
+        DataError,
+        match=r"walk: 38 of the 198 official train samples cannot be had: 18 because trial 6 is absent, 20 because",
     ):
         store_of(tmp_path, real, "walk", "refuse")

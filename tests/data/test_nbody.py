@@ -118,7 +118,7 @@ def test_particles_at_the_same_point_are_refused():
         start(np.ones((2, 5)), x, np.ones((2, 3, 5)) * (np.arange(5) != 3))
 
 
-def test_a_diverging_integration_is_refused(monkeypatch):
+def test_a_diverging_integration_is_refused():
     initial = draw(0, 3, 49)
     fast = InitialState(initial.charges, initial.position, initial.velocity * [[[1]], [[1e6]], [[1]]])
     with pytest.raises(DataError, match="the integration of trajectory 1 diverges within 10 steps"):
@@ -207,6 +207,13 @@ def test_nothing_is_left_behind_where_integration_fails(tmp_path, monkeypatch):
         (SMALL | {"frames": [40, 30]}, "data.nbody.frames must be ascending whole numbers from 0 to 48"),
         (SMALL | {"frames": [30, 49]}, "data.nbody.frames must be ascending whole numbers from 0 to 48"),
         (SMALL | {"frames": []}, "data.nbody.frames must be ascending"),
+        (SMALL | {"frames": None}, "data.nbody.frames must be a list of ascending whole numbers, not None"),
+        (SMALL | {"frames": "30"}, "data.nbody.frames must be a list of ascending whole numbers, not '30'"),
+        (SMALL | {"frames": 30}, "data.nbody.frames must be a list of ascending whole numbers, not 30"),
+        (
+            SMALL | {"length": 10},
+            "data.nbody.length, 10 steps, must be at least twice data.nbody.sample_freq, 100",
+        ),
     ],
 )
 def test_configurations_that_make_no_sense(block, sentence):

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from data.errors import DataError
-from models.datasets.mocap import CONSTANT_HEIGHT, MocapData
+from models.datasets.mocap import MocapData
 from models.egno.network import EGNOConfig
 from models.egno.task import EGNOTask, OptimizerConfig
 from models.train import main
@@ -48,11 +48,9 @@ def task() -> EGNOTask:
 # ---- batches
 
 
-def test_heights_are_of_the_batch_or_of_a_constant(store):
-    for height, unit in (("batch", None), ("constant", CONSTANT_HEIGHT)):
-        batch = next(data(store, height=height).held_out_batches("test"))
-        y = batch.x[..., 1] / 10
-        torch.testing.assert_close(batch.height, y / (unit or y.max()))
+def test_heights_are_in_units_of_the_largest_in_the_batch(store):
+    batch = next(data(store).held_out_batches("test"))
+    torch.testing.assert_close(batch.height, batch.x[..., 1] / batch.x[..., 1].max())
 
 
 def test_evaluation_shows_every_sample_once_in_order(store):
@@ -73,14 +71,6 @@ def test_training_batches_are_functions_of_the_step(store):
     assert batches(0)[4:] == batches(4)
     assert data(store).steps_per_epoch == 3
     assert data(store).samples_seen(7) == 28
-
-
-def test_smaller_training_sets_lie_within_larger_ones(store):
-    few, many = data(store, train_size=5), data(store, train_size=9)
-    assert len(few.train_samples) == 5
-    assert set(few.train_samples) < set(many.train_samples)
-    with pytest.raises(ValueError, match="train_size 99 is not within the 15 training examples"):
-        data(store, train_size=99)
 
 
 def test_the_monitor_sees_the_whole_validation_split_in_steps(store):

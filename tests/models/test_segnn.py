@@ -152,19 +152,30 @@ def test_activations_have_the_second_moment_of_their_input():
 
 
 def test_stacked_networks_train_as_separate_ones_do():
-    models, (x, v, q) = [small(seed=k) for k in range(3)], particles()
+    models, steps = [small(seed=k) for k in range(3)], 5
+    batches = [[particles(seed=10 * step + k) for k in range(len(models))] for step in range(steps)]
+    start = [{name: p.detach().clone() for name, p in model.named_parameters()} for model in models]
     stacked, buffers = torch.func.stack_module_state(models)
     shell = small().to("meta")
 
-    def loss(parameters, buffers):
-        return torch.func.functional_call(shell, (parameters, buffers), (x, v, q)).square().mean()
+    def loss(parameters, buffers, x, v, q):
+        return (torch.func.functional_call(shell, (parameters, buffers), (x, v, q)) - 2 * x).square().mean()
 
-    total = torch.func.vmap(loss)(stacked, buffers).sum()
-    gradients = dict(zip(stacked, torch.autograd.grad(total, list(stacked.values())), strict=True))
+    optimizer = torch.optim.Adam(stacked.values(), lr=1e-2)
+    for batch in batches:
+        optimizer.zero_grad()
+        inputs = [torch.stack(parts) for parts in zip(*batch, strict=True)]
+        torch.func.vmap(loss)(stacked, buffers, *inputs).sum().backward()
+        optimizer.step()
     for k, model in enumerate(models):
-        model(x, v, q).square().mean().backward()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for batch in batches:
+            optimizer.zero_grad()
+            (model(*batch[k]) - 2 * batch[k][0]).square().mean().backward()
+            optimizer.step()
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(gradients[name][k], parameter.grad, rtol=0, atol=1e-12)
+            torch.testing.assert_close(stacked[name][k], parameter, rtol=0, atol=1e-10)
+            assert not torch.allclose(parameter, start[k][name], rtol=0, atol=1e-3)
 
 
 def test_edges_are_all_pairs_by_destination():

@@ -136,11 +136,11 @@ def test_rotated_batches_turn_as_one_and_are_functions_of_the_step(store):
     assert not torch.equal(turned[0].x, plain[0].x)
 
 
-def test_smaller_training_sets_lie_within_larger_ones(store):
-    shown = {n: set(data(store, train_size=n).train.trajectories.tolist()) for n in (3, 5)}
-    assert shown[3] < shown[5]
-    with pytest.raises(ValueError, match="train_size 8 is not within the 7 training examples"):
-        data(store, train_size=8)
+def test_the_monitor_sees_the_head_of_the_validation_split(store):
+    for asked, shown in ((3, 3), (5, 4)):
+        parts = data(store, monitor_trajectories=asked).monitor_dataloader()
+        trajectories = torch.cat([part.trajectories for part in parts]).tolist()
+        assert trajectories == data(store).store.split_indices("validation")[:shown].tolist()
 
 
 def test_a_network_for_other_numbers_of_particles_is_refused(store):

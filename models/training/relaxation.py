@@ -6,21 +6,14 @@ A task hands its network, the configured method and the kind of its targets to `
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import nn
 
+from models.training.optimizer import OptimizerConfig
 from twirl.relaxation import Method, Relaxed, Targets, relax
-
-
-class AdamSettings(Protocol):
-    """What a task's optimiser configuration tells."""
-
-    lr: float
-    weight_decay: float
-    recm_lr_mult: float
 
 
 class RelaxedTask(LightningModule):
@@ -55,7 +48,7 @@ class RelaxedTask(LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.network.after_step()
 
-    def adam(self, settings: AdamSettings) -> torch.optim.Adam:
+    def adam(self, settings: OptimizerConfig) -> torch.optim.Adam:
         """Adam with the method's own parameters in a group of their own."""
         groups = self.network.parameter_groups(
             settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay

@@ -137,12 +137,12 @@ def read_split(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"split file {path} holds {error}, and only arrays of numbers are read") from error
     except Exception as error:  # damaged bytes make pickle and numpy raise a dozen kinds
         raise DataError(f"split file {path} is truncated or no .npy ({error}): fetch it again") from error
-    parts = list(content) if isinstance(content, np.ndarray) else []
+    parts = list(content) if isinstance(content, np.ndarray) and content.ndim == 1 else []
     if len(parts) != 3 or not all(isinstance(part, np.ndarray) and part.dtype.kind == "i" for part in parts):
         raise DataError(f"split file {path} is not three arrays of indices, of train, validation and test")
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(sum(map(len, parts)))):
         raise DataError(f"split file {path}: its indices are not 0, 1, 2, ... each once")
-    return dict(zip(SPLITS, parts, strict=True))  # in this order
+    return dict(zip(SPLITS, map(np.asarray, parts), strict=True))  # in this order
 
 
 def _from_pickle(member: _Member) -> Made:

@@ -102,7 +102,7 @@ def read_rdkit_folder(
     def members() -> Iterator[_Member]:
         for name, content in _contents(archive):
             record, split = f"archive {archive}: member {name}", split_of[name]
-            yield _Member(record, content, split, None if split == "test" else limit)
+            yield _Member(record, content, split, limit)
 
     yield from map_in_processes(_from_pickle, members(), workers)
 
@@ -148,22 +148,27 @@ def read_split(path: Path) -> dict[str, np.ndarray]:
 def _from_pickle(member: _Member) -> Made:
     try:
         content = load_molecules(io.BytesIO(member.content), member.record)
-        states = sorted(content["conformers"], key=lambda state: -state["boltzmannweight"])[: member.limit]
+        states = sorted(content["conformers"], key=lambda state: -state["boltzmannweight"])
         sources = [state["rd_mol"].molecule for state in states]
-        smiles, weights = content["smiles"], [state["boltzmannweight"] for state in states]
+        smiles, weights = content["smiles"], [float(state["boltzmannweight"]) for state in states]
         energies = [relative_energy(state) for state in states]
     except DataError:
         raise
     except Exception as error:  # as above
         return unreadable(member.record, error)
-    return ensemble_of_molecules(member.record, smiles, member.split, sources, energies, weights)
+    return ensemble_of_molecules(
+        member.record, smiles, member.split, sources, energies, weights, member.limit
+    )
 
 
 # ---- MiDi's three files
 
 
 def read_midi(path: Path, split: str, limit: int | None = None) -> Iterator[Made]:
-    """The molecules of one of MiDi's pickles, a list of (SMILES, molecules of one conformer each), without energies."""
+    """The molecules of one of MiDi's pickles, a list of (SMILES, molecules of one conformer each), without energies.
+
+    limit: as `read_rdkit_folder` has it, but the first ones.
+    """
     if not path.exists():
         raise DataError(f"pickle {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
@@ -179,9 +184,9 @@ def read_midi(path: Path, split: str, limit: int | None = None) -> Iterator[Made
         record = f"pickle {path}: molecule {row}"
         try:
             smiles, pickled = entry
-            sources = [one.molecule for one in pickled][:limit]
+            sources = [one.molecule for one in pickled]
         except (AttributeError, TypeError, ValueError) as error:
             yield unreadable(record, error)
             continue
         unknown, equal = [np.nan] * len(sources), [1.0] * len(sources)
-        yield ensemble_of_molecules(record, smiles, split, sources, unknown, equal)
+        yield ensemble_of_molecules(record, smiles, split, sources, unknown, equal, limit)

@@ -153,7 +153,9 @@ def test_midis_pickles_are_read_without_energies(tmp_path, raw):
     assert store.smiles == SMILES
     assert [report["counts"][split] for split in ("train", "validation", "test")] == [3, 1, 2]
     assert np.isnan(store.energies).all()
-    assert (np.asarray(store.weights) == 0.5).all()
+    shares = [1 / 2] * 4 + [1 / 3] * 2  # all three conformers of a test molecule
+    for row, share in enumerate(shares):
+        assert (store.ensemble(row).weights == share).all()
     first = conformers(SMILES[0], 3)[0].GetConformer().GetPositions()
     np.testing.assert_allclose(store.ensemble(0).positions[0], first, atol=1e-6)
 

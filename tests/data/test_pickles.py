@@ -33,7 +33,9 @@ def test_arrays_of_arrays_and_numbers_come_back_as_they_were():
         loaded(pickle.dumps(parts, 3))
 
 
-@pytest.mark.parametrize("state", [b"(N}S'__defaults__'\nNst", b"}S'__doc__'\nNs", b"}S'_function'\nNs", b"(Nt"])
+@pytest.mark.parametrize(
+    "state", [b"(N}S'__defaults__'\nNst", b"}S'__doc__'\nNs", b"}S'_function'\nNs", b"(Nt"]
+)
 @pytest.mark.parametrize(
     ("name", "known"),
     [

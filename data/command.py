@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ def prepare_command(
 ) -> int:
     """Prepares a store as the command line asks, and returns the exit status.
 
-    module: what is run of data.<dataset>, where that is a step before the store.
-
     prepare: takes the block of the configuration, as YAML gives it, and the options out, raw and workers; returns
     what to say in the end. What it raises of DataError, WorkerKilledError and OSError is said in a sentence.
+    module: what is run of data.<dataset>, where that is a step before the store.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.{module}", description=about)
     parser.add_argument(
@@ -57,10 +56,14 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def progress_bar(total: int | None, unit: str, title: str, **options) -> tqdm:
+def progress_bar(
+    total: int | None, unit: str, title: str, iterable: Iterable | None = None, unit_scale: bool = False
+) -> tqdm:
     """A progress bar, over `iterable` where it is given: in a log file it speaks every ten seconds only."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, unit=unit, desc=title, mininterval=interval, maxinterval=interval, **options)
+    return tqdm(
+        iterable, title, total, unit=unit, unit_scale=unit_scale, mininterval=interval, maxinterval=interval
+    )
 
 
 def advance(bar: tqdm, count: int, new: bool) -> None:

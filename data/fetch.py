@@ -3,8 +3,9 @@
 A file that is present with the pointer's checksum is left alone. Otherwise it is taken from the first place
 that has it: the DVC cache, the mirror, every configured DVC remote, the origin. It is written under another
 name, compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without
-a checksum is of a file that nobody here could download yet: its first download records the checksum in the
-pointer, to be committed, if it begins as a file of its name does.
+DVC's checksum, md5, is of a file that nobody here could download yet: its first download records it in the
+pointer, to be committed, if it has the sha256 under `meta` of the pointer's output, and where there is none either, if
+it begins as a file of its name does.
 """
 
 import argparse
@@ -36,13 +37,17 @@ class UnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Pointer:
-    """A .dvc file of one output, imported from a URL. md5 and size are None before the first fetch."""
+    """A .dvc file of one output, imported from a URL. md5 and size are None before the first fetch.
+
+    sha256: None, or what the file has by other reports than a download of ours.
+    """
 
     path: Path
     target: Path
     origin: str | None
     md5: str | None
     size: int | None
+    sha256: str | None = None
 
     @property
     def part(self) -> Path:
@@ -59,10 +64,11 @@ def read_pointer(path: Path) -> Pointer:
         content = yaml.safe_load(path.read_text())
         (out,) = content["outs"]
         origin = content["deps"][0]["path"] if content.get("deps") else None
-        return Pointer(path, path.parent / out["path"], origin, out.get("md5"), out.get("size"))
+        sha256 = out.get("meta", {}).get("sha256")
+        return Pointer(path, path.parent / out["path"], origin, out.get("md5"), out.get("size"), sha256)
     except OSError as error:
         raise FetchError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise FetchError(f"{path}: not a DVC pointer of one file: {error!r}.") from error
 
 
@@ -75,7 +81,7 @@ def fetch(path: Path, mirror: str | None = None, root: Path | None = None) -> st
     pointer = read_pointer(path)
     root = root or _repository(path)
     if pointer.target.exists():
-        if not pointer.md5 and not _begins_as_named(pointer, pointer.target):
+        if not (pointer.md5 or pointer.sha256 or _begins_as_named(pointer, pointer.target)):
             raise FetchError(
                 f"{pointer.target}: no {pointer.target.suffix} file by its first bytes, perhaps a saved web page; "
                 "its checksum is not recorded. Replace it by the file itself, or remove it to have it fetched."
@@ -194,19 +200,28 @@ def _write(pointer: Pointer, chunks: Iterable[bytes], total: int | None, have: i
 
 def _finish(pointer: Pointer) -> None:
     """Checks what was written and gives it its name; records the checksum of a first download."""
-    size, md5 = pointer.part.stat().st_size, _md5(pointer.part)
-    if pointer.md5 and md5 != pointer.md5:
+    size, wrong = pointer.part.stat().st_size, _wrong_checksum(pointer, pointer.part)
+    if wrong:
         pointer.part.unlink()
         cut = f", {size} of {pointer.size} bytes" if pointer.size and size != pointer.size else ""
-        raise UnavailableError(f"wrong checksum {md5}{cut}; refused and removed")
+        raise UnavailableError(f"wrong checksum {wrong}{cut}; refused and removed")
+    if not (pointer.md5 or pointer.sha256 or _begins_as_named(pointer, pointer.part)):
+        pointer.part.unlink()
+        raise UnavailableError(
+            f"sent no {pointer.target.suffix} file by its first bytes, perhaps a web page; refused and removed"
+        )
     if not pointer.md5:
-        if not _begins_as_named(pointer, pointer.part):
-            pointer.part.unlink()
-            raise UnavailableError(
-                f"sent no {pointer.target.suffix} file by its first bytes, perhaps a web page; refused and removed"
-            )
-        _record(pointer, md5, size)
+        _record(pointer, pointer.part)
     pointer.part.replace(pointer.target)
+
+
+def _wrong_checksum(pointer: Pointer, path: Path) -> str | None:
+    """The checksum of the file at `path` that is not the pointer's."""
+    for name in ("md5", "sha256"):
+        expected = getattr(pointer, name)
+        if expected and (found := _checksum(path, name)) != expected:
+            return found
+    return None
 
 
 def _begins_as_named(pointer: Pointer, path: Path) -> bool:
@@ -217,23 +232,24 @@ def _begins_as_named(pointer: Pointer, path: Path) -> bool:
 
 
 def _is_right(pointer: Pointer) -> bool:
-    md5 = _md5(pointer.target)
-    if not pointer.md5:
-        _record(pointer, md5, pointer.target.stat().st_size)
-    return pointer.md5 in (None, md5)
+    right = _wrong_checksum(pointer, pointer.target) is None
+    if right and not pointer.md5:
+        _record(pointer, pointer.target)
+    return right
 
 
-def _record(pointer: Pointer, md5: str, size: int) -> None:
-    content = yaml.safe_load(pointer.path.read_text())
+def _record(pointer: Pointer, path: Path) -> None:
+    """Puts md5 and size of the file at `path` into the pointer."""
+    content, md5 = yaml.safe_load(pointer.path.read_text()), _checksum(path, "md5")
     (out,) = content["outs"]
-    content["outs"] = [{"md5": md5, "size": size, "hash": "md5", "path": out["path"]}]
+    content["outs"] = [{**out, "md5": md5, "size": path.stat().st_size, "hash": "md5"}]
     pointer.path.write_text(yaml.safe_dump(content, sort_keys=False))
     print(f"{pointer.path}: recorded md5 {md5} of the first download: commit it", file=sys.stderr)
 
 
-def _md5(path: Path) -> str:
+def _checksum(path: Path, name: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, name).hexdigest()
 
 
 def _remotes(root: Path) -> dict[str, str]:
@@ -262,7 +278,8 @@ def _cause(error: BaseException) -> str:
 
 def _report(pointer: Pointer, mirror: str | None, tried: list[str]) -> str:
     size = f", {pointer.size} bytes" if pointer.size else ""
-    expected = f"md5 {pointer.md5}{size}" if pointer.md5 else "no checksum yet"
+    known = [f"{name} {value}" for name in ("md5", "sha256") if (value := getattr(pointer, name))]
+    expected = f"{' '.join(known)}{size}" if known else "no checksum yet"
     places = "\n".join(tried) or "  nowhere to look: the pointer names no origin"
     other = "another" if mirror else "a"
     return (

@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,8 +14,77 @@ class RefusedError(pickle.UnpicklingError):
     """The pickle asks for something that it may not have."""
 
 
-class _Marker:
+class _Sealed:
+    """Stands for a name in a pickle, which may not give it a state: it outlives the pickle."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise RefusedError("a state for a name")
+
+
+class _Marker(_Sealed):
     """Stands for numpy.ndarray, and cannot be called."""
+
+    __slots__ = ()
+
+
+class _Call(_Sealed):
+    """Stands for a class or a function, and calls what is in its place."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable):
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+
+class _Dtype:
+    """Stands for a dtype of numbers: NumPy's own believes what a pickle says of its fields and pointers."""
+
+    __slots__ = ("_name", "_order")
+
+    def __init__(self, name: Any, align: Any = False, copy: Any = True):
+        if not isinstance(name, str) or not _NUMBER.fullmatch(name):
+            raise RefusedError(f"an array of {name!r}, not of numbers")
+        self._name, self._order = name, "="
+
+    def __setstate__(self, state: Any) -> None:
+        orders = [order for order in "<>=|" if state == (3, order, None, None, None, -1, -1, 0)]
+        if not orders:
+            raise RefusedError("numbers of an unknown kind")
+        self._order = orders[0]
+
+    def dtype(self) -> np.dtype:
+        return np.dtype(self._name).newbyteorder(self._order)
+
+
+class _Object(_Dtype):
+    """Stands for the dtype of arrays whose items are objects of the pickle."""
+
+    __slots__ = ()
+
+    def __init__(self):
+        self._name = "O"
+
+    def __setstate__(self, state: Any) -> None:
+        if state != (3, "|", None, None, None, -1, -1, 63):
+            raise RefusedError("objects of an unknown kind")
+
+    def dtype(self) -> np.dtype:
+        return np.dtype(self._name)
+
+
+class _Array(np.ndarray):
+    """An array whose dtype comes from a stand-in."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[2], _Dtype):
+            raise RefusedError("an array of an unknown kind")
+        version, shape, kind, by_column, content = state
+        super().__setstate__((version, shape, kind.dtype(), by_column, content))
 
 
 _NDARRAY = _Marker()
@@ -24,23 +93,17 @@ _NDARRAY = _Marker()
 def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
     if kind is not _NDARRAY or shape != (0,):
         raise RefusedError("an array of an unknown kind")
-    return np.empty(0, dtype=np.int8)
+    return _Array(0, dtype=np.int8)
 
 
-def _dtype(name: Any, align: Any = False, copy: Any = True) -> np.dtype:
-    if not isinstance(name, str) or not _NUMBER.fullmatch(name):
-        raise RefusedError(f"an array of {name!r}, not of numbers")
-    return np.dtype(name, False, True)  # a copy: unpickling sets its byte order
+def _dtype_or_object(name: Any, align: Any = False, copy: Any = True) -> _Dtype:
+    return _Object() if name == "O8" else _Dtype(name)
 
 
-def _dtype_or_object(name: Any, align: Any = False, copy: Any = True) -> np.dtype:
-    return np.dtype(object) if name == "O8" else _dtype(name, align, copy)
-
-
-def _scalar(dtype: Any, content: Any) -> np.generic:
-    if not isinstance(dtype, np.dtype) or not isinstance(content, bytes):
+def _scalar(kind: Any, content: Any) -> np.generic:
+    if not isinstance(kind, _Dtype) or isinstance(kind, _Object) or not isinstance(content, bytes):
         raise RefusedError("a number of an unknown kind")
-    return np.frombuffer(content, dtype, 1)[0]
+    return np.frombuffer(content, kind.dtype(), 1)[0]
 
 
 # The names that an array of numbers is pickled with.
@@ -48,13 +111,13 @@ ARRAYS = {
     ("numpy.core.multiarray", "_reconstruct"): _empty_array,
     ("numpy._core.multiarray", "_reconstruct"): _empty_array,
     ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "dtype"): _Dtype,
 }
 # The same of a number that has NumPy's type.
 NUMBERS = {
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "dtype"): _Dtype,
 }
 ARRAYS_OF_ARRAYS = ARRAYS | {("numpy", "dtype"): _dtype_or_object}
 
@@ -67,7 +130,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._known:
             raise RefusedError(f"{module}.{name}")
-        return self._known[module, name]
+        known = self._known[module, name]
+        return known if isinstance(known, _Marker) else _Call(known)
 
     def persistent_load(self, pid: Any) -> Any:
         raise RefusedError("a persistent object")
@@ -76,6 +140,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 def load_restricted(file: BinaryIO, known: Mapping[tuple[str, str], Any]) -> Any:
     """The next pickle of `file`. known: what stands for each (module, name) that it may ask for.
 
-    Raises RefusedError for any other name; damaged bytes make pickle and numpy raise a dozen kinds of exception.
+    Arrays are of a subclass of NumPy's. Raises RefusedError for any other name and for a state that is none of an
+    array's; damaged bytes make pickle and numpy raise a dozen kinds of exception.
     """
     return _RestrictedUnpickler(file, known).load()

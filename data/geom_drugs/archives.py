@@ -11,6 +11,7 @@ from data.errors import DataError
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[tarfile.TarFile]:
+    """A .tar.gz, to be gone through once. A DataError, also while it is read: not there, cut, or something else."""
     if not path.exists():
         raise DataError(f"archive {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:

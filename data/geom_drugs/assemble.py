@@ -8,7 +8,7 @@ from rdkit import Chem
 from data.chemistry import Quiet
 from data.geom_drugs import faults
 from data.geom_drugs.faults import Fault, Made
-from data.geom_drugs.graphs import Graph, graph_in_space, graph_of, same_graph
+from data.geom_drugs.graphs import Graph, graph_in_space, graph_of, parsed_smiles, same_graph
 from data.geom_drugs.store import Ensemble
 from data.units import HARTREE, KCAL
 
@@ -20,10 +20,12 @@ def ensemble_of_molecules(
     sources: Sequence[Callable[[], Chem.Mol]],
     energies: Sequence[float],
     weights: Sequence[float],
+    limit: int | None = None,
 ) -> Made:
     """One molecule's conformers, each an RDKit molecule of its own with one conformer; the first says the graph.
 
     sources: give these molecules, or raise AttributeError, RuntimeError or ValueError. record: what sentences call it.
+    limit: see `is_complete`.
     """
     left_out: list[Fault] = []
 
@@ -31,20 +33,28 @@ def ensemble_of_molecules(
         left_out.append(Fault(reason, f"{record}, {sentence}", molecules=0, conformers=1))
 
     with Quiet():
-        if not isinstance(smiles, str) or Chem.MolFromSmiles(smiles) is None:
+        if parsed_smiles(smiles) is None:
             return Made(None, (Fault(faults.UNPARSABLE, f"{record} has the unparsable SMILES {smiles!r}"),))
         graph, kept, positions, same = None, [], [], []
         for k, source in enumerate(sources):
+            if is_complete(kept, split, limit):
+                break
             try:
                 molecule = source()
                 x = molecule.GetConformer().GetPositions()
+                if len(x) == 0:
+                    raise ValueError("no atoms")
             except (AttributeError, RuntimeError, ValueError) as error:
-                lost(faults.UNREADABLE, f"conformer {k}: no molecule with a conformer ({_first_line(error)})")
+                lost(faults.UNREADABLE, f"conformer {k}: no molecule with a conformer ({first_line(error)})")
                 continue
             if not np.isfinite(x).all():
                 lost(faults.NOT_FINITE, f"conformer {k}: coordinates that are not numbers")
                 continue
-            own = graph_in_space(molecule) if graph is None else graph_of(molecule)
+            try:
+                own = graph_in_space(molecule) if graph is None else graph_of(molecule)
+            except (RuntimeError, ValueError) as error:
+                lost(faults.NOT_PROCESSED, f"conformer {k}: no graph can be told ({first_line(error)})")
+                continue
             graph = own if graph is None else graph
             if not np.array_equal(own.atomic_numbers, graph.atomic_numbers):
                 lost(faults.OTHER_ATOMS, f"conformer {k}: other atoms than the first conformer")
@@ -53,6 +63,11 @@ def ensemble_of_molecules(
             positions.append(x)
             same.append(same_graph(own, graph))
         return assembled(record, smiles, split, graph, kept, positions, same, energies, weights, left_out)
+
+
+def is_complete(kept: Sequence[int], split: str, limit: int | None) -> bool:
+    """Whether `kept` are as many as are wanted: `limit`, but of a test molecule all."""
+    return limit is not None and split != "test" and len(kept) >= limit
 
 
 def assembled(
@@ -88,13 +103,19 @@ def assembled(
     return Made(ensemble, tuple(left_out))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of what an error says."""
     return str(error).strip().split("\n")[0]
 
 
 def unreadable(record: str, error: Exception) -> Made:
     """In place of a molecule whose bytes make no sense."""
     return Made(None, (Fault(faults.UNREADABLE, f"{record} is damaged ({type(error).__name__}: {error})"),))
+
+
+def not_processed(record: str, error: Exception) -> Made:
+    """In place of a molecule at which RDKit fails, so that the others are made all the same."""
+    return Made(None, (Fault(faults.NOT_PROCESSED, f"{record}: RDKit fails ({first_line(error)})"),))
 
 
 def relative_energy(state: dict) -> float:

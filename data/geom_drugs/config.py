@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rdkit import Chem
-
+from data.chemistry import ELEMENTS, checked_elements
 from data.digest import name_digest
 from data.errors import DataError
 from data.keys import checked_block, raw_files
 
 SOURCES = ("generate", "rdkit_folder", "midi", "msgpack")
-ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 GENERATE_KEYS = ("molecules", "min_atoms", "max_atoms", "conformers")
 
 
@@ -52,16 +50,10 @@ def parse_config(block: Any) -> GeomConfig:
     """The block as YAML gives it -> GeomConfig; a DataError of one sentence where it makes no sense."""
     values = checked_block(block, GeomConfig, "data.geom_drugs", SOURCES)
     values["files"] = raw_files(values, RawFile, "data.geom_drugs")
-    values["elements"] = tuple(values.get("elements") or ELEMENTS)
-    for element in values["elements"]:
-        if element not in _SYMBOLS:
-            raise DataError(f"data.geom_drugs.elements has '{element}', which is no element")
+    values["elements"] = checked_elements(values, "data.geom_drugs")
     config = GeomConfig(**values)
     _consistent(config)
     return config
-
-
-_SYMBOLS = {Chem.GetPeriodicTable().GetElementSymbol(number) for number in range(1, 119)}
 
 
 def _consistent(config: GeomConfig) -> None:

@@ -14,8 +14,9 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolAlign
 from data.chemistry import Quiet, gfn2, random_rotation
 from data.digest import name_digest
 from data.geom_drugs import faults
+from data.geom_drugs.assemble import not_processed
 from data.geom_drugs.faults import Fault, Made
-from data.geom_drugs.graphs import graph_in_space
+from data.geom_drugs.graphs import graph_in_space, parsed_smiles
 from data.geom_drugs.store import Ensemble
 from data.units import BOLTZMANN, KCAL
 
@@ -40,15 +41,18 @@ class Task:
 
     record: str
     smiles: str
-    split: str | None
+    split: str
     recipe: Recipe
 
 
 def generate(task: Task) -> Made:
-    """The ensemble of a molecule; conformers that fail are left out and counted."""
+    """The ensemble of a molecule; what fails, conformers or the molecule, is left out and counted."""
     left_out: list[Fault] = []
     with Quiet():
-        ensemble = _generate(task, left_out)
+        try:
+            ensemble = _generate(task, left_out)
+        except (RuntimeError, ValueError) as error:
+            return not_processed(f"{task.record} ({task.smiles})", error)
     return Made(ensemble, tuple(left_out))
 
 
@@ -68,7 +72,7 @@ def _generate(task: Task, left_out: list[Fault]) -> Ensemble | None:
         if count:
             left_out.append(Fault(reason, sentence, molecules=0, conformers=count))
 
-    molecule = Chem.MolFromSmiles(task.smiles)
+    molecule = parsed_smiles(task.smiles)
     if molecule is None:
         return refused(faults.UNPARSABLE, f"{task.record} has the unparsable SMILES '{task.smiles}'")
     if len(Chem.GetMolFrags(molecule)) != 1:
@@ -89,7 +93,11 @@ def _generate(task: Task, left_out: list[Fault]) -> Ensemble | None:
     positions -= positions.mean(1, keepdims=True)
     finite = np.isfinite(positions).all((1, 2))
     lost(faults.NOT_FINITE, int((~finite).sum()), f"{name}: a relaxed conformer is not of numbers")
-    order = [k for k in np.argsort([energy for _, energy in relaxed], kind="stable") if finite[k]]
+    usable = finite & np.array([outcome == 0 for outcome, _ in relaxed])
+    moving = int((finite & ~usable).sum())
+    steps = f"after {MINIMISATION_STEPS} steps of MMFF94s"
+    lost(faults.NOT_RELAXED, moving, f"{name}: {moving} conformers are not at rest {steps}")
+    order = [k for k in np.argsort([energy for _, energy in relaxed], kind="stable") if usable[k]]
     unique = without_duplicates(molecule, order, recipe.duplicate_rmsd)
     removed = len(order) - len(unique)
     lost(faults.DUPLICATE, removed, f"{name}: {removed} of {len(order)} conformers are duplicates")
@@ -106,6 +114,7 @@ def _generate(task: Task, left_out: list[Fault]) -> Ensemble | None:
     kept, energies = np.array(fitting, dtype=int)[converged], energies[converged]
     if len(kept) == 0:
         return refused(faults.NO_CONFORMER, f"{name} is left without a conformer")
+    lowest = molecule.GetConformers()[int(kept[energies.argmin()])].GetId()
     energies = energies - energies.min()
     turned = [positions[k] @ random_rotation(np.random.default_rng([seed, k])).T for k in kept]
     return Ensemble(
@@ -115,7 +124,7 @@ def _generate(task: Task, left_out: list[Fault]) -> Ensemble | None:
         weights=boltzmann_weights(energies),
         same_graph=np.ones(len(kept), dtype=bool),
         split=task.split,
-        **vars(graph_in_space(molecule, molecule.GetConformers()[int(kept[0])].GetId())),
+        **vars(graph_in_space(molecule, lowest)),
     )
 
 
@@ -130,7 +139,8 @@ def _embed(molecule: Chem.Mol, conformers: int, seed: int) -> bool:
         parameters.useRandomCoords = random_start
         if rdDistGeom.EmbedMolecule(molecule, parameters) == 0:
             Chem.AssignStereochemistryFrom3D(molecule)
-            return len(rdDistGeom.EmbedMultipleConfs(molecule, conformers, parameters)) > 0
+            if len(rdDistGeom.EmbedMultipleConfs(molecule, conformers, parameters)) > 0:
+                return True
     return False
 
 

@@ -6,6 +6,7 @@ order of bonds in some library are needed to read it.
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
@@ -45,6 +46,12 @@ class Graph:
     bonds: np.ndarray  # (b, 2) i4, the lower atom first, rows in rising order
     bond_orders: np.ndarray  # (b,) u1
     bond_stereo: np.ndarray  # (b,) u1
+
+
+def parsed_smiles(smiles: Any) -> Chem.Mol | None:
+    """The molecule of a SMILES; None for what cannot be parsed, is empty or no text."""
+    molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
 
 
 def graph_of(molecule: Chem.Mol) -> Graph:

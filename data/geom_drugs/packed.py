@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgpack
 import numpy as np
@@ -14,18 +14,30 @@ from data.chemistry import Quiet
 from data.errors import DataError
 from data.geom_drugs import faults
 from data.geom_drugs.archives import opened_archive
-from data.geom_drugs.assemble import assembled, relative_energy, unreadable
+from data.geom_drugs.assemble import (
+    assembled,
+    first_line,
+    is_complete,
+    not_processed,
+    relative_energy,
+    unreadable,
+)
 from data.geom_drugs.faults import Fault, Made
-from data.geom_drugs.graphs import graph_in_space, graph_of, with_positions
+from data.geom_drugs.graphs import graph_in_space, graph_of, parsed_smiles, with_positions
+from data.geom_drugs.store import SPLITS
 from data.processes import map_in_processes
+
+CHUNK = 1 << 20  # [bytes]
+ELEMENTS = 118  # that there are
+_NIL = msgpack.packb(None)
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """One molecule of the msgpack archive, as it goes to a worker."""
+    """One molecule of the msgpack archive, as it goes to a worker. smiles: its key, which may be anything."""
 
     record: str
-    smiles: str
+    smiles: Any
     content: Any
     split: str
     limit: int | None
@@ -44,34 +56,48 @@ def read_msgpack(
 
     def molecules() -> Iterator[_Packed]:
         for smiles, content in _unpacked(archive):
-            split = split_of(smiles)
-            record = f"archive {archive}: molecule {smiles}"
-            yield _Packed(record, smiles, content, split, None if split == "test" else limit)
+            split = split_of(smiles) if isinstance(smiles, str) else SPLITS[0]
+            yield _Packed(f"archive {archive}: molecule {smiles}", smiles, content, split, limit)
 
     yield from map_in_processes(_from_msgpack, molecules(), workers)
 
 
-def _unpacked(archive: Path) -> Iterator[tuple[str, Any]]:
+def _unpacked(archive: Path) -> Iterator[tuple[Any, Any]]:
+    """Keys and molecules of all mappings in the archive. A DataError: a member that is cut or is something else."""
     with opened_archive(archive) as tar:
         for entry in tar:
             if not (entry.isfile() and entry.name.endswith(".msgpack")):
                 continue
-            stream = msgpack.Unpacker(
-                tar.extractfile(entry), raw=False, strict_map_key=False, max_buffer_size=0
-            )
             try:
-                for batch in stream:
+                for batch in _objects(tar.extractfile(entry)):
                     if not isinstance(batch, dict):
                         raise DataError(
                             f"archive {archive}: {entry.name} is not of mappings from SMILES to molecules"
                         )
                     yield from batch.items()
-            except (msgpack.UnpackException, ValueError) as error:
+            except EOFError as error:
+                raise DataError(
+                    f"archive {archive}: {entry.name}, of {entry.size} bytes, ends amid its molecules: fetch it again"
+                ) from error
+            except (msgpack.UnpackException, TypeError, ValueError) as error:  # TypeError: a list as a key
                 if isinstance(error, DataError):
                     raise
                 raise DataError(
                     f"archive {archive}: {entry.name} is damaged ({type(error).__name__}): fetch it again"
                 ) from error
+
+
+def _objects(file: BinaryIO) -> Iterator[Any]:
+    """The objects of a msgpack stream; EOFError where it has none or ends within one."""
+    stream, some = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=0), False
+    while chunk := file.read(CHUNK):
+        stream.feed(chunk)
+        for value in stream:
+            some = True
+            yield value
+    stream.feed(_NIL)  # an object of its own only where none is open
+    if not some or list(stream) != [None]:
+        raise EOFError
 
 
 def _from_msgpack(packed: _Packed) -> Made:
@@ -80,32 +106,49 @@ def _from_msgpack(packed: _Packed) -> Made:
     The archive has no bonds, and its atoms stand as CREST had them. Those that distances tell must be the SMILES' own.
     """
     try:
-        states = sorted(packed.content["conformers"], key=lambda state: -state["boltzmannweight"])[
-            : packed.limit
-        ]
+        states = sorted(packed.content["conformers"], key=lambda state: -state["boltzmannweight"])
         frames = [np.array(state["xyz"], dtype=float).reshape(-1, 4) for state in states]
         energies = [relative_energy(state) for state in states]
-        weights = [state["boltzmannweight"] for state in states]
-    except Exception as error:  # as above
+        weights = [float(state["boltzmannweight"]) for state in states]
+    except Exception as error:  # a stranger's lists and numbers raise a dozen kinds
         return unreadable(packed.record, error)
     with Quiet():
-        parsed = Chem.MolFromSmiles(packed.smiles) if isinstance(packed.smiles, str) else None
+        parsed = parsed_smiles(packed.smiles)
         if parsed is None:
             sentence = f"{packed.record} has the unparsable SMILES {packed.smiles!r}"
             return Made(None, (Fault(faults.UNPARSABLE, sentence),))
-        return _in_order_of_smiles(packed, Chem.AddHs(parsed), frames, energies, weights)
+        try:
+            return _in_order_of_smiles(packed, Chem.AddHs(parsed), frames, energies, weights)
+        except (RuntimeError, ValueError) as error:
+            return not_processed(packed.record, error)
 
 
 def _in_order_of_smiles(packed: _Packed, molecule: Chem.Mol, frames, energies, weights) -> Made:
     left_out: list[Fault] = []
+
+    def lost(reason: str, k: int, sentence: str) -> None:
+        left_out.append(
+            Fault(reason, f"{packed.record}, conformer {k}: {sentence}", molecules=0, conformers=1)
+        )
+
     graph, order, first_bonds, kept, positions, same = None, None, None, [], [], []
     for k, frame in enumerate(frames):
-        numbers, x = frame[:, 0].astype(int), frame[:, 1:]
+        if is_complete(kept, packed.split, packed.limit):
+            break
         if not np.isfinite(frame).all():
-            sentence = f"{packed.record}, conformer {k}: coordinates that are not numbers"
-            left_out.append(Fault(faults.NOT_FINITE, sentence, molecules=0, conformers=1))
+            lost(faults.NOT_FINITE, k, "coordinates that are not numbers")
             continue
-        bonds = bonds_of_distances(numbers, x)
+        elements, x = frame[:, 0], frame[:, 1:]
+        unknown = elements[(elements != np.round(elements)) | (elements < 1) | (elements > ELEMENTS)]
+        if len(unknown):
+            lost(faults.UNREADABLE, k, f"atomic number {unknown[0]:g}, which no element has")
+            continue
+        numbers = elements.astype(int)
+        try:
+            bonds = bonds_of_distances(numbers, x)
+        except (RuntimeError, ValueError) as error:
+            lost(faults.NOT_PROCESSED, k, f"no bonds can be told ({first_line(error)})")
+            continue
         if order is None:
             order = _matching(molecule, numbers, bonds)
             if order is None:
@@ -114,8 +157,7 @@ def _in_order_of_smiles(packed: _Packed, molecule: Chem.Mol, frames, energies, w
             first_numbers, first_bonds = numbers, bonds
             graph = graph_in_space(with_positions(molecule, x[order]))
         if not np.array_equal(numbers, first_numbers):
-            sentence = f"{packed.record}, conformer {k}: other atoms than the first conformer"
-            left_out.append(Fault(faults.OTHER_ATOMS, sentence, molecules=0, conformers=1))
+            lost(faults.OTHER_ATOMS, k, "other atoms than the first conformer")
             continue
         kept.append(k)
         positions.append(x[order])

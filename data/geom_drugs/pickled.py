@@ -102,7 +102,7 @@ def read_rdkit_folder(
     def members() -> Iterator[_Member]:
         for name, content in _contents(archive):
             record, split = f"archive {archive}: member {name}", split_of[name]
-            yield _Member(record, content, split, None if split == "test" else limit)
+            yield _Member(record, content, split, limit)
 
     yield from map_in_processes(_from_pickle, members(), workers)
 
@@ -137,33 +137,38 @@ def read_split(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"split file {path} holds {error}, and only arrays of numbers are read") from error
     except Exception as error:  # damaged bytes make pickle and numpy raise a dozen kinds
         raise DataError(f"split file {path} is truncated or no .npy ({error}): fetch it again") from error
-    parts = list(content) if isinstance(content, np.ndarray) else []
+    parts = list(content) if isinstance(content, np.ndarray) and content.ndim == 1 else []
     if len(parts) != 3 or not all(isinstance(part, np.ndarray) and part.dtype.kind == "i" for part in parts):
         raise DataError(f"split file {path} is not three arrays of indices, of train, validation and test")
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(sum(map(len, parts)))):
         raise DataError(f"split file {path}: its indices are not 0, 1, 2, ... each once")
-    return dict(zip(SPLITS, parts, strict=True))  # in this order
+    return dict(zip(SPLITS, map(np.asarray, parts), strict=True))  # in this order
 
 
 def _from_pickle(member: _Member) -> Made:
     try:
         content = load_molecules(io.BytesIO(member.content), member.record)
-        states = sorted(content["conformers"], key=lambda state: -state["boltzmannweight"])[: member.limit]
+        states = sorted(content["conformers"], key=lambda state: -state["boltzmannweight"])
         sources = [state["rd_mol"].molecule for state in states]
-        smiles, weights = content["smiles"], [state["boltzmannweight"] for state in states]
+        smiles, weights = content["smiles"], [float(state["boltzmannweight"]) for state in states]
         energies = [relative_energy(state) for state in states]
     except DataError:
         raise
     except Exception as error:  # as above
         return unreadable(member.record, error)
-    return ensemble_of_molecules(member.record, smiles, member.split, sources, energies, weights)
+    return ensemble_of_molecules(
+        member.record, smiles, member.split, sources, energies, weights, member.limit
+    )
 
 
 # ---- MiDi's three files
 
 
 def read_midi(path: Path, split: str, limit: int | None = None) -> Iterator[Made]:
-    """The molecules of one of MiDi's pickles, a list of (SMILES, molecules of one conformer each), without energies."""
+    """The molecules of one of MiDi's pickles, a list of (SMILES, molecules of one conformer each), without energies.
+
+    limit: as `read_rdkit_folder` has it, but the first ones.
+    """
     if not path.exists():
         raise DataError(f"pickle {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
@@ -179,9 +184,9 @@ def read_midi(path: Path, split: str, limit: int | None = None) -> Iterator[Made
         record = f"pickle {path}: molecule {row}"
         try:
             smiles, pickled = entry
-            sources = [one.molecule for one in pickled][:limit]
+            sources = [one.molecule for one in pickled]
         except (AttributeError, TypeError, ValueError) as error:
             yield unreadable(record, error)
             continue
         unknown, equal = [np.nan] * len(sources), [1.0] * len(sources)
-        yield ensemble_of_molecules(record, smiles, split, sources, unknown, equal)
+        yield ensemble_of_molecules(record, smiles, split, sources, unknown, equal, limit)

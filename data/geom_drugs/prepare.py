@@ -41,6 +41,11 @@ LEVELS = {
     "midi": "none",
     "msgpack": f"{GFN2} (CREST)",
 }
+# What the published grid shows (Pinheiro et al. 2023): elements with a channel, and the distance from the middle up to
+# which an atom is inside whatever the rotation (its centre is at 0.156 Angstrom, so one side sees less).
+VOXMOL_ELEMENTS = ("C", "H", "O", "N", "F", "S", "Cl", "Br")
+VOXMOL_REACH = 7.72  # [Angstrom]
+CONFORMERS_AT_ONCE = 4096
 
 
 def prepare(config: GeomConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
@@ -172,24 +177,51 @@ def _splits(config: GeomConfig) -> list[str]:
 
 
 def _statistics(store: Ensembles) -> dict:
-    """Sizes of the stored molecules and ensembles, to be read by a person."""
+    """What the store holds, to be read by a person: sizes, elements, and what VoxMol's published grid does not show."""
     conformers = np.diff(store.conformer_offsets)
-    sample = store.read(np.linspace(0, store.conformers - 1, min(store.conformers, 5000)).astype(int))
-    radii = [
-        float(np.linalg.norm(x - x.mean(0), axis=-1).max())
-        for x in np.split(sample.positions, np.cumsum(sample.counts)[:-1])
-    ]
-    symbol = Chem.GetPeriodicTable().GetElementSymbol
-    numbers, atoms = np.unique(store.atomic_numbers, return_counts=True)
+    molecule_of_atom = np.repeat(np.arange(len(store)), store.counts)
+    numbers = np.asarray(store.atomic_numbers)
+    elements = {}
+    foreign = np.zeros(len(store), dtype=bool)
+    for number in np.unique(numbers):
+        symbol = Chem.GetPeriodicTable().GetElementSymbol(int(number))
+        having = np.zeros(len(store), dtype=bool)
+        having[molecule_of_atom[numbers == number]] = True
+        elements[symbol] = {"atoms": int((numbers == number).sum())} | _counted(having, conformers)
+        if symbol not in VOXMOL_ELEMENTS:
+            foreign |= having
+    radii = _radii(store)
+    far = radii > VOXMOL_REACH
+    cut = {"molecules": len(np.unique(store.molecule[far])), "conformers": int(far.sum())}
     return {
         "atoms_per_molecule": _spread(store.counts),
         "conformers_per_molecule": _spread(conformers),
         "radius_angstrom": _spread(radii),
         "conformers_with_other_bonds": int((~np.asarray(store.same_graph)).sum()),
-        "atoms_by_element": {
-            symbol(int(number)): int(count) for number, count in zip(numbers, atoms, strict=True)
+        "elements": elements,
+        "voxmol": {
+            f"of elements other than {' '.join(VOXMOL_ELEMENTS)}": _counted(foreign, conformers),
+            f"with atoms beyond {VOXMOL_REACH} Angstrom, in some rotations outside the grid": cut,
         },
     }
+
+
+def _counted(having: np.ndarray, conformers: np.ndarray) -> dict[str, int]:
+    """Molecules that are `having` (M,), and how many of the `conformers` (M,) are theirs."""
+    return {"molecules": int(having.sum()), "conformers": int(conformers[having].sum())}
+
+
+def _radii(store: Ensembles) -> np.ndarray:
+    """(C,) distance of each conformer's farthest atom from the mean of all [Angstrom]."""
+    radii = []
+    for first in range(0, store.conformers, CONFORMERS_AT_ONCE):
+        some = store.read(np.arange(first, min(first + CONFORMERS_AT_ONCE, store.conformers)))
+        starts = np.cumsum(some.counts) - some.counts
+        x = some.positions.astype(float)
+        middles = np.add.reduceat(x, starts) / some.counts[:, None]
+        distances = np.linalg.norm(x - np.repeat(middles, some.counts, axis=0), axis=-1)
+        radii.append(np.maximum.reduceat(distances, starts))
+    return np.concatenate(radii)
 
 
 def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float]:

@@ -69,5 +69,5 @@ def read_split(path: Path) -> dict[str, dict[int, np.ndarray]]:
                 raise DataError(
                     f"pickle {path}: case {case!r} of the {name} split has no list of start frames"
                 )
-        splits[name] = {case: starts.astype(np.int64) for case, starts in cases.items()}
+        splits[name] = {case: np.array(starts, dtype=np.int64) for case, starts in cases.items()}
     return splits

@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ase.data import atomic_numbers as NUMBER_OF
-
+from data.chemistry import ELEMENTS, checked_elements
 from data.errors import DataError
 from data.keys import checked_block, raw_files
 from data.units import BOHR, HARTREE
 
 SOURCES = ("generate", "geometries", "spice", "mace_off")
-ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 GENERATE_KEYS = ("molecules", "min_atoms", "conformers", "samples_per_conformer", "temperature")
 
 
@@ -49,10 +47,7 @@ def parse_config(block: Any) -> SpiceConfig:
     """The block as YAML gives it -> SpiceConfig; a DataError of one sentence where it makes no sense."""
     values = checked_block(block, SpiceConfig, "data.spice", SOURCES)
     values["files"] = raw_files(values, RawFile, "data.spice")
-    values["elements"] = tuple(values.get("elements") or ELEMENTS)
-    for element in values["elements"]:
-        if element not in NUMBER_OF:
-            raise DataError(f"data.spice.elements has '{element}', which is no element")
+    values["elements"] = checked_elements(values, "data.spice")
     config = SpiceConfig(**values)
     _consistent(config)
     return config

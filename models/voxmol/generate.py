@@ -23,9 +23,7 @@ from models.voxmol.official import load_checkpoint
 from models.voxmol.optimizer import OptimizerConfig
 from models.voxmol.sampling import Walk, walk_jump
 from models.voxmol.task import MonitorConfig, VoxMolTask
-from models.voxmol.voxels import GridConfig
-
-SYMBOLS = ("C", "H", "O", "N", "F", "S", "Cl", "Br")
+from models.voxmol.voxels import SYMBOLS, GridConfig
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[VoxMolTask, dict]:

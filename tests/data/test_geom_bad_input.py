@@ -222,6 +222,100 @@ def test_the_msgpack_archive_may_hold_molecules_that_are_none(tmp_path):
             list(read_msgpack(path, lambda smiles: "train"))
 
 
+def packed_molecules(tmp_path, content: bytes | dict, **options) -> list:
+    """What reading a msgpack archive gives."""
+    import msgpack
+
+    content = msgpack.packb(content) if isinstance(content, dict) else content
+    path = archive(tmp_path / "x.tar.gz", {"drugs_crude.msgpack": content})
+    return list(read_msgpack(path, lambda smiles: "train" if smiles.strip() else "test", **options))
+
+
+@pytest.mark.parametrize("cut", [-1, -9, -40, 5, 1])
+def test_a_msgpack_archive_that_ends_early_is_refused(tmp_path, cut):
+    batch = msgpacked({"CCO": conformers("CCO", 1)})
+    with pytest.raises(
+        DataError, match=r"drugs_crude.msgpack, of \d+ bytes, ends amid its molecules: fetch it"
+    ):
+        packed_molecules(tmp_path, batch + msgpacked({"CCN": conformers("CCN", 1)})[:cut])
+    with pytest.raises(DataError, match=r"drugs_crude.msgpack, of 0 bytes, ends"):
+        packed_molecules(tmp_path, b"")
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        *((number, faults.UNREADABLE) for number in (999, -1, 0, 6.5)),
+        *((number, faults.NOT_FINITE) for number in (float("nan"), float("inf"))),
+    ],
+)
+def test_atomic_numbers_of_no_element_cost_a_conformer(tmp_path, number, reason):
+    import msgpack
+
+    batch = msgpack.unpackb(msgpacked({"CCO": conformers("CCO", 3)}))
+    batch["CCO"]["conformers"][1]["xyz"][4][0] = number
+    (made,) = packed_molecules(tmp_path, batch)
+    assert len(made.ensemble.positions) == 2
+    assert [(fault.reason, fault.molecules, fault.conformers) for fault in made.faults] == [(reason, 0, 1)]
+    assert made.faults[0].sentence.startswith(f"archive {tmp_path}/x.tar.gz: molecule CCO, conformer 0: ")
+
+
+def test_keys_and_weights_of_no_meaning_cost_a_molecule(tmp_path):
+    import msgpack
+
+    batch = msgpack.unpackb(msgpacked({"CCO": conformers("CCO", 1)}))
+    sound = batch["CCO"]
+    heavy = {"conformers": [{**sound["conformers"][0], "boltzmannweight": "much"}]}
+    made = packed_molecules(tmp_path, {5: sound, None: sound, "": sound, "CO": heavy, "CCO": sound})
+    assert [one.ensemble is None for one in made] == [True, True, True, True, False]
+    assert [one.faults[0].reason for one in made[:4]] == [faults.UNPARSABLE] * 3 + [faults.UNREADABLE]
+    with pytest.raises(DataError, match="is damaged"):
+        packed_molecules(tmp_path, b"\x81\x91\x05\x05")  # a mapping whose key is a list
+
+
+def test_what_rdkit_fails_at_is_counted_and_the_others_are_read(tmp_path, monkeypatch):
+    def failing(*_):
+        raise RuntimeError("Invariant Violation\nof some kind")
+
+    batch = msgpacked({"CCO": conformers("CCO", 2)})
+    with monkeypatch.context() as patch:
+        patch.setattr("data.geom_drugs.packed.bonds_of_distances", failing)
+        (made,) = packed_molecules(tmp_path, batch)
+    assert [fault.reason for fault in made.faults] == [faults.NOT_PROCESSED] * 2 + [faults.NO_CONFORMER]
+    assert made.faults[0].sentence.endswith("conformer 0: no bonds can be told (Invariant Violation)")
+    with monkeypatch.context() as patch:
+        patch.setattr("data.geom_drugs.packed.graph_in_space", failing)
+        (made,) = packed_molecules(tmp_path, batch)
+    assert [fault.reason for fault in made.faults] == [faults.NOT_PROCESSED]
+    monkeypatch.setattr("data.geom_drugs.assemble.graph_of", failing)
+    made = rdkit_folder(tmp_path, {"a": pickled("CCO", conformers("CCO", 3))})
+    assert len(made[0].ensemble.positions) == 1
+    assert [fault.reason for fault in made[0].faults] == [faults.NOT_PROCESSED] * 2
+
+
+def test_damaged_conformers_do_not_count_towards_the_limit(tmp_path):
+    import msgpack
+
+    sound = conformers("CCO", 4)
+    bad = moved(sound[1], 1, (np.nan, 0.0, 0.0))  # of largest weight
+    members = {"drugs/a.pickle": pickled("CCO", [sound[0], bad, *sound[2:]])}
+    split = split_file(tmp_path / "x.npy", [0], [], [])
+    (made,) = read_rdkit_folder(archive(tmp_path / "x.tar.gz", members), split, 2)
+    assert len(made.ensemble.positions) == 2
+    assert [fault.reason for fault in made.faults] == [faults.NOT_FINITE]
+
+    (tmp_path / "x.pickle").write_bytes(pickle.dumps([("CCO", [bad, *sound])]))
+    for name, kept in (("train", 2), ("test", 4)):
+        (made,) = read_midi(tmp_path / "x.pickle", name, 2)
+        assert len(made.ensemble.positions) == kept
+
+    batch = msgpack.unpackb(msgpacked({"CCO": sound, " CCO": sound, "CCO ": sound}))
+    for content in batch.values():
+        content["conformers"][1]["xyz"][0][1] = float("nan")
+    made = packed_molecules(tmp_path, batch, limit=2)
+    assert [len(one.ensemble.positions) for one in made] == [2, 2, 2]
+
+
 def test_a_list_without_smiles_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("name,count\nwater,1\n")
     with pytest.raises(DataError, match="has no column 'smiles'"):

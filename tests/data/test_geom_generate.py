@@ -88,6 +88,7 @@ def test_charged_molecules_are_labelled_with_their_charge():
     ("smiles", "reason", "sentence"),
     [
         ("CC(C", faults.UNPARSABLE, "row 7 has the unparsable SMILES 'CC(C'"),
+        ("", faults.UNPARSABLE, "row 7 has the unparsable SMILES ''"),
         ("CC.O", faults.FRAGMENTS, "row 7 (CC.O) has several fragments"),
         ("CB(O)O", faults.NO_FORCE_FIELD, "row 7 (CB(O)O): MMFF94s has no parameters for it"),
         ("[C@H]12C[C@@H]1C2", faults.NOT_EMBEDDED, "ETKDG finds no conformer"),
@@ -125,3 +126,76 @@ def test_conformers_that_do_not_embed_are_counted(monkeypatch):
     embed = module.rdDistGeom.EmbedMultipleConfs
     monkeypatch.setattr(module.rdDistGeom, "EmbedMultipleConfs", lambda m, n, p: embed(m, n - 1, p))
     assert reasons(generate(BUTANOL))[faults.NOT_EMBEDDED] == (0, 1)
+
+
+def altered(monkeypatch, change):
+    """Relaxation whose (outcome, energy) of every conformer are changed afterwards, as is the molecule."""
+    relax = module.rdForceFieldHelpers.MMFFOptimizeMoleculeConfs
+
+    def relaxed(molecule, **options):
+        return change(molecule, relax(molecule, **options))
+
+    monkeypatch.setattr(module.rdForceFieldHelpers, "MMFFOptimizeMoleculeConfs", relaxed)
+
+
+def test_conformers_that_are_not_relaxed_are_left_out_and_counted(monkeypatch):
+    altered(monkeypatch, lambda _, outcomes: [(1, -1e3), *outcomes[1:]])
+    made = generate(BUTANOL)
+    assert reasons(made)[faults.NOT_RELAXED] == (0, 1)
+    assert made.faults[0].sentence.endswith("1 conformers are not at rest after 1000 steps of MMFF94s")
+    gone = sum(fault.conformers for fault in made.faults)
+    assert len(made.ensemble.positions) == RECIPE.conformers - gone
+
+
+def test_conformers_that_relax_to_no_numbers_are_left_out_and_counted(monkeypatch):
+    def blown_up(molecule, outcomes):
+        molecule.GetConformer(2).SetAtomPosition(0, Point3D(np.nan, 0, 0))
+        return outcomes
+
+    altered(monkeypatch, blown_up)
+    made = generate(BUTANOL)
+    assert reasons(made)[faults.NOT_FINITE] == (0, 1)
+    assert np.isfinite(made.ensemble.positions).all()
+
+
+def test_the_graph_is_that_of_the_conformer_of_largest_weight(monkeypatch):
+    energies = iter([3.0, 1.0, 2.0, 4.0])
+    told = []
+    whole = module.graph_in_space
+    monkeypatch.setattr(module, "gfn2", lambda numbers, x, charge: (next(energies), None))
+    monkeypatch.setattr(module, "without_duplicates", lambda molecule, order, threshold: order)
+    monkeypatch.setattr(
+        module,
+        "graph_in_space",
+        lambda molecule, k: told.append(molecule.GetConformer(k)) or whole(molecule, k),
+    )
+    ensemble = generate(BUTANOL).ensemble
+    (conformer,) = told
+    distances = [
+        np.linalg.norm(x[:, None] - x, axis=-1) for x in (conformer.GetPositions(), *ensemble.positions)
+    ]
+    matching = [np.allclose(distances[0], other, atol=1e-6) for other in distances[1:]]
+    assert matching == [k == ensemble.weights.argmax() for k in range(4)]
+
+
+def test_embedding_starts_from_random_coordinates_where_the_ordinary_start_fails(monkeypatch):
+    embed, starts = module.rdDistGeom.EmbedMultipleConfs, []
+
+    def stubborn(molecule, count, parameters):
+        starts.append(parameters.useRandomCoords)
+        return embed(molecule, count if parameters.useRandomCoords else 0, parameters)
+
+    monkeypatch.setattr(module.rdDistGeom, "EmbedMultipleConfs", stubborn)
+    assert generate(BUTANOL).ensemble is not None
+    assert starts == [False, True]
+
+
+def test_a_molecule_that_rdkit_fails_at_is_counted(monkeypatch):
+    def failing(*_):
+        raise RuntimeError("Invariant Violation\nof some kind")
+
+    monkeypatch.setattr(module, "graph_in_space", failing)
+    made = generate(BUTANOL)
+    assert made.ensemble is None
+    assert reasons(made) == {faults.NOT_PROCESSED: (1, 0)}
+    assert made.faults[0].sentence == "NCI 1 (CCC(C)O): RDKit fails (Invariant Violation)"

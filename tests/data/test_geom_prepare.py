@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Geometry import Point3D
 
 from data.errors import DataError
 from data.geom_drugs import faults, prepare
@@ -16,6 +17,7 @@ from data.geom_drugs.graphs import molecule_of
 from data.geom_drugs.listed import read_smiles
 from data.geom_drugs.store import Ensembles
 from data.processes import map_in_processes
+from models.voxmol.voxels import ATOMIC_NUMBERS, SYMBOLS, GridConfig
 from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file
 
 SMILES = ["CCO", "C[C@H](N)C(=O)O", "C/C=C/Cl", "c1ccncc1", "C[NH3+]", "CS(C)=O"]
@@ -66,7 +68,7 @@ def test_listed_molecules_and_nci_molecules_are_made(tmp_path, raw):
     assert report["dataset"] == store.dataset == "generated ensembles (ETKDG, MMFF94s)"
     assert store.energy_level == "GFN2-xTB at MMFF94s geometries"
     assert report["counts"]["test"] == 2
-    assert report["atoms_by_element"]["N"] >= 1
+    assert report["elements"]["N"]["molecules"] == sum(7 in store.elements(row) for row in range(len(store)))
     assert not (tmp_path / "x.h5.work").exists()
     for row in range(len(store)):
         ensemble = store.ensemble(row)
@@ -153,7 +155,9 @@ def test_midis_pickles_are_read_without_energies(tmp_path, raw):
     assert store.smiles == SMILES
     assert [report["counts"][split] for split in ("train", "validation", "test")] == [3, 1, 2]
     assert np.isnan(store.energies).all()
-    assert (np.asarray(store.weights) == 0.5).all()
+    shares = [1 / 2] * 4 + [1 / 3] * 2  # all three conformers of a test molecule
+    for row, share in enumerate(shares):
+        assert (store.ensemble(row).weights == share).all()
     first = conformers(SMILES[0], 3)[0].GetConformer().GetPositions()
     np.testing.assert_allclose(store.ensemble(0).positions[0], first, atol=1e-6)
 
@@ -173,6 +177,33 @@ def test_the_msgpack_archive_is_put_in_the_order_of_its_smiles(tmp_path, raw):
         lengths = np.linalg.norm(x[ensemble.bonds[:, 0]] - x[ensemble.bonds[:, 1]], axis=-1)
         assert lengths.max() < 2.0
     assert len(store.split_molecules("test")) >= 1
+
+
+def test_the_report_counts_what_the_published_grid_does_not_show(tmp_path, raw):
+    grid = GridConfig()
+    assert pytest.approx(grid.origin * grid.resolution, abs=0.01) == prepare.VOXMOL_REACH
+    numbers = [Chem.GetPeriodicTable().GetAtomicNumber(symbol) for symbol in prepare.VOXMOL_ELEMENTS]
+    assert (tuple(numbers), prepare.VOXMOL_ELEMENTS) == (ATOMIC_NUMBERS, SYMBOLS)
+
+    carbons, silane = conformers("CCC", 4), conformers("C[SiH2]CI", 2)
+    for k, molecule in enumerate(carbons):  # the last two reach farther than the grid
+        x = molecule.GetConformer().GetPositions()
+        x *= (7.0 + 0.5 * k) / np.linalg.norm(x - x.mean(0), axis=-1).max()
+        for row, position in enumerate((x + 100).tolist()):
+            molecule.GetConformer().SetAtomPosition(row, Point3D(*position))
+    members = {"drugs/a.pickle": pickled("CCC", carbons), "drugs/b.pickle": pickled("C[SiH2]CI", silane)}
+    archive(raw / "x.tar.gz", members)
+    split_file(raw / "x.npy", [0, 1], [], [])
+    files = [{"name": "x.tar.gz"}, {"name": "x.npy"}]
+    _, report = prepared(tmp_path, raw, source="rdkit_folder", files=files)
+    assert report["elements"]["C"] == {"atoms": 5, "molecules": 2, "conformers": 6}
+    assert report["elements"]["Si"] == {"atoms": 1, "molecules": 1, "conformers": 2}
+    assert report["elements"]["I"] == {"atoms": 1, "molecules": 1, "conformers": 2}
+    assert list(report["voxmol"].values()) == [
+        {"molecules": 1, "conformers": 2},
+        {"molecules": 1, "conformers": 2},
+    ]
+    assert report["radius_angstrom"]["max"] == pytest.approx(8.5, abs=1e-4)
 
 
 def test_splits_depend_on_the_molecule_alone():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.dvcfile import SingleStageFile
 from dvc.fs import AuthError, RemoteMissingDepsError
 from werkzeug import Response
 
@@ -43,8 +44,15 @@ def fill(folder: Path, content: bytes) -> Path:
     return folder
 
 
-def point(repository: Path, origin: str = DEAD, md5: str | None = MD5, name: str = "molecules.hdf5") -> Path:
+def point(
+    repository: Path,
+    origin: str = DEAD,
+    md5: str | None = MD5,
+    name: str = "molecules.hdf5",
+    sha256: str | None = None,
+) -> Path:
     out = {"md5": md5, "size": len(CONTENT), "hash": "md5"} if md5 else {"hash": "md5"}
+    out |= {"meta": {"sha256": sha256}} if sha256 else {}
     path = repository / f"raw/{name}.dvc"
     pointer = {"frozen": True, "deps": [{"path": origin}], "outs": [{**out, "path": name}]}
     path.write_text(yaml.safe_dump(pointer))
@@ -266,6 +274,39 @@ def test_a_first_download_records_its_checksum(repository, httpserver, capsys):
     assert (read_pointer(pointer).md5, read_pointer(pointer).size) == (MD5, len(CONTENT))
     assert "commit it" in capsys.readouterr().err
     assert fetch(pointer) == "already present"
+
+
+def test_a_first_download_is_held_to_a_sha256(repository, httpserver, capsys):
+    httpserver.expect_oneshot_request("/molecules.hdf5").respond_with_data(CONTENT[:-1] + b"x")
+    httpserver.expect_oneshot_request("/molecules.hdf5").respond_with_data(CONTENT)
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    pointer = point(repository, httpserver.url_for("/molecules.hdf5"), md5=None, sha256=sha256)
+    before = pointer.read_text()
+    with pytest.raises(FetchError, match=rf"\(sha256 {sha256}\)(.|\n)*wrong checksum .*refused and removed"):
+        fetch(pointer)
+    assert raw(repository) == []
+    assert pointer.read_text() == before
+    fetch(pointer)
+    assert (read_pointer(pointer).md5, read_pointer(pointer).sha256) == (MD5, sha256)
+    SingleStageFile.validate(yaml.safe_load(pointer.read_text()))
+    read_pointer(pointer).target.write_bytes(CONTENT[::-1])
+    pointer.write_text(before)
+    with pytest.raises(FetchError):
+        fetch(pointer)
+    assert "wrong checksum, removed" in capsys.readouterr().err
+    assert read_pointer(pointer).md5 is None
+
+
+def test_every_pointer_without_a_checksum_is_known_to_be_one():
+    """As the README lists them; the others' bytes are known before anybody downloads them."""
+    pointers = [read_pointer(path) for path in Path(__file__).parents[2].glob("data/*/raw/*.dvc")]
+    unknown = {pointer.target.name for pointer in pointers if not (pointer.md5 or pointer.sha256)}
+    midi = {f"{part}_data.pickle" for part in ("train", "val", "test")}
+    weekly = {"pdb_bundle_index.txt", "pdb_entry_type.txt", "pdb_seqres.txt.gz", "resolu.idx"}
+    spice = {"SPICE-1.1.4.hdf5", "train_large_neut_no_bad_clean.tar.gz", "test_large_neut_all.tar.gz"}
+    assert unknown == midi | weekly | spice
+    for pointer in pointers:
+        SingleStageFile.validate(yaml.safe_load(pointer.path.read_text()))
 
 
 @pytest.mark.parametrize("name", ["molecules.hdf5", "frames.tar.gz"])

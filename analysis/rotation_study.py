@@ -52,9 +52,15 @@ class Study:
     sets: dict[tuple[str, int], Sets]
 
     @property
+    def most(self) -> tuple[str, Sets]:
+        """The kind and the sets that have most rotations in all."""
+        named = [("iid", self.pool), *((kind, sets) for (kind, _), sets in self.sets.items())]
+        return max(named, key=lambda each: each[1].size * len(each[1]))
+
+    @property
     def reference(self) -> float:
-        """The percent that estimates are held against: unbiased, from the sets with most rotations in all."""
-        return max([self.pool, *self.sets.values()], key=lambda sets: sets.size * len(sets)).pooled
+        """The percent that estimates are held against: itself an estimate, unbiased, from the sets with `most`."""
+        return self.most[1].pooled
 
     def kinds(self) -> list[str]:
         """Kinds of deterministic sets."""

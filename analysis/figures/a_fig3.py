@@ -27,7 +27,7 @@ from analysis.panels import (
     percent_panel,
 )
 from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results
+from analysis.results import Results, Run
 from analysis.times import (
     LINES,
     VELOCITY,
@@ -47,6 +47,8 @@ SMALL = OTHERS["g"]
 RUNS = (DEFAULT, *OTHERS.values())
 REQUIRED = (DEFAULT,)
 UNIT = r"nm$^2$"
+LEAST_RISE = 1.0
+"""Percent above its lowest value from which a loss is said to have risen."""
 NAMES = {"e": "larger network", "f": "1% of the chains", "g": "0.1% of the chains"}
 
 
@@ -211,14 +213,27 @@ def _not_here(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not part of this tier", transform=axes.transAxes, ha="center", color="#777777")
 
 
+def end_of_loss(run: Run | None) -> str:
+    """At which times the loss that h draws ends above its lowest value, and by how much."""
+    if run is None:
+        return ""
+    losses = {t: run.at(t).line("L_total", run.at(t).plotted_series).value for t in run.times}
+    above = {t: 100 * (loss[-1] / loss.min() - 1) for t, loss in losses.items()}
+    risen = [f"t = {t:g} by {percent:.0f}%" for t, percent in above.items() if percent >= LEAST_RISE]
+    if not risen:
+        return f", which ends less than {LEAST_RISE:g}% above its lowest value at every t"
+    elsewhere = "" if len(risen) == len(above) else f" (elsewhere by less than {LEAST_RISE:g}%)"
+    return f", which ends above its lowest value at {', '.join(risen)}{elsewhere}"
+
+
 def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     own = (
         "Equivariance error of Proteína in percent of the validation loss, at fixed times t of the path from noise (0) "
         "to chains (1). a: over training, first seed; b: after the last step (bars: median over seeds, dots: seeds, "
         "grey: the paper's); c, d: the losses behind a, of the predicted clean points; e: the larger network; f, g: "
-        "1% and 0.1% of the training chains; h: the whole loss of g, which rises where it overfits. Under each percent "
-        "panel are L_mean (solid), L_equiv (dashed) and the loss of a predictor of no velocity (dotted), all divided "
-        "by (1 - t)², which makes them those of the velocity and comparable over t."
+        f"1% and 0.1% of the training chains; h: the whole loss of g{end_of_loss(results.first(SMALL))}. Under each "
+        "percent panel are L_mean (solid), L_equiv (dashed) and the loss of a predictor of no velocity (dotted), all "
+        "divided by (1 - t)², which makes them those of the velocity and comparable over t."
     )
     run = results.first(DEFAULT)
     last = [size_sentence(results.tier, run), provenance_line(results), absent_sentence(results, list(RUNS))]

@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from analysis import style
 from analysis.captions import footer, provenance_line
+from analysis.monitored import chains_phrase, settings_of
 from analysis.panels import Drawing, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
@@ -138,21 +139,42 @@ def _rotations_axis(axes: Axes) -> None:
 
 
 def _caption(results: Results, studies: list[tuple[Run, Study]]) -> list[str]:
-    study = studies[0][1]
+    run, study = studies[0]
     printed = numbers("a")["proteina.rotation_study_percent"].value
-    references = ", ".join(f"{each.reference:.3g}" for _, each in studies)
-    turns = len(next(iter(study.sets.values()))) if study.sets else 0
+    on = chains_phrase(run, settings_of(run, "rotation_study").get("batches"))
     own = (
-        f"How the estimate of Proteína's percent at step {study.step} and t = {study.t:g} ({study.series} weights) "
-        f"depends on the rotations. Independent ones: {RESAMPLES} resamples with replacement from a pool of "
-        f"{len(study.pool)}, with the correction of Prop. 8 (paper A, B.1), about the pool's own value. Deterministic "
-        f"sets are without a correction, {turns} repetitions each turned as a whole by a random rotation, about the "
-        "unbiased value of all sets of the kind and size with most rotations (dotted in b): their error holds their "
-        "bias, which b shows. Thick: median over seeds, thin: seeds; bars: one standard deviation. True percents by "
-        f"seed: {references}."
+        f"How the estimate of Proteína's percent at step {study.step} and t = {study.t:g} ({study.series} weights"
+        f"{on and f', {on}'}) depends on the rotations. Independent ones: {RESAMPLES} resamples with replacement from "
+        f"a pool of {len(study.pool)}, with the correction of Prop. 8 (paper A, B.1), about the pool's own value. "
+        f"{_deterministic(study)}Thick: median over seeds, thin: seeds; bars: one standard deviation. "
+        f"{_held_against(studies)}"
     )
     theirs = (
         f"Grey: the paper's standard error with ten rotations, at {printed:g}% of the loss and on its own network; "
         "its other values were not recovered. Errors scale with the percent, so compare slopes and kinds before sizes."
     )
     return [own, theirs, provenance_line(results)]
+
+
+def _deterministic(study: Study) -> str:
+    """How often the deterministic sets were repeated, and how much of an error is then chance."""
+    if not study.sets:
+        return ""
+    turns = len(next(iter(study.sets.values())))
+    return (
+        f"Deterministic sets are without a correction, {turns} repetitions a seed, each turned as a whole by a random "
+        f"rotation: an error from so few is itself uncertain by about {100 / (2 * turns) ** 0.5:.0f}% (one standard "
+        "deviation, were they normal), and holds their bias, which b shows. "
+    )
+
+
+def _held_against(studies: list[tuple[Run, Study]]) -> str:
+    """What the dotted line is, which errors of deterministic sets are about."""
+    kind, sets = studies[0][1].most
+    values = ", ".join(f"{study.reference:.3g}" for _, study in studies)
+    if kind == "iid":
+        return f"Dotted: an estimate, too, without bias and from the whole pool; by seed {values}."
+    return (
+        f"Dotted, what their errors are about: an estimate, too, without bias and from all {len(sets)} sets of "
+        f"{sets.size} of the {KINDS[kind][0]}, so that the errors of these are about their own mean; by seed {values}."
+    )

@@ -16,9 +16,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from analysis import style
 from analysis.captions import footer, provenance_line
 from analysis.curves import Curve
+from analysis.monitored import gradients_sentence
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import TIMES, PaperCurves
-from analysis.reference.printed import tables
+from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
 from analysis.times import label, size_sentence
 
@@ -158,14 +159,16 @@ def _caption(results: Results, paper: PaperCurves | None, run: Run, points: dict
     own = (
         "Percent of Proteína's validation loss that is equivariance error against the ratio of the norms of the "
         "gradients of L_equiv and L_mean over all weights, at fixed times t; a point per measurement, in the order of "
-        "training. As in the paper the gradients are those of sums over sampled rotations (no correction), the percent "
-        "is corrected (Prop. 8). r: Pearson's, ρ: Spearman's coefficient, both of the logarithms over the points "
+        "training. As in the paper the gradients are those of plain sums over sampled rotations, the percent is "
+        "corrected (Prop. 8). r: Pearson's, ρ: Spearman's coefficient, both of the logarithms over the points "
         f"shown, {min(len(each.step) for each in points.values())} or more per panel; seed {run.seed}."
     )
+    measured = gradients_sentence(run, numbers("a")["proteina.monitor_rotations"].value)
     theirs = (
         "Grey: the paper's smoothed line, read off an image; its coefficients are over the thousands of measurements "
         "of a replicate that its other figures do not show."
         if paper is not None
         else "The paper's lines are absent: no reference data were found (REFERENCE_DIR); its coefficients are printed."
     )
-    return [own, theirs, " ".join(filter(None, [size_sentence(results.tier, run), provenance_line(results)]))]
+    last = [size_sentence(results.tier, run), provenance_line(results)]
+    return [*filter(None, [own, measured, theirs]), " ".join(filter(None, last))]

@@ -10,8 +10,8 @@ from models.proteina.features import squared_distances
 def distogram_loss(logits: Tensor, x_1: Tensor, mask: Tensor, largest: float = 1.0) -> Tensor:
     """Cross-entropy of the distances' classes, averaged over a chain's pairs, the diagonal included: (B,).
 
-    logits: (B, n, n, buckets). x_1: (B, n, 3) [nm], mask: (B, n). A class is how many of the buckets - 2 + 1 even
-    limits on [0, largest] lie strictly below the distance.
+    logits: (B, n, n, buckets). x_1: (B, n, 3) [nm], mask: (B, n). A class is how many of buckets - 1 even limits on
+    [0, largest] lie strictly below the distance.
     """
     pairs = (mask[:, :, None] & mask[:, None]).to(x_1.dtype)
     limits = torch.linspace(0, largest, logits.shape[-1] - 1, dtype=x_1.dtype, device=x_1.device)

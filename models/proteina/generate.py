@@ -26,7 +26,7 @@ from models.training.trained import UntrainedError, module_of_run, write_or_say_
 def task_of_checkpoint(path: Path, size: str) -> tuple[ProteinaTask, dict]:
     """A task with the weights of an official checkpoint of a published size, raw and averaged alike."""
     state = read_checkpoint(path)
-    config = ProteinaConfig(**PUBLISHED[size], fold_classes=fold_classes(state))
+    config = ProteinaConfig(**PUBLISHED[size], fold_classes=fold_classes(state, str(path)))
     task = ProteinaTask(config, OptimizerConfig(), FlowConfig())
     load_state(task.network, state, str(path))
     task.ema.module.load_state_dict(task.network.state_dict())

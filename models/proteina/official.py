@@ -1,17 +1,16 @@
 """Official Proteína weights to ours: the key names of spec proteina.md section 8."""
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.official import CheckpointError, load_official
+from models.official import CheckpointError, load_official, read_tensors
 from models.proteina.network import Proteina
 
+REMEDY = "fetch it again"
 # Applied in this order to our names; the result is the official name.
 RULES = (
     (r"^coordinates\.", "linear_3d_embed."),
@@ -84,27 +83,29 @@ def load_state(
     load_official(network, state, RULES, source)
 
 
-def fold_classes(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
+def fold_classes(
+    state: Mapping[str, Tensor], source: str = "official Proteína state dict"
+) -> tuple[int, int, int]:
     """The numbers of CATH classes that an official state dict was built with, for ProteinaConfig."""
     prefix = "cond_factory.feat_creators.1.embedding_"
     rows = {key.removeprefix("nn."): len(value) for key, value in state.items() if prefix in key}
     try:
         return tuple(rows[f"{prefix}{level}.weight"] - 1 for level in "CAT")
     except KeyError as error:
-        raise CheckpointError(f"official Proteína state dict: is missing {error}") from error
+        raise CheckpointError(
+            f"{source}: the checkpoint is missing {error}: its fold tables have no size without it; "
+            "give a checkpoint of Proteína"
+        ) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The `state_dict` of a Lightning checkpoint file. Raises CheckpointError for anything else.
 
-    Upstream's files hold configuration objects beside the weights. They are not built: the file is read with no
-    other class than those that tensors are made of, and whatever else it names becomes an empty object.
+    Upstream's files hold configuration objects beside the weights. They are not built: torch's reader of plain
+    tensors reads the file, and whatever else it names becomes an empty object.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_TENSORS_ONLY)
-    except Exception as error:  # torch reports damaged files with unrelated exception types
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: not a checkpoint ({reason}); fetch it again") from error
+    with torch.serialization.safe_globals(_stand_ins(path)):
+        content = read_tensors(path, REMEDY)
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path}: no 'state_dict' of tensors in the file; give a training checkpoint")
@@ -128,37 +129,20 @@ class _Inert:
     def __setstate__(self, state: Any) -> None:
         pass
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
 
-    def __hash__(self) -> int:
-        return id(self)
-
-    def append(self, item: Any) -> None:
-        pass
-
-    def extend(self, items: Any) -> None:
-        pass
+def _empty_dict(*args: Any) -> dict:
+    """Stands for a defaultdict, which torch's reader fills, without its factory."""
+    return {}
 
 
-_OF_TENSORS = {
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-}
+def _stand_ins(path: str | Path) -> list[tuple[Callable, str]]:
+    """What replaces everything that a checkpoint file names and torch does not know as a part of tensors.
 
-
-class _TensorsOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        storage = module == "torch" and name.endswith("Storage")
-        dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if storage or dtype or (module, name) in _OF_TENSORS:
-            return super().find_class(module, name)
-        return _Inert
-
-
-_TENSORS_ONLY = SimpleNamespace(
-    Unpickler=_TensorsOnly,
-    load=lambda file, **options: _TensorsOnly(file, **options).load(),
-    __name__="pickle",
-)
+    Raises CheckpointError for what torch.save did not write, TorchScript among it, whose code would run.
+    """
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception as error:  # torch reports damaged files with unrelated exception types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: not a checkpoint ({reason}); {REMEDY}") from error
+    return [(_empty_dict if name == "collections.defaultdict" else _Inert, name) for name in names]

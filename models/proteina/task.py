@@ -55,7 +55,7 @@ class FlowConfig:
 
     self_conditioning: probability that a step shows the network its own first guess. distogram: weight of the
     loss of final distances, where pairs are updated. distogram_largest: their last limit [nm]. distogram_from: the
-    loss counts at times after this one. rotate: turn every chain by a random rotation.
+    loss counts at times after this one.
     """
 
     path: LinearPath = field(default_factory=LinearPath)
@@ -64,7 +64,6 @@ class FlowConfig:
     distogram: float = 1.0
     distogram_largest: float = 1.0
     distogram_from: float = 0.3
-    rotate: bool = True
 
 
 @dataclass
@@ -137,9 +136,8 @@ class ProteinaTask(AveragedTask):
 
     def losses(self, batch: ChainBatch, draw: Draw) -> tuple[Tensor, Tensor]:
         """Flow and distogram loss of every chain, each (B,); the latter weighted, and zero where there is none."""
-        path, x_1 = self.flow.path, batch.coordinates
-        if self.flow.rotate:
-            x_1 = (draw.rotations[:, None] * x_1[:, :, None]).sum(-1)
+        path = self.flow.path
+        x_1 = (draw.rotations[:, None] * batch.coordinates[:, :, None]).sum(-1)
         sample = path.sample(draw.x_0, centred(x_1, batch.mask), draw.t)
         x_sc = None
         if draw.self_condition:
@@ -257,9 +255,13 @@ class ProteinaTask(AveragedTask):
         chains number the samples: up to rounding, chain k and a seed give the same one wherever it is in a batch.
         """
         network = self.ema.module if averaged else self.network
-        generators = [_generator(seed, "test", chain) for chain in batch.chains.tolist()]
+        own = stream_seed(
+            seed, "test"
+        )  # at the given one, sample k would start from the noise of the monitor's chain k
+        generators, of_noise = (
+            [_generator(own, stream, chain) for chain in batch.chains.tolist()] for stream in ("test", "step")
+        )
         x = self.prior.sample(batch.mask, generators, batch.coordinates.dtype)
-        of_noise = [_generator(seed, "step", chain) for chain in batch.chains.tolist()]
 
         def denoise(x_t: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
             return self.denoise(network, batch, x_t, t, previous if self_condition else None)[0]

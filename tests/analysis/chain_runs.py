@@ -92,7 +92,13 @@ def write_chain_run(
         "label": "168k",
         "seed": seed,
     }
-    (folder / "run.yaml").write_text(yaml.safe_dump({"run": identity}))
+    studied = {"gradients": {"batches": 1, "rotations": 4}, "rotation_study": {"batches": 1}}
+    settings = {
+        "model": {"init_args": studied if default else {}},
+        "data": {"init_args": {"monitor_batch": 3}},
+        "monitor": {"rotations": 6, "batches": None},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump({"run": identity} | settings))
     facts = {"dataset": "C-alpha traces", "source": "generate", "train_chains": 128, "validation_chains": 8}
     summary = {"parameters": parameters, "data": facts, "device": "1 x cpu, 2 cores"}
     (folder / "summary.json").write_text(json.dumps(summary))

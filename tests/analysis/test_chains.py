@@ -1,6 +1,7 @@
 """Proteína's figures: every time of the path, the paper's rows as steps, studies of rotations and of gradients."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,9 @@ import pytest
 
 from analysis import metrics, render
 from analysis.captions import data_sentences
+from analysis.figures.a_fig3 import end_of_loss
 from analysis.figures.a_fig8 import correlations
+from analysis.monitored import gradients_sentence
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
 from analysis.results import load_run, load_runs
 from analysis.rotation_study import Sets, bootstrap, read_study, root_mean_square
@@ -98,6 +101,34 @@ def test_a_large_network_and_the_papers_own_tier_are_not_excused(tmp_path, write
     assert not size_sentence("subset", large)
 
 
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ({}, ", which ends less than 1% above its lowest value at every t"),
+        ({0.4: 1.25}, ", which ends above its lowest value at t = 0.4 by 25% (elsewhere by less than 1%)"),
+        (
+            {0.0: 1.02, 0.4: 1.1, 0.8: 1.5, 0.95: 3.0},
+            ", which ends above its lowest value at t = 0 by 2%, t = 0.4 by 10%, t = 0.8 by 50%, t = 0.95 by 200%",
+        ),
+    ],
+)
+def test_the_caption_says_where_the_loss_ends_above_its_lowest(tmp_path, write_chain_run, end, words):
+    run = load_run(write_chain_run(tmp_path, "proteina-0.1pct", 0))
+    frame = run.metrics.copy()
+    last = CHAIN_STEPS[-1]
+    for t in CHAIN_TIMES:
+        loss = (frame["metric"] == "L_total") & (frame["series"] == "ema") & (frame["t"] == t)
+        frame.loc[loss, "value"] = np.linspace(2.0, 1.0, loss.sum())
+        frame.loc[loss & (frame["step"] == last), "value"] = 1.1 * end.get(t, 1.0)
+    assert end_of_loss(replace(run, metrics=frame)) == words
+    assert end_of_loss(None) == ""
+
+
+def test_figure_three_describes_the_loss_that_it_draws(drawn, chain_folders):
+    run = load_runs(chain_folders, "mini").first("proteina-0.1pct")
+    assert f"h: the whole loss of g{end_of_loss(run)}." in drawn("a_fig3").with_suffix(".rst").read_text()
+
+
 @needs_paper
 def test_the_papers_rows_are_drawn_as_steps(drawn):
     theirs = points(drawn, "a_fig3", "paper")
@@ -172,7 +203,16 @@ def test_figure_five_has_all_kinds_on_the_same_axes_beside_the_papers_number(dra
     assert set(errors["seed"]) == {0, 1}
     paper = points(drawn, "a_fig5", "paper").iloc[0]
     assert (paper["rotations"], paper["value"]) == (10, 0.15)
-    assert "generated data" in drawn("a_fig5").with_suffix(".rst").read_text()
+    caption = drawn("a_fig5").with_suffix(".rst").read_text()
+    for words in (
+        "generated data",
+        "the first 3 of the monitor's 8 chains",
+        "8 repetitions a seed",
+        "uncertain by about 25%",
+        "all 8 sets of 20 of the super-Fibonacci spiral, so that the errors of these are about their own mean",
+    ):
+        assert words in caption
+    assert "true" not in caption.lower()
 
 
 def test_a_missing_or_broken_study_is_one_sentence(tmp_path, write_chain_run, capsys):
@@ -210,6 +250,33 @@ def test_figure_eight_pairs_percents_and_ratios_of_the_same_steps(drawn):
         assert steps == [set(CHAIN_STEPS[1:-1])] * 2  # where both were measured
     ratio = ours.query("quantity == 'gradient ratio'")["value"]
     assert ratio.between(0.01, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("gradients", "words"),
+    [
+        (
+            {"batches": 1, "rotations": 4},
+            "The gradients are of the first 3 of the monitor's 8 chains with 4 rotations, "
+            "the percent is of the monitor's 8 chains with 6 rotations.",
+        ),
+        ({"batches": 3}, "Gradients and percent are of the monitor's 8 chains with 6 rotations."),
+        ({"batches": None, "rotations": None}, "Gradients and percent are of the monitor's 8 chains with 6"),
+    ],
+)
+def test_the_caption_says_what_gradients_and_percents_are_of(tmp_path, write_chain_run, gradients, words):
+    run = load_run(write_chain_run(tmp_path, "proteina-60m", 0))
+    run.config["model"]["init_args"]["gradients"] = gradients
+    found = gradients_sentence(run, 10)
+    assert found.startswith(words)
+    assert f"N is {gradients.get('rotations') or 6} here, 10 in the paper" in found
+    del run.config["data"]
+    assert gradients_sentence(run, 10) == ""
+
+
+def test_figure_eight_says_it(drawn):
+    caption = drawn("a_fig8").with_suffix(".rst").read_text()
+    assert "The gradients are of the first 3 of the monitor's 8 chains with 4 rotations" in caption
 
 
 def test_runs_without_gradients_are_one_sentence(tmp_path, write_chain_run, capsys):

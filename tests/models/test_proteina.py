@@ -1,18 +1,21 @@
 """Proteína: sizes, padding, the plain formulas, conditioning, official weights, losses and what is twirled."""
 
+import os
 import pickle
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from models import runs
 from models.official import CheckpointError, official_name
 from models.proteina import textbook
 from models.proteina.distogram import distogram_loss
 from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
 from models.proteina.official import RULES, fold_classes, load_checkpoint, load_state
 from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
-from models.training.flow import Noise, sampling_times, squared_error
+from models.training.flow import Noise, centred, sampling_times, squared_error
 from models.training.table import parse_key
 from tests.models.chains import NETWORK, TRIANGLES, chains
 from twirl.rotations import rotation_set
@@ -67,6 +70,13 @@ def test_published_sizes(name, parameters):
         built = Proteina(ProteinaConfig(**PUBLISHED[name]))
     fold = sum(p.numel() for p in built.fold.parameters())
     assert sum(p.numel() for p in built.parameters()) - fold == parameters
+
+
+@pytest.mark.parametrize(("run", "size"), [("proteina-60m", "60M"), ("proteina-400m", "400M-tri")])
+def test_the_papers_runs_have_the_published_sizes(run, size):
+    plan = runs.load({"tier": "paper"}).runs
+    settings = next(each for each in plan if each.name == run).resolved()["model"]["init_args"]["network"]
+    assert ProteinaConfig(**settings | {"recompute": "nothing"}) == ProteinaConfig(**PUBLISHED[size])
 
 
 def test_the_velocity_starts_with_a_variance_of_a_third():
@@ -184,10 +194,17 @@ def test_a_checkpoint_of_another_variant_is_refused_in_a_sentence():
         load_state(network(), official(network(registers=3)))
 
 
+def test_a_checkpoint_file_that_does_not_fit_is_named(tmp_path):
+    path = tmp_path / "X-EMA.ckpt"
+    torch.save({"state_dict": official(network(**TRIANGLES))}, path)
+    with pytest.raises(CheckpointError, match=r"X-EMA\.ckpt: the checkpoint has triangle layers"):
+        load_checkpoint(network(), path)
+
+
 def test_fold_classes_are_read_off_a_state():
     assert fold_classes(official(network(fold_classes=(2, 3, 4)))) == (2, 3, 4)
-    with pytest.raises(CheckpointError, match="embedding_C"):
-        fold_classes({})
+    with pytest.raises(CheckpointError, match=r"X-EMA\.ckpt: the checkpoint is missing .*embedding_C"):
+        fold_classes({}, "X-EMA.ckpt")
 
 
 def _explode():
@@ -201,14 +218,56 @@ class Hostile:
         return _explode, ()
 
 
+class Shell:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+class Script(torch.nn.Module):
+    """Runs code when it is loaded, once it is TorchScript."""
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.training,)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[bool]):
+        self.training = state[0]
+        print("code of the checkpoint was run")
+
+    def forward(self, x):
+        return x
+
+
 def test_a_checkpoint_file_is_read_without_running_what_it_holds(tmp_path):
     source, target = network(), Proteina(ProteinaConfig(**NETWORK)).double()
     state = {f"nn.{name}": value for name, value in official(source).items()}
     path = tmp_path / "X-EMA.ckpt"
-    extras = {"hyper_parameters": {"cfg": Hostile(), "space": SimpleNamespace(a=[1])}, "nflops": 3}
-    torch.save({"state_dict": state, **extras}, path)
+    settings = {"cfg": Hostile(), "space": SimpleNamespace(a=[1]), "filled": defaultdict(list, x=[1])}
+    before = torch.serialization.get_safe_globals()
+    torch.save({"state_dict": state, "hyper_parameters": settings, "nflops": 3}, path)
     load_checkpoint(target, path)
     assert torch.equal(source.registers, target.registers)
+    assert set(torch.serialization.get_safe_globals()) == set(before)
+
+
+def test_a_checkpoint_file_that_would_run_commands_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": official(network()), "hyper_parameters": Shell()}, "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: not a checkpoint"):
+        load_checkpoint(network(), "x.ckpt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_torchscript_file_is_refused_before_its_code_runs(tmp_path, capfd):
+    path = tmp_path / "X-EMA.ckpt"
+    torch.jit.script(Script()).save(str(path))
+    with pytest.raises(CheckpointError, match=r"X-EMA\.ckpt: not a checkpoint .*torchscript"):
+        load_checkpoint(network(), path)
+    assert "was run" not in capfd.readouterr().out
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path):
@@ -330,10 +389,16 @@ def test_losses_are_means_over_chains_of_errors_per_component():
 
 def test_the_monitor_sees_the_same_noise_at_every_step_and_time():
     model, found = task(), real(batch())
-    first, again = model.twirl_problems(found), model.twirl_problems(found)
-    assert torch.equal(first["raw/t=0.8"].x["x_t"], again["ema/t=0.8"].x["x_t"])
-    x_0, x_1 = first["raw/t=0"].x["x_t"], found.coordinates
-    assert x_0.shape == x_1.shape
+    model.trainer = SimpleNamespace(global_step=0)  # all that could tell one measurement from another
+    first = model.twirl_problems(found)
+    x_0, x_1 = first["raw/t=0"].x["x_t"], centred(found.coordinates, found.mask)
+    for series in ("raw", "ema"):
+        torch.testing.assert_close(first[f"{series}/t=0.8"].x["x_t"], 0.2 * x_0 + 0.8 * x_1)
+    assert (x_0[0] - x_0[1]).abs().max() > 0.1  # chains have noise of their own
+    model.trainer.global_step = 70
+    torch.rand(3)
+    for name, problem in model.twirl_problems(found).items():
+        assert torch.equal(problem.x["x_t"], first[name].x["x_t"]), name
 
 
 def test_averaged_weights_start_as_the_weights():
@@ -341,6 +406,16 @@ def test_averaged_weights_start_as_the_weights():
     for own, mean in zip(model.network.parameters(), model.ema.module.parameters(), strict=True):
         assert torch.equal(own, mean)
     assert not any(p.requires_grad for p in model.ema.parameters())
+
+
+def test_samples_do_not_start_from_the_noise_of_the_monitors_chains():
+    model, found = task(), real(batch(9, 6))
+    noise, _ = model.monitored_ends(found)
+    seen = []
+    model.denoise = lambda network, batch, x_t, t, x_sc=None: (seen.append(x_t), (x_t, None))[1]
+    model.generate(found, sampling_times(1), seed=model.monitor_noise_seed)
+    assert seen[0].shape == noise.shape
+    assert (seen[0] - noise).abs().max(dim=1).values.min() > 0.1
 
 
 def test_generated_chains_are_centred_and_repeat():

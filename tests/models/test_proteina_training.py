@@ -1,15 +1,20 @@
 """Proteína's runs: exact repetition and resumption, and the rows they leave."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
+from torch.nn.utils import parameters_to_vector
 
+from models.proteina.task import ProteinaTask
 from models.train import main
 from tests.models.chain_runs import configuration
 from tests.models.chains import TRIANGLES
 from tests.models.configuration import write_run
+from tests.models.interruption import out_of_time_after
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +30,49 @@ def run(config: dict, *overrides: str) -> Path:
     return path.parent
 
 
+def stop_after(steps: int, config: dict) -> None:
+    message = f"stopped at step {steps} of .*; run it again to resume"
+    with out_of_time_after(steps), pytest.raises(SystemExit, match=message):
+        run(config, "--trainer.max_time=01:00:00:00")
+
+
 @pytest.mark.parametrize("network", [{}, TRIANGLES])
 def test_an_interrupted_run_has_the_metrics_of_a_whole_one(network):
     whole = run(configuration("whole", **network))
-    with pytest.raises(SystemExit, match="run it again to resume"):
-        run(configuration("stopped", **network), "--trainer.max_time=00:00:00:00")
+    stop_after(4, configuration("stopped", **network))
     stopped = run(configuration("stopped", **network))
     assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
+
+
+class Watched(ProteinaTask):
+    """Remembers the step and all weights, raw and averaged, when training starts and after every step."""
+
+    seen: ClassVar[list] = []
+
+    def configure_callbacks(self):
+        watcher = LambdaCallback(on_train_start=self.remember, on_train_batch_end=self.remember)
+        return [*super().configure_callbacks(), watcher]
+
+    def remember(self, trainer, *_):
+        weights = {series: parameters_to_vector(n.parameters()) for series, n in self.networks.items()}
+        self.seen.append((trainer.global_step, weights["raw"].detach(), weights["ema"]))
+
+
+def test_weights_are_averaged_once_in_every_step_and_the_average_survives_a_resume():
+    config = configuration("watched", steps=4)
+    config["model"]["class_path"] = f"{__name__}.Watched"
+    Watched.seen.clear()
+    stop_after(2, config)
+    run(config)
+    assert [step for step, *_ in Watched.seen] == [0, 1, 2, 2, 3, 4]
+    (at, first, expected), *rest = Watched.seen
+    assert torch.equal(expected, first)
+    for step, raw, mean in rest:
+        expected = 0.9 * expected + 0.1 * raw if step > at else expected
+        torch.testing.assert_close(mean, expected, rtol=1e-5, atol=1e-7)
+        at = step
+    assert (expected - first).abs().max() > 1e-4
+    assert (expected - raw).abs().max() > 1e-4
 
 
 def test_a_run_measures_equivariance_at_fixed_times():

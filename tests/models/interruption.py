@@ -1,6 +1,6 @@
 """A run that is stopped between two of its steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -21,3 +21,10 @@ def out_of_time_after(steps: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TimeLimit, "on_train_batch_end", on_train_batch_end)
         yield
+
+
+def stop_after(steps: int, run: Callable[..., object], config: dict) -> None:
+    """Begins a run and stops it after so many steps."""
+    message = f"stopped at step {steps} of .*; run it again to resume"
+    with out_of_time_after(steps), pytest.raises(SystemExit, match=message):
+        run(config, "--trainer.max_time=01:00:00:00")

@@ -14,7 +14,7 @@ from models.train import main
 from tests.models.chain_runs import configuration
 from tests.models.chains import TRIANGLES
 from tests.models.configuration import write_run
-from tests.models.interruption import out_of_time_after
+from tests.models.interruption import stop_after
 
 
 @pytest.fixture(autouse=True)
@@ -30,16 +30,10 @@ def run(config: dict, *overrides: str) -> Path:
     return path.parent
 
 
-def stop_after(steps: int, config: dict) -> None:
-    message = f"stopped at step {steps} of .*; run it again to resume"
-    with out_of_time_after(steps), pytest.raises(SystemExit, match=message):
-        run(config, "--trainer.max_time=01:00:00:00")
-
-
 @pytest.mark.parametrize("network", [{}, TRIANGLES])
 def test_an_interrupted_run_has_the_metrics_of_a_whole_one(network):
     whole = run(configuration("whole", **network))
-    stop_after(4, configuration("stopped", **network))
+    stop_after(4, run, configuration("stopped", **network))
     stopped = run(configuration("stopped", **network))
     assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
 
@@ -62,7 +56,7 @@ def test_weights_are_averaged_once_in_every_step_and_the_average_survives_a_resu
     config = configuration("watched", steps=4)
     config["model"]["class_path"] = f"{__name__}.Watched"
     Watched.seen.clear()
-    stop_after(2, config)
+    stop_after(2, run, config)
     run(config)
     assert [step for step, *_ in Watched.seen] == [0, 1, 2, 2, 3, 4]
     (at, first, expected), *rest = Watched.seen

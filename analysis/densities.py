@@ -45,9 +45,9 @@ def lines_sentence(runs: Sequence[Run]) -> str:
     )
     as_paper = ", as the paper's," if set(found) == {PAPERS_ROTATIONS} else ""
     return (
-        "Thick lines: exponential average of the weights, which is what the paper measures; thin: the raw weights; both "
-        f"from {drawn}{as_paper} and unbiased. Pose and noise of a molecule are the same at every step. The percent "
-        "is a ratio of means. Step 0 is not on logarithmic axes."
+        "Thick lines: exponential average of the weights, which is what the paper measures; thin: the raw weights; "
+        f"both from {drawn}{as_paper} and unbiased. Pose and noise of a molecule are the same at every step. The "
+        "percent is a ratio of means. Step 0 is not on logarithmic axes."
     )
 
 

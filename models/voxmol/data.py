@@ -65,11 +65,11 @@ class GeomDrugsData(StepData):
     """Training batches by step, and the fixed validation conformers that are twirled.
 
     store: file made by data.geom_drugs.prepare. elements: the first so many of ATOMIC_NUMBERS have a channel;
-    molecules with others are left out, and counted with their conformers. batch_size: conformers per step over all processes; what does
-    not fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight. train_fraction: of the
-    training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules: the first so many of
-    the validation split are the monitor's, one conformer of each, in four batches. workers: processes that read
-    ahead; 0 reads in the training process. seed, steps: the run's.
+    molecules with others are left out, and counted with their conformers. batch_size: conformers per step over all
+    processes; what does not fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight.
+    train_fraction: of the training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules:
+    the first so many of the validation split are the monitor's, one conformer of each, in four batches. workers:
+    processes that read ahead; 0 reads in the training process. seed, steps: the run's.
     """
 
     def __init__(

@@ -44,7 +44,6 @@ def test_batches_hold_the_stores_atoms_and_leave_other_elements_out(store):
     assert found.examples == 24  # the one with silicon is not among them
     assert found.provenance()["molecules_of_other_elements"] == 1
     assert found.provenance()["conformers_of_other_elements"] == 1
-    assert data(store, elements=2).provenance()["conformers_of_other_elements"] > 1
     assert data(store, conformers_per_molecule=1).examples == 12
     assert data(store, train_fraction=0.5).examples == 12
     small, large = (set(data(store, train_fraction=f).train_conformers) for f in (0.25, 0.5))
@@ -114,12 +113,12 @@ def test_validation_molecules_come_in_a_seeded_order_each_once(store):
 
 def test_the_summary_counts_molecules_that_the_grid_cuts(store):
     counted = {}
-    for size in (8, 64):
+    for size in (8, 20):
         grid = GRID | {"size": size}
         folder = run(configuration(store, f"grid{size}", steps=1, grid=grid, latents={"molecules": 0}))
         counted[size] = json.loads((folder / "summary.json").read_text())["cropped"]
     assert {found["validation_molecules"] for found in counted.values()} == {5}
-    assert counted[64]["with_atoms_outside_the_grid"] == 0 < counted[8]["with_atoms_outside_the_grid"]
+    assert counted[20]["with_atoms_outside_the_grid"] == 0 < counted[8]["with_atoms_outside_the_grid"]
 
 
 def curve(**network) -> torch.Tensor:
@@ -170,7 +169,7 @@ def quick(store, seed: int = 0, **model) -> dict:
     return config
 
 
-@pytest.mark.parametrize("option", ["bf16-mixed", "inductor"])
+@pytest.mark.parametrize("option", ["bf16-mixed", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_options_of_speed_move_the_curves_by_less_than_another_seed_does(store, plain_runs, option):
     if option == "inductor":
         if shutil.which("g++") is None:

@@ -2,35 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
+from analysis import plateau, style
 from analysis.captions import is_generated, scientific
 from analysis.curves import Curve, thinned
 from analysis.panels import DOTTED, Drawn, Ours
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperCurves
 from analysis.reference.printed import numbers, paper_landmarks
-from analysis.results import Results, Run
+from analysis.results import Results, ResultsError, Run
 
 NETWORKS = ("voxmol-111m", "voxmol-28m", "voxmol-7m")
 TRAIN_SIZES = ("voxmol-111m", "voxmol-50pct", "voxmol-25pct", "voxmol-10pct", "voxmol-1pct")
 """Both largest first."""
 UNIT = "squared error per voxel and channel"
-LINES = (
-    "Thick lines: exponential average of the weights, which is what the paper measures; thin: the raw weights; both "
-    "from 4 rotations per molecule drawn anew from the 16 that keep an axis, as the paper, and unbiased. Pose and "
-    "noise of a molecule are the same at every step. The percent is a ratio of means. Step 0 is not on logarithmic "
-    "axes."
-)
+ROTATIONS = {
+    "axis_preserving": "16 that keep an axis",
+    "two_axis_turns": "16 that turn about y and then x",
+    "octahedral": "24 of the grid",
+}
+"""What a run's monitor draws from."""
+PAPERS_ROTATIONS = 4, "axis_preserving"
 CIRCLES = (
     "Circles: all 24 rotations of the grid, which leaves nothing to chance, on the same or fewer molecules."
 )
+CROSSINGS = "Diamonds: where L_mean of the same weights falls below the zero predictor's loss."
 
 
 def largest(results: Results) -> Run | None:
     """The first seed of the largest network that was trained on the whole training set."""
     return next(filter(None, map(results.first, NETWORKS)), None)
+
+
+def lines_sentence(runs: Sequence[Run]) -> str:
+    """What the lines are, and by how many rotations of which set these runs were measured."""
+    found = dict.fromkeys(_measured_by(run) for run in runs)
+    drawn = " or ".join(
+        f"{count} rotations per molecule drawn anew from the {ROTATIONS[group]}" for count, group in found
+    )
+    as_paper = ", as the paper's," if set(found) == {PAPERS_ROTATIONS} else ""
+    return (
+        "Thick lines: exponential average of the weights, which is what the paper measures; thin: the raw weights; "
+        f"both from {drawn}{as_paper} and unbiased. Pose and noise of a molecule are the same at every step. The "
+        "percent is a ratio of means. Step 0 is not on logarithmic axes."
+    )
+
+
+def _measured_by(run: Run) -> tuple[int, str]:
+    """How many rotations per molecule, of which of ROTATIONS."""
+    model = run.config.get("model", {}).get("init_args", {})
+    try:
+        return int(run.config["monitor"]["rotations"]), str(model["monitor"]["rotations"])
+    except KeyError as error:
+        raise ResultsError(
+            f"{run.folder / 'run.yaml'}: does not say by which rotations it was measured ({error} is missing); "
+            "let Snakemake write it."
+        ) from error
 
 
 def fraction(run: Run) -> str:
@@ -62,6 +92,22 @@ def all_rotations(axes: Axes, our: Ours, drawn: Drawn, panel: str, at_most: int 
     )
     axes.plot(
         points.step, points.value, "o", ms=1.7, mfc="white", mec=our.color, mew=0.45, ls="none", zorder=6
+    )  # fmt: skip
+
+
+def crossing(axes: Axes, our: Ours, drawn: Drawn, panel: str) -> None:
+    """A diamond on the percent of the drawn weights at the step at which their L_mean passes the zero predictor."""
+    series = our.run.plotted_series
+    percent, step = our.run.line("percent", series), plateau.passes_zero(our.run)
+    if percent is None or step is None:
+        return
+    about = {"source": "ours", "run": our.run.name, "seed": our.run.seed, "label": our.label}
+    point = Curve(np.array([step]), np.array([percent.at(step)]))
+    point = drawn.add(
+        point, panel=panel, series=series, quantity="percent", estimator="where L_mean passes zero's", **about
+    )
+    axes.plot(
+        point.step, point.value, "D", ms=3.2, mfc=our.color, mec="white", mew=0.5, ls="none", zorder=7
     )  # fmt: skip
 
 
@@ -102,11 +148,39 @@ def papers_dips() -> str:
     )
 
 
+def course_sentence(runs: Sequence[tuple[str, Run]]) -> str:
+    """Where percents start, what they are when L_mean passes the zero predictor, where they are least, and end."""
+    parts = [f"{name} {course}" for name, run in runs if (course := _course(run))]
+    if not parts:
+        return ""
+    return (
+        "Percent at step 0, where L_mean passes the zero predictor's loss, at its least (L_mean there over that loss) "
+        f"and at the end: {'; '.join(parts)}."
+    )
+
+
+def _course(run: Run) -> str:
+    """`66, 14 (step 78), 4.1 (step 450, 0.83) and 7.7`."""
+    percent, mean = (run.line(name, run.plotted_series) for name in ("percent", "L_mean"))
+    if percent is None or mean is None or not run.zero_loss:
+        return ""
+    passes, least = plateau.passes_zero(run), int(np.argmin(percent.value))
+    at = percent.step[least]
+    crossed = (
+        "no such step" if passes is None else f"{percent.at(passes):.2g} (step {style.count(round(passes))})"
+    )
+    ratio = mean.at(at) / run.zero_loss
+    return (
+        f"{percent.value[0]:.2g}, {crossed}, {percent.value[least]:.2g} (step {style.count(round(at))}, {ratio:.2g}) "
+        f"and {percent.value[-1]:.2g}"
+    )
+
+
 def size_sentence(tier: str, run: Run) -> str:
     """What is not to be expected of a small network on small, generated data."""
     if tier == "paper" or ((run.parameters or 0) >= 5_000_000 and not is_generated(run.data)):
         return ""
     return (
-        "At this size the fall, and the dip while L_mean passes the zero predictor, are what to look for; the ordering "
-        "by training set and network, and the ends, take the paper's sizes and lengths and are not expected."
+        "At this size the fall, and L_mean passing the zero predictor, are what to look for; the ordering by training "
+        "set and network, the dip and the ends take the paper's sizes and lengths and are not expected."
     )

@@ -21,7 +21,8 @@ class Comparison:
     """Cosines of one kind, a molecule's median over its turns against those between different molecules.
 
     superiority: the share of pairs in which the turned molecule's cosine is the larger, 1/2 if nothing tells them
-    apart; p: of the two-sided Mann-Whitney test. Both nan without different molecules.
+    apart; p: of the two-sided Mann-Whitney test. Both nan without different molecules. molecules, pairs: how many were
+    turned, and how many pairs of different ones there are.
     """
 
     median: float
@@ -29,6 +30,7 @@ class Comparison:
     superiority: float
     p: float
     molecules: int
+    pairs: int
 
 
 def read_latents(run: Run) -> pd.DataFrame | None:
@@ -56,9 +58,9 @@ def compare(frame: pd.DataFrame, kind: str) -> Comparison:
     others = cosines(frame, BASELINES[kind])
     median = float(turned["cosine"].median())
     if not len(own) or not len(others):
-        return Comparison(median, float("nan"), float("nan"), float("nan"), len(own))
+        return Comparison(median, float("nan"), float("nan"), float("nan"), len(own), len(others))
     from scipy.stats import mannwhitneyu  # slow to import, and nothing else here needs it
 
     test = mannwhitneyu(own, others, alternative="two-sided")
     share = float(test.statistic) / (len(own) * len(others))
-    return Comparison(median, float(np.median(others)), share, float(test.pvalue), len(own))
+    return Comparison(median, float(np.median(others)), share, float(test.pvalue), len(own), len(others))

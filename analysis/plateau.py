@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.landmarks import landmarks
+from analysis.curves import binned
+from analysis.landmarks import first_below, landmarks
 from analysis.results import Run
 from analysis.style import count
 
@@ -23,6 +24,12 @@ def at_dip(run: Run) -> tuple[float, float, float] | None:
     if not found.dip_step:
         return None
     return found.dip_step, found.dip, float(mean.at(found.dip_step)) / run.zero_loss
+
+
+def passes_zero(run: Run) -> float | None:
+    """Step at which L_mean of the drawn weights falls below the zero predictor's loss, in medians of bins, or None."""
+    mean = run.line("L_mean", run.plotted_series)
+    return first_below(binned(mean), run.zero_loss) if mean is not None and run.zero_loss else None
 
 
 def sentence(named: Sequence[tuple[str, Sequence[Run]]]) -> str:

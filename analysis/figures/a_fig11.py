@@ -195,14 +195,15 @@ def _caption(
         f"Cosines between bottlenecks of VoxMol ({run.label}, averaged weights after the last step, seed {run.seed}) "
         f"for noised densities of {molecules} validation molecules, turned on the grid about each axis. a: the "
         "bottleneck turned along with the molecule against that of the turned molecule, all voxels and channels: 1 if "
-        "latents are equivariant. b: their means over voxels: 1 if these are invariant. Last: different molecules. "
+        "latents are equivariant. b: their means over voxels: 1 if these are invariant. Last: "
+        f"{comparisons['pooled'].pairs} pairs of different molecules, drawn at random, no molecule in two of them. "
         f"{still}; both are left out of medians and tests. Bars: quartiles."
     )
     test = (
         "Medians over molecules, axes and 90, 180, 270 degrees. P(larger): the share of pairs in which a molecule's "
         "median over its turns exceeds the cosine of two different molecules (1/2: no difference); p: two-sided "
-        "Mann-Whitney test of the two, each molecule once on either side. With many molecules a small p says little: "
-        "read P(larger)."
+        "Mann-Whitney test of a number per molecule against a number per pair. With many molecules a small p says "
+        "little: read P(larger)."
     )
     equivariance, invariance, other = (numbers("a")[number].value for number in PRINTED.values())
     theirs = (

@@ -79,6 +79,11 @@ def _proteina(results: Results) -> Run | None:
     return next(filter(None, map(results.first, PROTEINA)), None)
 
 
+def _voxmol(results: Results) -> list[Run]:
+    """The largest network on the whole training set, and on the smallest part of it; first seeds."""
+    return [run for run in (densities.largest(results), results.first(FEW)) if run is not None]
+
+
 def escaip(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
@@ -110,7 +115,7 @@ def voxmol(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
-    runs = [run for run in (densities.largest(results), results.first(FEW)) if run is not None]
+    runs = _voxmol(results)
     ours = [Ours(run, densities.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
     theirs = [each for run in runs for each in paper_runs(paper, run.name)]
     top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
@@ -174,8 +179,9 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     if densest is not None:
         sentences = [
             "VoxMol: the largest network on all training conformers and on the fewest (numbers in brackets).",
-            densities.LINES,
+            densities.lines_sentence(_voxmol(results)),
             densities.paper_sentence(paper),
+            densities.course_sentence([(densities.fraction(run), run) for run in _voxmol(results)]),
             densities.size_sentence(results.tier, densest),
         ]
         parts.append(" ".join(filter(None, sentences)))

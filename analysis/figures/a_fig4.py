@@ -12,13 +12,16 @@ from analysis.captions import absent_sentence, footer, network_size, provenance_
 from analysis.curves import Curve
 from analysis.densities import (
     CIRCLES,
-    LINES,
+    CROSSINGS,
     NETWORKS,
     TRAIN_SIZES,
     UNIT,
     all_rotations,
+    course_sentence,
+    crossing,
     fraction,
     largest,
+    lines_sentence,
     paper_sentence,
     paper_zero,
     papers_dips,
@@ -127,6 +130,7 @@ def _panel(
         draw_ours(axes, our, quantity, drawn, letter, dashes=dashes, width=1.1, raw=quantity == "percent")
         if quantity == "percent":
             all_rotations(axes, our, drawn, letter)
+            crossing(axes, our, drawn, letter)
     axes.set_xlabel("training step")
     loss = f"loss [{UNIT}]"
     axes.set_ylabel("equivariance error\n[% of validation loss]" if quantity == "percent" else loss)
@@ -155,7 +159,10 @@ def _handles(ours: list[Ours], paper: PaperCurves | None) -> list[Line2D]:
     circles = Line2D(
         [], [], marker="o", ms=2.4, mfc="white", mec=style.INK, mew=0.5, ls="none", label="24 rotations"
     )
-    return [*handles[:2], circles, *handles[2:]]
+    passes = Line2D(
+        [], [], marker="D", ms=3.2, mfc=style.INK, mec="white", mew=0.5, ls="none", label="passes zero's loss"
+    )
+    return [*handles[:2], circles, passes, *handles[2:]]
 
 
 def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
@@ -168,7 +175,9 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "L_equiv ends, on its grid."
     )
     run = largest(results)
-    shown = [(each.label, [each]) for name in RUNS if (each := results.first(name)) is not None]
-    null = f"{plateau.NULL} {plateau.sentence(shown)} {papers_dips()}"
+    shown = [(each.label, each) for name in RUNS if (each := results.first(name)) is not None]
+    dips = plateau.sentence([(label, [each]) for label, each in shown])
+    null = " ".join(filter(None, [plateau.NULL, course_sentence(shown), dips, papers_dips()]))
+    lines = lines_sentence([each for _, each in shown])
     last = [size_sentence(results.tier, run), provenance_line(results), absent_sentence(results, list(RUNS))]
-    return [own, f"{LINES} {CIRCLES}", paper_sentence(paper), null, " ".join(filter(None, last))]
+    return [own, f"{lines} {CIRCLES} {CROSSINGS}", paper_sentence(paper), null, " ".join(filter(None, last))]

@@ -7,9 +7,9 @@ from statistics import median
 
 import pandas as pd
 
+from analysis import plateau
 from analysis.captions import absent_sentence, provenance_line, scientific
-from analysis.curves import binned
-from analysis.landmarks import LEVELS, first_below, landmarks
+from analysis.landmarks import LEVELS, landmarks
 from analysis.reference.paper_curves import (
     DENSITY_CURVES,
     DENSITY_ZERO,
@@ -148,7 +148,7 @@ def run_landmarks(run: Run, estimator: str = "ratio of means") -> dict[str, floa
     mean, zero = run.line("L_mean", series), run.zero_loss
     known = mean is not None and zero
     row["L_mean_at_dip"] = float(mean.at(row["dip_step"])) / zero if known and row["dip_step"] else None
-    row["L_mean_below_zero_step"] = first_below(binned(mean), zero) if known else None
+    row["L_mean_below_zero_step"] = plateau.passes_zero(run)
     return row
 
 

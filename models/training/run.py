@@ -91,7 +91,8 @@ def train(
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
     config: the run's complete configuration as YAML, saved beside the results. Outputs appear only when the
-    run is complete. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
+    run is complete. A module may have `facts()`, what else the summary is to say. Raises FolderLockedError,
+    NonFiniteLossError or UnfinishedError.
     """
     folder = run.folder
     torch.set_float32_matmul_precision(budget.float32_matmul)
@@ -172,7 +173,7 @@ def _write_outputs(
         "commit": commit(),
         "versions": {name: version(name) for name in ("torch", "lightning", "e3nn", "numpy")}
         | {"python": platform.python_version()},
-    }
+    } | getattr(model, "facts", dict)()
     with replacing(run.folder / "config.yaml") as temporary:
         temporary.write_text(config)
     with replacing(run.folder / "summary.json") as temporary:

@@ -27,8 +27,11 @@ class Atoms:
 def find_peaks(density: Tensor, grid: GridConfig) -> Atoms:
     """The voxels of a density (C, G, G, G) above THRESHOLD and above all of their 26 neighbours, channel by channel.
 
-    A voxel on a face of the grid is never one: beyond the face its own value is repeated.
+    A voxel on a face of the grid is never one: beyond the face its own value is repeated. Raises ValueError for a
+    density that is not all numbers.
     """
+    if not density.isfinite().all():
+        raise ValueError("peaks: the density has values that are NaN or infinite, so it is of no molecule")
     density = density.where(density >= THRESHOLD, 0)
     highest = F.max_pool3d(density[None], 3, stride=1, padding=1)[0]
     candidates = ((density == highest) & (density > 0)).nonzero()

@@ -49,6 +49,9 @@ def draw_pose(config: AugmentConfig, generator: torch.Generator) -> Pose:
 
 
 def euler_xyz(angles: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) by angles (..., 3) [radian] about x, then y, then z; about y clockwise, as published."""
+    """Rotations (..., 3, 3) by angles (..., 3) [radian] about x, then y, then z; about y clockwise, as published.
+
+    Float64 or float32, as the angles are. Raises ValueError if there are not three angles in the last dimension.
+    """
     x, y, z = angles.unbind(-1)
     return about_axis("z", z) @ about_axis("y", -y) @ about_axis("x", x)

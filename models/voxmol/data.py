@@ -1,6 +1,6 @@
 """Batches of conformers for VoxMol, as atoms: they become densities on the device that trains (spec voxmol.md 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class AtomBatch(TensorBatch):
 
 
 def padded(raw: Conformers, conformers: Sequence[int]) -> AtomBatch:
-    """Conformers of elements that have a channel, as one batch."""
+    """Conformers as one batch. An atom whose element has no channel becomes padding: callers leave such ones out."""
     B, N = len(raw), int(raw.counts.max())
     real = np.arange(N) < raw.counts[:, None]
     coordinates = np.zeros((B, N, 3), np.float32)
@@ -65,11 +65,11 @@ class GeomDrugsData(StepData):
     """Training batches by step, and the fixed validation conformers that are twirled.
 
     store: file made by data.geom_drugs.prepare. elements: the first so many of ATOMIC_NUMBERS have a channel;
-    molecules with others are left out and counted. batch_size: conformers per step over all processes; what does not
-    fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight. train_fraction: of the
-    training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules: the first so many of
-    the validation split are the monitor's, one conformer of each, in four batches. workers: processes that read
-    ahead; 0 reads in the training process. seed, steps: the run's.
+    molecules with others are left out, and counted with their conformers. batch_size: conformers per step over all
+    processes; what does not fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight.
+    train_fraction: of the training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules:
+    the first so many of the validation split are the monitor's, one conformer of each, in four batches. workers:
+    processes that read ahead; 0 reads in the training process. seed, steps: the run's.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class GeomDrugsData(StepData):
     ):
         super().__init__(batch_size, seed, steps, drop_last=True)
         self.store = Ensembles(Path(store))
-        self.elements, self.workers, self.left_out = elements, workers, 0
+        self.elements, self.workers = elements, workers
+        self.left_out_molecules = self.left_out_conformers = 0
         everything = self._usable("train", conformers_per_molecule)
         size = max(1, round(train_fraction * len(everything)))
         self.train_conformers = nested_subset(everything, size, train_size_seed)
@@ -106,10 +107,17 @@ class GeomDrugsData(StepData):
         parts = min(4, len(self.monitor_conformers))
         return [self._batch(part) for part in np.array_split(self.monitor_conformers, parts)]
 
-    def validation_batches(self, molecules: int, batch_size: int) -> list[AtomBatch]:
-        """One conformer of each of the first so many validation molecules."""
+    def validation_batches(
+        self, molecules: int | None = None, batch_size: int = 64, shuffle: int | None = None
+    ) -> Iterator[AtomBatch]:
+        """One conformer of each of the first so many validation molecules (None: all).
+
+        shuffle: seed of the order that these come in; None: the store's.
+        """
         chosen = self.held_out[:molecules]
-        return [self._batch(chosen[k : k + batch_size]) for k in range(0, len(chosen), batch_size)]
+        if shuffle is not None:
+            chosen = np.random.default_rng(shuffle).permutation(chosen)
+        return (self._batch(chosen[k : k + batch_size]) for k in range(0, len(chosen), batch_size))
 
     def describe(self, batch: AtomBatch) -> str:
         """Names the records of a batch, for error messages."""
@@ -123,7 +131,8 @@ class GeomDrugsData(StepData):
             "digest": self.store.digest,
             "train_conformers": len(self.train_conformers),
             "monitor_molecules": len(self.monitor_conformers),
-            "conformers_of_other_elements": self.left_out,
+            "molecules_of_other_elements": self.left_out_molecules,
+            "conformers_of_other_elements": self.left_out_conformers,
         }
 
     def _batch(self, conformers: np.ndarray) -> AtomBatch:
@@ -142,5 +151,7 @@ class GeomDrugsData(StepData):
                 f"store {store.path}: no molecule of the {split} split has only elements with a channel: prepare it "
                 "with more molecules or other fractions of them"
             )
-        self.left_out += int((~known).sum())
+        left_out = conformers[~known]
+        self.left_out_molecules += len(np.unique(store.molecule[left_out]))
+        self.left_out_conformers += len(left_out)
         return conformers[known]

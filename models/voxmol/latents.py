@@ -25,34 +25,49 @@ QUARTERS = range(5)  # 0 to 360 degrees
 
 @dataclass
 class LatentConfig:
-    """molecules: of the validation split; 0 records nothing. batch_size: of them at once. noise: "turned" with the
-    density, so that 0 and 360 degrees are the same input, or "fresh" for every rotation.
+    """molecules: of the validation split; 0 records nothing. batch_size: of them at once, even, since different
+    molecules are compared in pairs. noise: "turned" with the density, so that 0 and 360 degrees are the same input, or
+    "fresh" for every rotation.
     """
 
     molecules: int = 1000
     batch_size: int = 16
     noise: Literal["turned", "fresh"] = "turned"
 
+    def __post_init__(self):
+        if self.batch_size < 2 or self.batch_size % 2:
+            raise ValueError(f"latents: batch_size must be even, not {self.batch_size}")
+
 
 class RecordLatents(Callback):
-    """Writes latents.parquet beside the results of a run that has taken its last step, of the averaged weights."""
+    """Writes latents.parquet beside the results of a run that has taken its last step, of the averaged weights.
+
+    When the fit has ended: a run that died while it recorded has no step left to take when it is resumed, and Lightning
+    then leaves out the hooks of training. Molecules come in a seeded random order, so that pairs of neighbours are
+    random pairs of all.
+    """
 
     def __init__(self, config: LatentConfig):
         self.config = config
 
-    def on_train_end(self, trainer, pl_module) -> None:
+    def on_fit_end(self, trainer, pl_module) -> None:
         done = trainer.global_step >= trainer.max_steps
         if not (self.config.molecules and done and trainer.is_global_zero):
             return
-        batches = trainer.datamodule.validation_batches(self.config.molecules, self.config.batch_size)
+        network, seed = pl_module.ema.module, stream_seed(pl_module.monitor.seed, "test")
+        batches = trainer.datamodule.validation_batches(
+            self.config.molecules, self.config.batch_size, shuffle=seed
+        )
         parts, before = [], 0
-        with undisturbed(pl_module, stream_seed(pl_module.monitor.seed, "test")):
+        pl_module.to(trainer.strategy.root_device)  # from where Lightning has just taken it
+        with undisturbed(pl_module, seed):
             for batch in batches:
                 clean, noised = pl_module.posed(batch.to(pl_module.device))
                 fresh = (clean, pl_module.sigma) if self.config.noise == "fresh" else None
-                rows = pd.DataFrame(cosines(pl_module.ema.module, noised, fresh), columns=COLUMNS)
+                rows = pd.DataFrame(cosines(network, noised, fresh), columns=COLUMNS)
                 parts.append(rows.assign(sample=rows["sample"] + before))
                 before += len(batch)
+        pl_module.cpu()
         with replacing(Path(trainer.default_root_dir) / "latents.parquet") as temporary:
             pd.concat(parts).to_parquet(temporary, index=False)
 
@@ -68,8 +83,9 @@ def cosines(
     """Rows (sample, axis, angle in degrees, kind, cosine) of noised densities y (B, C, G, G, G) of B molecules.
 
     kind "unpooled": of R phi(y) and phi(R y), 1 if latents turn with the molecule. "pooled": of their means over
-    voxels, 1 if those do not change. "other molecule", "other molecule, unpooled": of phi(y) and of the next one's, at
-    axis "" and angle 0. fresh: clean densities and the noise's standard deviation, to draw noise anew for every R.
+    voxels, 1 if those do not change. "other molecule", "other molecule, unpooled": of phi(y) of the first two
+    molecules, of the next two, and so on, each in one pair at most, at axis "" and angle 0; sample is the pair's
+    first. fresh: clean densities and the noise's standard deviation, to draw noise anew for every R.
     """
     phi = network.latents(y)
     for axis in "xyz":
@@ -80,10 +96,10 @@ def cosines(
             found, expected = rotated_latents(network, given, R), Voxels().act(R, phi[None])[0]
             yield from _rows(axis, 90 * quarters, "unpooled", found, expected)
             yield from _rows(axis, 90 * quarters, "pooled", pooled(found), pooled(phi))
-    if len(y) > 1:
-        other = phi.roll(1, 0)
-        yield from _rows("", 0, "other molecule", pooled(phi), pooled(other))
-        yield from _rows("", 0, "other molecule, unpooled", phi, other)
+    pairs = len(y) // 2
+    one, other = phi[: 2 * pairs : 2], phi[1 : 2 * pairs : 2]
+    yield from _rows("", 0, "other molecule", pooled(one), pooled(other), step=2)
+    yield from _rows("", 0, "other molecule, unpooled", one, other, step=2)
 
 
 def pooled(latents: Tensor) -> Tensor:
@@ -91,6 +107,7 @@ def pooled(latents: Tensor) -> Tensor:
     return latents.mean((2, 3, 4))
 
 
-def _rows(axis: str, angle: int, kind: str, a: Tensor, b: Tensor) -> Iterator[tuple]:
-    for sample, cosine in enumerate(F.cosine_similarity(a.flatten(1), b.flatten(1)).tolist()):
-        yield sample, axis, angle, kind, cosine
+def _rows(axis: str, angle: int, kind: str, a: Tensor, b: Tensor, step: int = 1) -> Iterator[tuple]:
+    """step: samples from one row of a and b to the next."""
+    for row, cosine in enumerate(F.cosine_similarity(a.flatten(1), b.flatten(1)).tolist()):
+        yield step * row, axis, angle, kind, cosine

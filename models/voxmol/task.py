@@ -23,6 +23,8 @@ from twirl.representations import Voxels
 from twirl.rotations import enumerate_group
 
 ROTATIONS = {"axis_preserving": AxisPreserving, "two_axis_turns": TwoAxisTurns, "octahedral": Octahedral}
+# Ends of a conformer's position in a stream: two uses of one seed would be correlated.
+_POSE, _NOISE = 1, 2
 
 
 @dataclass
@@ -30,8 +32,8 @@ class MonitorConfig:
     """What of the network is measured.
 
     rotations: what is drawn from for every molecule: the 16 that keep an axis, another reading of the published 16, or
-    all 24. full_twirl: so many molecules of every batch are twirled over all 24, too. seed: draws pose and noise of
-    each molecule, the same at every step.
+    all 24. full_twirl: so many molecules of every batch are twirled over all 24, too, by the averaged weights. seed:
+    draws pose and noise of each molecule, the same at every step.
     """
 
     rotations: Literal["axis_preserving", "two_axis_turns", "octahedral"] = "axis_preserving"
@@ -77,18 +79,24 @@ class VoxMolTask(AveragedTask):
         if self.backend is not None:
             self.network.compile(backend=self.backend)
 
-    def draw(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Draw:
-        """The randomness of a step: functions of (seed, position, conformer), whichever process has the conformer."""
+    def draw_poses(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Pose:
+        """A pose of every molecule: functions of (seed, position, conformer), whichever process has the conformer."""
+        poses = [
+            draw_pose(self.augment, torch.Generator().manual_seed(k))
+            for k in _seeds(batch, seed, stream, *position, use=_POSE)
+        ]
+        rotations, shifts = (torch.stack([getattr(p, f) for p in poses]) for f in ("rotation", "shift"))
         device = batch.channels.device
-        seeds = [stream_seed(seed, stream, *position, k) for k in batch.conformers.tolist()]
-        poses = [draw_pose(self.augment, torch.Generator().manual_seed(k)) for k in seeds]
-        edge = (self.grid.size,) * 3
+        return Pose(rotations.to(device), shifts.to(device))
+
+    def draw(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Draw:
+        """The randomness of a step: functions of (seed, position, conformer), as poses are, and independent of them."""
+        device, edge = batch.channels.device, (self.grid.size,) * 3
         noise = torch.empty(len(batch), self.network.config.elements, *edge, device=device)
         generator = torch.Generator(device)
-        for one, k in zip(noise, seeds, strict=True):
+        for one, k in zip(noise, _seeds(batch, seed, stream, *position, use=_NOISE), strict=True):
             one.normal_(generator=generator.manual_seed(k))
-        rotations, shifts = (torch.stack([getattr(p, f) for p in poses]) for f in ("rotation", "shift"))
-        return Draw(Pose(rotations.to(device), shifts.to(device)), noise)
+        return Draw(self.draw_poses(batch, seed, stream, *position), noise)
 
     def densities(self, batch: AtomBatch, pose: Pose) -> Tensor:
         """Clean densities (B, C, G, G, G) of posed molecules."""
@@ -108,12 +116,10 @@ class VoxMolTask(AveragedTask):
         clean = self.densities(batch, draw.pose)
         found = self.network(self.noised(clean, draw.noise)).float()
         loss = (found - clean).square().sum()
-        cut = outside(draw.pose(batch.coordinates, batch.channels), batch.channels, self.grid) > 0
         return {
             "loss": loss,
             "mse": loss.detach() / clean.numel(),
             "iou": overlap(found.detach(), clean),
-            "cropped": cut.float().mean(),
         }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -128,8 +134,8 @@ class VoxMolTask(AveragedTask):
     def twirl_problems(self, batch: AtomBatch) -> Mapping[str, Problem]:
         """Mean squared error per voxel and channel of the raw and of the averaged weights.
 
-        Rotations turn the noised density as it is, noise and all, drawn for every molecule on its own. "raw 24" and
-        "ema 24" are over all rotations of the grid, which leaves nothing to chance, on `full_twirl` molecules.
+        Rotations turn the noised density as it is, noise and all, drawn for every molecule on its own. "ema 24" is over
+        all rotations of the grid, which leaves nothing to chance, on `full_twirl` molecules.
         """
         clean, noised = self.posed(batch)
         own = OnePerRow(ROTATIONS[self.monitor.rotations](), batch.conformers.tolist())
@@ -139,11 +145,25 @@ class VoxMolTask(AveragedTask):
         }
         some = slice(self.monitor.full_twirl)
         if self.monitor.full_twirl:
-            problems |= {
-                f"{series} 24": density_problem(network, noised[some], clean[some])
-                for series, network in self.networks.items()
-            }
+            problems["ema 24"] = density_problem(self.ema.module, noised[some], clean[some])
         return problems
+
+    def facts(self) -> dict[str, object]:
+        """For the run's summary: of the validation molecules, in the poses they always have, those cut by the grid."""
+        batches = self.trainer.datamodule.validation_batches()
+        counts = [(len(batch), int((self._outside(batch) > 0).sum())) for batch in batches]
+        molecules, cut = map(sum, zip(*counts, strict=True))
+        return {"cropped": {"validation_molecules": molecules, "with_atoms_outside_the_grid": cut}}
+
+    def _outside(self, batch: AtomBatch) -> Tensor:
+        """Atoms of each molecule (B,) outside the grid in its validation pose."""
+        pose = self.draw_poses(batch, self.monitor.seed, "test")
+        return outside(pose(batch.coordinates, batch.channels), batch.channels, self.grid)
+
+
+def _seeds(batch: AtomBatch, seed: int, stream: str, *position: int, use: int) -> list[int]:
+    """A seed for one use of every conformer."""
+    return [stream_seed(seed, stream, *position, k, use) for k in batch.conformers.tolist()]
 
 
 def density_problem(

@@ -60,8 +60,9 @@ def write_latents(path: Path, seed: int, molecules: int = MOLECULES) -> None:
                 for kind, middle in (("unpooled", 0.60), ("pooled", 0.68)):
                     turned = min(middle + own[k] + 0.04 * rng.normal(), 0.999)
                     rows.append((k, axis, angle, kind, turned if angle % 360 else 1 - 1e-7 * rng.random()))
-        rows.append((k, "", 0, "other molecule", 0.58 + 0.08 * rng.normal()))
-        rows.append((k, "", 0, "other molecule, unpooled", 0.3 + 0.08 * rng.normal()))
+        if k % 2 == 0:
+            rows.append((k, "", 0, "other molecule", 0.58 + 0.08 * rng.normal()))
+            rows.append((k, "", 0, "other molecule, unpooled", 0.3 + 0.08 * rng.normal()))
     table = pd.DataFrame(rows, columns=["sample", "axis", "angle", "kind", "cosine"])
     table.to_parquet(path, index=False)
 
@@ -74,6 +75,7 @@ def write_density_run(
     tier: str = "mini",
     source: str = "generate",
     dataset: str | None = None,
+    rotations: str = "axis_preserving",
 ) -> Path:
     """One complete run folder of VoxMol; only the largest network's holds latents."""
     folder, spec = root / tier / name / f"seed{seed}", DENSITY_RUNS[name]
@@ -92,7 +94,12 @@ def write_density_run(
         "dataset": "geom_drugs",
         "label": spec["label"],
     }
-    config = {"run": {**identity, "seed": seed}, "data": {"init_args": {"train_fraction": share}}}
+    config = {
+        "run": {**identity, "seed": seed},
+        "model": {"init_args": {"monitor": {"rotations": rotations}}},
+        "data": {"init_args": {"train_fraction": share}},
+        "monitor": {"rotations": 4},
+    }
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     facts = {
         "dataset": dataset or "ensembles (ETKDG, MMFF94s)",

@@ -1,14 +1,17 @@
 """VoxMol's figures: both zero predictors, all rotations of the grid, latents and their test, the paper's curves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import metrics, plateau, render
+from analysis.densities import course_sentence, lines_sentence
 from analysis.figures.a_fig1e import VOXMOL
 from analysis.latents import compare, read_latents
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, open_paper_curves
-from analysis.results import load_run, load_runs
+from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables.a_landmarks import landmarks_frame
 from tests.analysis.density_runs import DENSITY_RUNS, DENSITY_STEPS, MOLECULES, ZERO
 
@@ -48,6 +51,37 @@ def test_the_papers_zero_predictor_is_beside_ours(rendered, shared):
     zeros = points(rendered, "a_fig4", "paper").query("series == 'zero'")
     assert set(zeros["panel"]) == set("bcef")
     assert set(points(shared, "a_fig1e", "paper").query("series == 'zero'")["value"]) == {DENSITY_ZERO}
+
+
+def test_where_losses_pass_the_zero_predictor_is_marked_on_every_percent(rendered, density_folders):
+    marks = points(rendered, "a_fig4").query('estimator == "where L_mean passes zero\'s"')
+    assert {panel: set(part["run"]) for panel, part in marks.groupby("panel")} == {
+        "a": set(DENSITY_RUNS) - {"voxmol-28m", "voxmol-7m"},
+        "d": {"voxmol-111m", "voxmol-28m", "voxmol-7m"},
+    }
+    run = load_run(density_folders[0])
+    (mark,) = marks.query("panel == 'a' and run == 'voxmol-111m'").itertuples()
+    assert run.line("L_mean", "ema").at(mark.step) == pytest.approx(ZERO, rel=0.02)
+    assert mark.value == pytest.approx(run.line("percent", "ema").at(mark.step), rel=0.02)
+
+
+def test_captions_tell_the_course_of_each_run_and_how_it_was_measured(tmp_path, write_density_run):
+    usual = load_run(write_density_run(tmp_path, "voxmol-7m", 0))
+    other = load_run(write_density_run(tmp_path, "voxmol-111m", 0, rotations="octahedral"))
+    assert "4 rotations per molecule drawn anew from the 16 that keep an axis, as the paper's," in (
+        lines_sentence([usual])
+    )
+    assert "from the 24 of the grid and unbiased" in lines_sentence([other])
+    percent, mean = (usual.line(name, "ema") for name in ("percent", "L_mean"))
+    least = int(np.argmin(percent.value))
+    said = course_sentence([("8k", usual)])
+    assert f"8k {percent.value[0]:.2g}, " in said
+    assert f"{percent.value[least]:.2g} (step {percent.step[least]:.0f}, " in said
+    assert f"{mean.value[least] / ZERO:.2g}) and {percent.value[-1]:.2g}." in said
+    never = replace(usual, metrics=usual.metrics.query("step < 56"))
+    assert "no such step" in course_sentence([("8k", never)])
+    with pytest.raises(ResultsError, match="does not say by which rotations"):
+        lines_sentence([replace(usual, config={"run": {}})])
 
 
 def test_percents_under_all_rotations_are_drawn_as_such(rendered):
@@ -170,7 +204,10 @@ def test_figure_eleven_holds_every_cosine_and_the_papers_medians(rendered):
     cosines = ours[ours["quantity"] == "cosine"]
     violins = cosines.query("seed == 0").groupby(["panel", "kind", "axis", "angle"], dropna=False).size()
     assert len(violins) == 2 * 16
-    assert set(violins) == {MOLECULES}
+    between = violins.index.get_level_values("kind").str.startswith("other")
+    assert set(violins[~between]) == {MOLECULES}
+    assert set(violins[between]) == {MOLECULES // 2}
+    assert f"{MOLECULES // 2} pairs of different molecules" in (rendered / "a_fig11.rst").read_text()
     paper = points(rendered, "a_fig11", "paper").set_index("kind")["value"]
     assert paper.to_dict() == {"unpooled": 0.6, "pooled": 0.64, "other molecule": 0.58}
 

@@ -1,4 +1,4 @@
-"""What the README says of paper B holds in the published runs (claims B4, B5, B10), by margins stated here.
+"""What the README says holds in the published runs (claims A11, B4, B5, B10), by margins stated here.
 
 Margins are standard errors of the difference of two means over seeds 0, 1, 2; a difference counts from 4 of them,
 and two means count as equal within 4.
@@ -10,6 +10,7 @@ from statistics import mean, variance
 import pytest
 
 from analysis.dynamics import MOTIONS, error
+from analysis.plateau import passes_zero
 from analysis.relaxed import accuracy, alpha, largest_alpha, places, vn_run
 from analysis.results import load_runs
 from tests.workflow.checkout import ROOT
@@ -83,6 +84,16 @@ def published(tier: str, name: str):
     folders = sorted((ROOT / "results/published" / tier / name).glob("seed*"))
     assert folders, f"{name} of tier {tier} is not published"
     return load_runs(folders, tier).runs
+
+
+def test_voxmols_percent_falls_and_its_losses_pass_the_zero_predictor():
+    """Of the largest network on all conformers: from above 60 to below 6 percent (claim A11)."""
+    (run,) = published("mini", "voxmol-111m")
+    percent, mean = (run.line(name, "ema") for name in ("percent", "L_mean"))
+    assert percent.value[0] > 60
+    assert percent.value.min() < 6
+    assert mean.value[0] > run.zero_loss > mean.value[-1]
+    assert passes_zero(run) < percent.step[percent.value.argmin()]
 
 
 @pytest.mark.parametrize("tier", DYNAMICS_TIERS)

@@ -157,8 +157,8 @@ def caption(results: Results) -> list[str]:
         "those about the vertical alone (open). A network that uses gravity but no direction of travel has "
         "the first and not the second.",
         f"Below, for RECM without pruned terms{_not_drawn(results)}: by how much the equivariance part of the error "
-        "falls when one layer's terms alone are taken out, under all rotations (left) and about the vertical (middle, on the "
-        "same scale), and by how much the error itself, averaged over headings, then rises (right), in "
+        "falls when one layer's terms alone are taken out, under all rotations (left) and about the vertical "
+        "(middle, on the same scale), and by how much the error itself, averaged over headings, then rises (right), in "
         "squared units of the data. Bars: mean over seeds; dots: seeds. A layer without a bar has no terms "
         "left, or they do nothing. The effects of single layers need not add up to the whole; the titles give "
         "the values with all terms, mean over seeds. Layers from the input (top) to the output. All on the "

@@ -191,6 +191,5 @@ def _rule_sentence(results: Results) -> str:
     said = ", ".join(f"{between(values)} ({name})" for name, values in travelled.items())
     return (
         f"RECM's own parameters were learned slowly: their learning rate times the number of steps is {said}, where "
-        f"twirl/relaxation/README.md advises {ADVISED:g} or so. In short runs on few particles a rule of ten times "
-        "the rate learns the trajectories by heart, and alphas grow: how small they end depends on the rate, too."
+        f"twirl/relaxation/README.md advises {ADVISED:g} or so; how small alphas end depends on that rate, too."
     )

@@ -86,7 +86,7 @@ def published(tier: str, name: str):
 
 
 @pytest.mark.parametrize("tier", DYNAMICS_TIERS)
-def test_recm_ends_with_nothing_on_particles_and_with_something_on_motion_in_every_seed(tier):
+def test_recm_ends_below_two_hundredths_on_particles_and_above_two_tenths_on_motion_in_every_seed(tier):
     for run in published(tier, "segnn-recm"):
         assert largest_alpha(run).value[-1] < 0.02
     for motion in MOTIONS:

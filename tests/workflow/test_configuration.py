@@ -179,6 +179,22 @@ def test_recm_forgets_its_first_state_and_learns_its_rule_alike_on_both_tasks_in
         assert max(learnt) < 1.5 * min(learnt)
 
 
+def test_aces_multipliers_can_come_to_as_much_in_short_tiers():
+    """Adam moves them by the dual rate a step. Exact on motion capture is left out; the tier's file says why."""
+    published = {"segnn-ace": 8e-4 * 60_000, "ace-appr": 2e-4 * 48_000}
+    for tier in ("mini", "subset_dynamics"):
+        for run in runs.load({"tier": tier}).runs:
+            for name, total in published.items():
+                if run.name.endswith(name):
+                    ace, steps = (
+                        run.settings["model"]["init_args"]["relaxation"],
+                        run.settings["trainer"]["max_steps"],
+                    )
+                    assert ace["init_args"]["dual_lr"] * steps == pytest.approx(total, rel=0.02)
+                    if "slack_lr" in ace["init_args"]:
+                        assert ace["init_args"]["slack_lr"] * steps == pytest.approx(5e-4 * 48_000, rel=0.02)
+
+
 def test_methods_on_one_backbone_share_their_training_set_up():
     for tier in ("mini", "subset_dynamics", "paper"):
         found = {}

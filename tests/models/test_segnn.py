@@ -7,6 +7,7 @@ import torch
 from torch.autograd import gradcheck
 
 from models.official import CheckpointError
+from models.segnn.bench import CASES
 from models.segnn.network import SEGNN, CompleteGraph, SEGNNConfig
 from models.segnn.official import features, flat_weight, load_checkpoint, load_state, official_features
 from models.segnn.products import SIGMOID, SILU, Inner, Product, Spread, gated
@@ -346,3 +347,10 @@ def test_compiled_messages_are_the_same_in_training_and_leave_evaluation_alone(m
         network(*inputs).square().sum().backward()
         gradients.append([p.grad for p in network.parameters()])
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_the_benchmark_times_recm_beside_the_plain_network():
+    case = CASES["mini, RECM"]()
+    assert list(case.beside) == ["the plain network"]
+    for step in (case.step, *case.beside.values()):
+        step()

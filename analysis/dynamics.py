@@ -5,7 +5,7 @@ Where one run is read twice (ACE on particles: exact and approximate), a method 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from analysis.relaxed import KEPT, OWN
@@ -88,7 +88,24 @@ def given(results: Results, tasks: tuple[Task, ...] = TASKS, *methods: str) -> l
     ]
 
 
+def last(run: Run, metric: str, series: str, split: str = "val") -> float | None:
+    """The last value of a curve, or None where it was not measured."""
+    curve = run.curve(metric, series, split)
+    return None if curve is None else float(curve.value[-1])
+
+
+def between(values: Iterable[float], digits: int = 2) -> str:
+    """`43 to 65`, or `43` where the least and the largest are written alike."""
+    values = sorted(values)
+    ends = dict.fromkeys(_written(value, digits) for value in (values[0], values[-1]))
+    return " to ".join(ends)
+
+
+def _written(value: float, digits: int) -> str:
+    """So many digits, or all of them before the point."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
 def error(run: Run, series: str, which: str) -> float | None:
     """Test error of a readout: "mse_selected", at the step that is best on validation, or "mse", the last."""
-    curve = run.curve(which, series, split="test")
-    return None if curve is None else float(curve.value[-1])
+    return last(run, which, series, split="test")

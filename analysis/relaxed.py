@@ -33,8 +33,8 @@ SIZES = (2, 4, 8, 16)
 
 PRUNE_BELOW = 0.01
 """A term of smaller |alpha| is left out after training (paper B, appendix C)."""
-STEADY = ("W", "b")
-"""The terms that a trained network still has; noise is added in training only."""
+STEADY = ("W", "b", "g")
+"""The terms that a trained network still has (g: ACE's network in place of W and b); noise is for training only."""
 
 _RECTIFIED = ("fstn.conv1", "fstn.conv2", "fstn.conv3", "fstn.fc1", "fstn.fc2")
 PLACES = (

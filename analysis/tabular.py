@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
 import pandas as pd
 
 ABSENT = "–"
+SAME = "="
+"""In a line of another readout: the same as in the method's own, to the digits printed."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean over seeds, sample standard deviation (None for one seed), lowest, highest, and how many."""
+    """Mean over seeds, standard deviation (None for one seed), lowest, highest, and how many."""
 
     mean: float
     std: float | None
@@ -43,11 +45,11 @@ class Spread:
     seeds: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
-        """Of one value per seed; None for no value."""
+    def of(cls, values: Sequence[float], deviation: Callable[..., float] = stdev) -> Spread | None:
+        """Of one value per seed; None for no value. deviation: the sample's, or statistics.pstdev, the population's."""
         if not values:
             return None
-        std = stdev(values) if len(values) > 1 else None
+        std = deviation(values) if len(values) > 1 else None
         return cls(mean(values), std, min(values), max(values), len(values))
 
     def text(self, decimals: int) -> str:

@@ -18,11 +18,11 @@ from analysis.depth import (
     end_handles,
     ends_panel,
 )
-from analysis.dynamics import MOTIONS, NBODY, TASKS, Task, given
+from analysis.dynamics import MOTIONS, NBODY, TASKS, VERTICAL, Task, between, given, last
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import places
+from analysis.relaxed import OWN, places
 from analysis.results import Results, ResultsError, Run
 
 TITLE = "RECM on SEGNN and EGNO: alpha of every layer over training"
@@ -35,6 +35,10 @@ HEIGHT = 1.75
 """Of a row of panels [inch]."""
 LINE = 0.105
 """Of a name in the panels of last values [inch]."""
+NOTICEABLE = 1.0
+"""A symmetry counts as broken from such a percent of the error on."""
+ADVISED = 8.0
+"""What lr x recm_lr_mult x steps should reach for the rule to learn (recm.md 2)."""
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
@@ -132,7 +136,7 @@ def caption(results: Results) -> list[str]:
             ("walk", "MoCap walk (EGNO)"),
         )
     )
-    return [
+    about = [
         "alpha, the weights of the unconstrained linear map (alpha_W), the bias (alpha_b) and, where it is "
         "trained with, the noise that RECM adds to each equivariant linear map, over training: a column per "
         "task, first seed. Right: alpha_W after the last step, every seed (motion capture: open run, filled "
@@ -140,7 +144,52 @@ def caption(results: Results) -> list[str]:
         "within ±0.01 (shaded: such terms are pruned after training) and logarithmic beyond.",
         "The paper has no such figure for these tasks. Of what is left after pruning it says in Table 4, as a "
         f"share of the plain network's parameters: {kept}; so every alpha goes to zero on N-body, which is "
-        "exactly symmetric, and some stay on motion capture, which gravity makes symmetric about the vertical "
-        "only.",
+        "exactly symmetric, and some stay on motion capture, whose bodies stand upright and travel along one "
+        "line, so that no rotation is a symmetry of the data.",
+        " ".join([_broken_sentence(results), _rule_sentence(results)]).strip(),
         " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]
+    return [text for text in about if text]
+
+
+def _broken_sentence(results: Results) -> str:
+    """How much of the error is equivariance error of either group, after the last step of every motion's runs."""
+    shares, about_vertical = [], []
+    for task in MOTIONS:
+        runs = results.of(RUN_OF[task.key])
+        found = [[last(run, "percent", f"{OWN}{group}") for run in runs] for group in ("", VERTICAL)]
+        every, vertical = ([value for value in of_group if value is not None] for of_group in found)
+        if every and vertical:
+            shares.append(f"{between(every)} and {between(vertical)} ({task.name})")
+            about_vertical += vertical
+    if not shares:
+        return ""
+    if min(about_vertical) > NOTICEABLE:
+        kept = "the direction of travel as well as gravity"
+    elif max(about_vertical) < NOTICEABLE:
+        kept = "gravity alone"
+    else:
+        kept = "gravity, and in some runs the direction of travel"
+    return (
+        "Of the pruned network's error on turned inputs after the last step, equivariance error makes, in "
+        f"percent, under all rotations and under those about the vertical alone: {', '.join(shares)}. What the "
+        f"alphas keep is {kept}."
+    )
+
+
+def _rule_sentence(results: Results) -> str:
+    """The rate at which RECM's own parameters were learned, as the settings say it, where it is below the advice."""
+    travelled: dict[str, list[float]] = {}
+    for task in TASKS:
+        for run in results.of(RUN_OF[task.key]):
+            settings, trainer = run.config.get("model", {}).get("init_args"), run.config.get("trainer")
+            if settings and trainer:
+                rate = settings["optimizer"]["lr"] * settings["optimizer"]["recm_lr_mult"]
+                travelled.setdefault(task.name, []).append(rate * trainer["max_steps"])
+    if not travelled or max(map(max, travelled.values())) >= ADVISED:
+        return ""
+    said = ", ".join(f"{between(values)} ({name})" for name, values in travelled.items())
+    return (
+        f"RECM's own parameters were learned slowly: their learning rate times the number of steps is {said}, where "
+        f"twirl/relaxation/README.md advises {ADVISED:g} or so; how small alphas end depends on that rate, too."
+    )

@@ -165,8 +165,8 @@ def _same(own: pd.DataFrame, other: pd.DataFrame) -> bool:
 def _caption(results: Results) -> list[str]:
     return [
         "Share of test shapes classified right (instance), and the mean over classes of that share within each "
-        "(class). Ours: mean ± standard deviation over seeds, whose number is given; paper: its Table 1, which has "
-        "no spread and does not say how many seeds; difference: ours minus the paper's. Each method is read out "
+        "(class). Ours: mean ± sample standard deviation over seeds, whose number is given; paper: its Table 1, which "
+        "has no spread and does not say how many seeds; difference: ours minus the paper's. Each method is read out "
         "as it is meant to be used: ES projected back to the equivariant network, RPP with its relaxation, RECM "
         "without the terms whose |alpha| is below 0.01; a line of its own shows another readout where its "
         "accuracy differs by 0.0005 or more (kept: with every term; projected: without any).",

@@ -71,8 +71,7 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
 
 
 def overhead_frame(results: Results) -> pd.DataFrame:
-    """A row per network and measure: ours as a share of the plain network's, the paper's, and their "
-    "difference."""
+    """A row per network and measure: ours as a share of the plain network's, the paper's, and their difference."""
     rows = []
     for row in OVERHEADS:
         plain = {run.seed: run for run in results.of(row.plain)}
@@ -141,7 +140,7 @@ def _share(row: pd.Series | None, whose: str) -> str:
 def _caption(results: Results) -> list[str]:
     return [
         "What RECM adds, as a share of the plain network's: parameters that are left at inference, after the "
-        "terms of |alpha| below 0.01 are pruned; and training time. Ours: mean ± standard deviation over "
+        "terms of |alpha| below 0.01 are pruned; and training time. Ours: mean ± sample standard deviation over "
         "seeds, each beside the plain run of its seed; paper: its Table 4; difference: ours minus the "
         "paper's.",
         "Training time is the ratio of the median times of one step, tests and measurements left out. The "

@@ -9,22 +9,31 @@ from data.mocap.skeleton import edges as skeleton_edges
 from models.bench import Case
 from models.egno import textbook
 from models.egno.network import EGNO, EGNOConfig
+from twirl.relaxation import RECM, Method, Targets, relax
+from twirl.representations import Vectors
+
+SMALL, PUBLISHED = EGNOConfig(layers=3, hidden=32), EGNOConfig()
+
+
+def batch(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The network's inputs, all random but the edges, and targets."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    x, v = torch.randn(2, graphs, nodes, 3)
+    y = torch.randn(graphs, config.frames, nodes, 3)
+    h, edge_attr = torch.rand(graphs, nodes, config.node_features), torch.rand(graphs, edges.shape[1], 2)
+    return tuple(a.to(device) for a in (x, v, h, edges, edge_attr)), y.to(device)
 
 
 def case(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
     """A step of the published optimiser, ours against the formulas as they stand, with the same weights."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(0)
-    network = EGNO(config).to(device)
+    inputs, y = batch(config, graphs, nodes, edges)
+    network = EGNO(config).to(y.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-4, weight_decay=1e-10, fused=True)
-    x, v = torch.randn(2, graphs, nodes, 3)
-    y = torch.randn(graphs, config.frames, nodes, 3)
-    h, edge_attr = torch.rand(graphs, nodes, config.node_features), torch.rand(graphs, edges.shape[1], 2)
-    x, v, h, edge_attr, edges, y = (a.to(device) for a in (x, v, h, edge_attr, edges, y))
 
     def step_of(positions: Callable[..., Tensor]) -> Callable[[], None]:
         def step() -> None:
-            (positions(x, v, h, edges, edge_attr) - y).square().mean().backward()
+            (positions(*inputs) - y).square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
 
@@ -34,8 +43,37 @@ def case(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
     return Case(step_of(network), graphs, rival=(by_formula, "the formulas as they stand"))
 
 
-def mocap(config: EGNOConfig) -> Case:
-    return case(config, 12, 31, torch.from_numpy(skeleton_edges()[0]))
+def recm(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
+    """A training step of RECM beside the plain network's."""
+    relaxed = RECM(1e-4, Targets(Vectors(), 3), terms=("W", "b"))
+    steps = [_trained(config, method, graphs, nodes, edges) for method in (relaxed, Method())]
+    return Case(steps[0], graphs, beside={"the plain network": steps[1]})
+
+
+def _trained(
+    config: EGNOConfig, method: Method, graphs: int, nodes: int, edges: Tensor
+) -> Callable[[], None]:
+    """A step as models.egno.task takes it."""
+    inputs, y = batch(config, graphs, nodes, edges)
+    backbone = EGNO(config).to(y.device)
+    network = relax(backbone, method, backbone.places(), check=False)
+    optimizer = torch.optim.Adam(network.parameter_groups(5e-4, weight_decay=1e-10), lr=5e-4, fused=True)
+    centre = inputs[0].mean(1, keepdim=True)[:, None]
+
+    def step() -> None:
+        network.observe((y - centre).transpose(0, 1))
+        loss = (network(*inputs) - y).square().mean() + network.extra_loss()
+        loss.backward()
+        network.after_backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        network.after_step()
+
+    return step
+
+
+def mocap(of: Callable[..., Case], config: EGNOConfig) -> Case:
+    return of(config, 12, 31, torch.from_numpy(skeleton_edges()[0]))
 
 
 def particles() -> Case:
@@ -44,7 +82,9 @@ def particles() -> Case:
 
 
 CASES = {
-    "motion capture, mini (39k)": lambda: mocap(EGNOConfig(layers=3, hidden=32)),
-    "motion capture, published (1.2M)": lambda: mocap(EGNOConfig()),
+    "motion capture, mini (39k)": lambda: mocap(case, SMALL),
+    "motion capture, published (1.2M)": lambda: mocap(case, PUBLISHED),
     "particles, published (202k)": particles,
+    "motion capture, mini, RECM": lambda: mocap(recm, SMALL),
+    "motion capture, published, RECM": lambda: mocap(recm, PUBLISHED),
 }

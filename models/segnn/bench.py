@@ -3,22 +3,31 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.bench import Case
 from models.segnn.network import SEGNN, SEGNNConfig
 from models.segnn.steerable import SteerableSEGNN
+from twirl.relaxation import RECM, Method, Targets, relax
+from twirl.representations import Vectors
+
+MINI, PUBLISHED = SEGNNConfig(hidden_features=16, layers=2), SEGNNConfig()
+
+
+def batch(config: SEGNNConfig, graphs: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x, v, y and charges of random particles."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    generator = torch.Generator().manual_seed(0)
+    x, v, y = torch.randn(3, graphs, config.particles, 3, generator=generator).to(device)
+    return x, v, y, torch.randint(0, 2, x.shape[:2], generator=generator).to(x) * 2 - 1
 
 
 def case(config: SEGNNConfig, graphs: int, compiled: bool = False) -> Case:
     """A step of the published optimiser, ours against e3nn's products along a list of edges."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    generator = torch.Generator().manual_seed(0)
-    x, v, y = torch.randn(3, graphs, config.particles, 3, generator=generator).to(device)
-    charges = torch.randint(0, 2, x.shape[:2], generator=generator).to(x) * 2 - 1
+    x, v, y, charges = batch(config, graphs)
 
     def step_of(network: nn.Module) -> Callable[[], None]:
-        network = network.to(device)
+        network = network.to(x.device)
         optimizer = torch.optim.Adam(network.parameters(), lr=9e-4, fused=True)
 
         def step() -> None:
@@ -36,8 +45,36 @@ def case(config: SEGNNConfig, graphs: int, compiled: bool = False) -> Case:
     return Case(step_of(ours), graphs, rival=by_e3nn)
 
 
+def recm(config: SEGNNConfig, graphs: int) -> Case:
+    """A training step of RECM beside the plain network's."""
+    relaxed = RECM(1e-3, Targets(Vectors(), 3), terms=("W", "b"))
+    plain = _trained(config, Method(), graphs)
+    return Case(_trained(config, relaxed, graphs), graphs, beside={"the plain network": plain})
+
+
+def _trained(config: SEGNNConfig, method: Method, graphs: int) -> Callable[[], None]:
+    """A step as models.segnn.task takes it."""
+    x, v, y, charges = batch(config, graphs)
+    backbone = SEGNN(config).to(x.device)
+    network = relax(backbone, method, backbone.places(), check=False)
+    optimizer = torch.optim.Adam(network.parameter_groups(9e-4), lr=9e-4, fused=True)
+
+    def step() -> None:
+        network.observe(y)
+        loss = (network(x, v, charges) - y).square().mean() + network.extra_loss()
+        loss.backward()
+        network.after_backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        network.after_step()
+
+    return step
+
+
 CASES = {
-    "mini (5k)": lambda: case(SEGNNConfig(hidden_features=16, layers=2), graphs=50),
-    "published (147k)": lambda: case(SEGNNConfig(), graphs=100),
-    "published (147k), messages compiled": lambda: case(SEGNNConfig(), graphs=100, compiled=True),
+    "mini (5k)": lambda: case(MINI, graphs=50),
+    "published (147k)": lambda: case(PUBLISHED, graphs=100),
+    "published (147k), messages compiled": lambda: case(PUBLISHED, graphs=100, compiled=True),
+    "mini, RECM": lambda: recm(MINI, graphs=50),
+    "published, RECM": lambda: recm(PUBLISHED, graphs=100),
 }

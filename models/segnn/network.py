@@ -41,6 +41,8 @@ class SEGNNConfig:
     passing. lmax: largest degree of features and attributes. center: what is subtracted from positions that are
     features: nothing, the mean of the graph, or "coordinate_mean", every particle's mean of its own three
     coordinates, a slip of the published code that makes the network no longer equivariant. particles: of each graph.
+    products: "fast", those of this file for degrees up to 1, or "e3nn", edge by edge, with features in the official
+    order (models.segnn.steerable); degrees above 1 take the latter anyway.
     """
 
     hidden_features: int = 64
@@ -48,6 +50,12 @@ class SEGNNConfig:
     lmax: int = 1
     center: Literal["none", "graph_mean", "coordinate_mean"] = "none"
     particles: int = 5
+    products: Literal["fast", "e3nn"] = "fast"
+
+    @property
+    def by_e3nn(self) -> bool:
+        """Whether e3nn computes the products."""
+        return self.lmax != 1 or self.products == "e3nn"
 
     @property
     def channels(self) -> int:

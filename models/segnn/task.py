@@ -19,8 +19,8 @@ ACTS_ON_INPUTS = Tree((Vectors(), Vectors(), Identity()))  # x, v, charges
 
 
 def build(config: SEGNNConfig) -> nn.Module:
-    """The fast network for degrees up to 1; above, the one on e3nn, which is imported for it only."""
-    if config.lmax == 1:
+    """The fast network, or the one on e3nn, which is imported for it only."""
+    if not config.by_e3nn:
         return SEGNN(config)
     from models.segnn.steerable import SteerableSEGNN
 
@@ -45,9 +45,10 @@ class SEGNNTask(RelaxedTask):
         alphas_every: int = 150,
         compile: bool = False,
     ):
-        if compile and network.lmax != 1:
+        if compile and network.by_e3nn:
             raise ValueError(
-                f"compile is for degrees up to 1, and the network has lmax {network.lmax}: leave compile false"
+                f"compile is for the fast products of degrees up to 1, and the network has lmax {network.lmax} and "
+                f"products {network.products!r}: leave compile false"
             )
         super().__init__(build(network), relaxation, Targets(Vectors(), 3), alphas_every)
         self.particles = network.particles

@@ -1,14 +1,16 @@
 """Table 2 and what is drawn of its runs: which number stands where, which readout, what is absent, which caveat."""
 
 import importlib
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.text import Text
 
 from analysis import metrics, render, style
-from analysis.dynamics import METHODS, NBODY, RUN, TASKS, error
+from analysis.dynamics import METHODS, NBODY, RUN, TASKS, between, error
 from analysis.reference.printed import tables
 from analysis.relaxed import everything_pruned, places
 from analysis.results import ResultsError, load_run, load_runs
@@ -85,7 +87,9 @@ def test_table_two_is_the_selected_error_in_the_papers_unit_and_the_last_step_ap
                 0
             ]
             assert row["ours"] == pytest.approx(np.mean(values))
-            assert row["ours_std"] == pytest.approx(np.std(values, ddof=1))
+            assert row["ours_std"] == pytest.approx(
+                np.std(values)
+            )  # ddof 0, as the specs of both tasks have it
             assert row["seeds"] == 3
             assert row["difference"] == pytest.approx(row["ours"] - row["paper"])
     selected = table.frame.query("run == 'segnn-recm' and readout == 'raw'").set_index("choice")
@@ -139,8 +143,90 @@ def test_another_readout_has_a_line_where_it_is_printed_differently(table, tmp_p
     pd.concat([frame[~test], own, own.assign(series="kept")]).to_parquet(folder / "metrics.parquet")
     same = b_table2.build(load_runs([folder], "mini"), None)
     assert "ours, kept" not in same.markdown
+    assert "=" not in same.markdown
     assert set(same.frame["readout"]) >= {"raw", "kept"}
     assert "±" not in next(line for line in same.markdown.splitlines() if "| ours |" in line)
+
+
+def test_the_same_number_and_no_number_are_told_apart(tmp_path, write_dynamics_run):
+    folders = [write_dynamics_run(tmp_path, name, 0) for name in ("segnn-es", "egno-run-es")]
+    frame = pd.read_parquet(folders[0] / "metrics.parquet")
+    kept = (frame["split"] == "test") & (frame["series"] == "kept")
+    own = frame[(frame["split"] == "test") & (frame["series"] == "raw")]
+    pd.concat([frame[~kept], own.assign(series="kept")]).to_parquet(folders[0] / "metrics.parquet")
+    table = b_table2.build(load_runs(folders, "mini"), None)
+    (line,) = [line for line in table.markdown.splitlines() if "ours, kept" in line]
+    cells = [cell.strip() for cell in line.split("|")[4:7]]
+    assert cells[0] == "="  # as in ES's own line
+    assert float(cells[1]) > 0
+    assert cells[2] == "–"  # walk was not trained
+    for row in ("x", "x + t v, t fitted"):  # predictions without training have no seeds
+        assert f"| {row} | ours |  |" in table.markdown
+    assert "–: not trained here" in table.caption[0]
+
+
+def test_captions_say_what_es_and_ace_came_to(results, tmp_path, write_dynamics_run):
+    text = " ".join(b_table2.build(results, None).caption)
+    largest = {
+        task.name: max(run.line("percent", "kept").value.max() for run in results.of(task.readings["es"].run))
+        for task in TASKS
+    }
+    said = re.search(r"ES's maps kept, at any measured step: (.*?) \(N-body\), (.*?) \(run\)", text)
+    assert [float(part.split(" to ")[-1]) for part in said.groups()] == pytest.approx(
+        [largest["N-body"], largest["run"]], rel=0.05
+    )
+    assert "(run, ACE-exact)" in text
+    assert "share a training set-up, task by task" in text
+    alone = b_table2.build(load_runs([write_dynamics_run(tmp_path, "segnn-plain", 0)], "mini"), None)
+    assert len(alone.caption) == 3  # neither ES nor ACE
+
+
+def test_alphas_are_laid_to_gravity_alone_only_where_rotations_about_the_vertical_break_nothing(
+    tmp_path, write_dynamics_run
+):
+    folder = write_dynamics_run(tmp_path, "egno-run-recm", 0)
+    path = folder / "metrics.parquet"
+    frame = pd.read_parquet(path)
+    vertical = (frame["series"] == "raw-vertical") & (frame["metric"] == "percent")
+    for percent, kept in ((0.2, "gravity alone"), (40.0, "the direction of travel as well as gravity")):
+        frame.loc[vertical, "value"] = percent
+        frame.to_parquet(path, index=False)
+        text = " ".join(drawing("b_alpha", [folder]).caption)
+        assert f"and {percent:g} (run). What the alphas keep is {kept}." in text
+    without_series(folder, "raw-vertical")
+    assert "What the alphas keep" not in " ".join(drawing("b_alpha", [folder]).caption)
+
+
+def test_the_caption_of_alphas_says_how_slowly_their_rule_was_learned(tmp_path, write_dynamics_run):
+    folder = write_dynamics_run(tmp_path, "segnn-recm", 0)
+    config = yaml.safe_load((folder / "run.yaml").read_text())
+    for steps, said in ((2000, True), (20_000, False)):
+        optimizer = {"lr": 2e-3, "recm_lr_mult": 0.4}
+        settings = {"model": {"init_args": {"optimizer": optimizer}}, "trainer": {"max_steps": steps}}
+        (folder / "run.yaml").write_text(yaml.safe_dump(config | settings))
+        text = " ".join(drawing("b_alpha", [folder]).caption)
+        assert ("the number of steps is 1.6 (N-body)" in text) == said
+
+
+def test_percents_are_told_apart_from_shares_of_the_test_error(results, tmp_path, write_dynamics_run):
+    at = RUN.readings["recm"]
+    turned = [run.line("L_total", at.series).value[-1] for run in results.of(at.run)]
+    lying = [error(run, at.series, "mse") for run in results.of(at.run)]
+    with style.applied():
+        text = " ".join(importlib.import_module("analysis.figures.x3").caption(results))
+    assert f"turned and tested, in squared units: {between(turned)} beside {between(lying)} (run)" in text
+    assert "ACE-appr's layers were taken out" in " ".join(
+        drawing(
+            "x4", [write_dynamics_run(tmp_path, f"egno-run-{m}", 0) for m in ("recm", "ace-appr")]
+        ).caption
+    )
+    assert "ACE-appr's layers" not in " ".join(drawing("x4", [tmp_path / "mini/egno-run-recm/seed0"]).caption)
+
+
+def test_ranges_are_written_once_where_their_ends_are_written_alike():
+    assert between([43.2, 65.1, 50]) == "43 to 65"
+    assert between([0.314, 0.309]) == "0.31"
+    assert between([121.6, 203.2]) == "122 to 203"
 
 
 def test_a_table_without_errors_is_one_sentence(tmp_path, write_dynamics_run):

@@ -97,7 +97,7 @@ def test_voxmols_percent_falls_and_its_losses_pass_the_zero_predictor():
 
 
 @pytest.mark.parametrize("tier", DYNAMICS_TIERS)
-def test_recm_ends_with_nothing_on_particles_and_with_something_on_motion_in_every_seed(tier):
+def test_recm_ends_below_two_hundredths_on_particles_and_above_two_tenths_on_motion_in_every_seed(tier):
     for run in published(tier, "segnn-recm"):
         assert largest_alpha(run).value[-1] < 0.02
     for motion in MOTIONS:

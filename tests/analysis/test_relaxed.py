@@ -1,6 +1,7 @@
 """Paper B's tables and figures say what the runs measured: definitions, readouts, spread, and what is absent."""
 
 import json
+from statistics import pstdev
 
 import numpy as np
 import pandas as pd
@@ -298,11 +299,12 @@ def test_lines_become_the_same_table_in_markdown_and_html():
     )
 
 
-def test_spread_is_mean_and_sample_deviation_over_seeds():
+def test_spread_is_mean_and_deviation_over_seeds_of_the_sample_or_of_the_population():
     assert Spread.of([]) is None
     assert Spread.of([0.5]).text(2) == "0.50"
     spread = Spread.of([0.5, 0.7])
     assert (spread.mean, spread.low, spread.high, spread.seeds) == (pytest.approx(0.6), 0.5, 0.7, 2)
     assert spread.text(2) == "0.60 ± 0.14"
+    assert Spread.of([0.5, 0.7], pstdev).text(2) == "0.60 ± 0.10"
     assert signed(difference(0.5, 0.7), "0.2") == "−0.2"
     assert signed(difference(None, 0.7), "0.2") == "–"

@@ -5,6 +5,7 @@ import torch
 
 from data.mocap.skeleton import edges as skeleton_edges
 from models.egno import textbook
+from models.egno.bench import CASES
 from models.egno.layers import Displacement, Frequencies, NodeMap, TimeConv
 from models.egno.messages import FrameByFrame, Graph, messages
 from models.egno.network import EGNO, EGNOConfig, time_embedding
@@ -280,3 +281,10 @@ def test_inputs_of_other_shapes_are_refused(change, message):
         points[place] = tensor.double()
     with pytest.raises(ValueError, match=message):
         small()(*points)
+
+
+def test_the_benchmark_times_recm_beside_the_plain_network():
+    case = CASES["motion capture, mini, RECM"]()
+    assert list(case.beside) == ["the plain network"]
+    for step in (case.step, *case.beside.values()):
+        step()

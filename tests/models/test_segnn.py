@@ -7,10 +7,12 @@ import torch
 from torch.autograd import gradcheck
 
 from models.official import CheckpointError
+from models.segnn.bench import CASES
 from models.segnn.network import SEGNN, CompleteGraph, SEGNNConfig
 from models.segnn.official import features, flat_weight, load_checkpoint, load_state, official_features
 from models.segnn.products import SIGMOID, SILU, Inner, Product, Spread, gated
 from models.segnn.steerable import SteerableSEGNN
+from models.segnn.task import OptimizerConfig, SEGNNTask, build
 from twirl.groups import SO3
 from twirl.relaxation import ACE, ES, RECM, Method, Targets, relax
 from twirl.relaxation.ace import published_mlp
@@ -245,6 +247,35 @@ def test_relaxed_terms_break_the_symmetry_and_projecting_restores_it(kind):
     assert errors["projected"] < (1e-10 if kind is SEGNN else 1e-6)
 
 
+@pytest.mark.parametrize(("variant", "same"), [("correct", True), ("upstream", False)])
+def test_only_the_published_lie_derivative_depends_on_the_order_of_features(variant, same):
+    penalties, generator = [], torch.Generator().manual_seed(0)
+    maps = [torch.randn(16, n, generator=generator, dtype=torch.float64) for n in (32, 16, 32, 16)]
+    for model in pair():
+        method = ES(epochs=4, bias=False, lie_derivative=variant)
+        net = relax(model, method, model.places()).double()
+        for terms, W in zip(method.all_terms, maps, strict=True):
+            if isinstance(model, SEGNN):
+                rows, columns = (features(torch.arange(n), 4).flatten() for n in W.shape)
+                W = W[rows][:, columns]
+            terms.W.data = W
+        net.set_epoch(0)
+        net(*particles())
+        penalties.append(net.extra_loss().item())
+    assert (penalties[0] == pytest.approx(penalties[1], rel=1e-5)) == same
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"), [({}, SEGNN), ({"products": "e3nn"}, SteerableSEGNN), ({"lmax": 2}, SteerableSEGNN)]
+)
+def test_the_configuration_says_who_computes_the_products(change, kind):
+    config = SEGNNConfig(**SMALL | change)
+    assert type(build(config)) is kind
+    if kind is SteerableSEGNN:
+        with pytest.raises(ValueError, match="compile is for the fast products"):
+            SEGNNTask(config, Method(), OptimizerConfig(), compile=True)
+
+
 # ---- official weights
 
 
@@ -316,3 +347,10 @@ def test_compiled_messages_are_the_same_in_training_and_leave_evaluation_alone(m
         network(*inputs).square().sum().backward()
         gradients.append([p.grad for p in network.parameters()])
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_the_benchmark_times_recm_beside_the_plain_network():
+    case = CASES["mini, RECM"]()
+    assert list(case.beside) == ["the plain network"]
+    for step in (case.step, *case.beside.values()):
+        step()

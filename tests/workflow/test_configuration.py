@@ -115,6 +115,57 @@ def test_an_overlay_adds_runs_and_changes_none(overlay):
     assert not any(run.outputs for run in added)
 
 
+# What the published codes train with (specs segnn.md 4 and 7, egno.md 4.2 and 4.4, relaxation.md 3.2): learning rate,
+# decay, batch, epochs, training samples, seeds.
+PUBLISHED_SETUPS = {
+    "segnn-plain-official": (5e-4, 1e-12, 100, 1000, 3000, {42, 43, 44}),
+    "segnn-es-official": (5e-4, 1e-12, 100, 1000, 3000, {42, 43, 44}),
+    "segnn-plain-ace": (9e-4, 0.0, 100, 2000, 3000, {42, 43, 44}),
+    "segnn-ace-official": (9e-4, 0.0, 100, 2000, 3000, {42, 43, 44}),
+    "egno-nbody-plain-official": (1e-4, 1e-8, 100, 5000, 3000, {1}),
+    "egno-run-plain-official": (5e-4, 1e-10, 12, 2000, 200, {1}),
+    "egno-walk-plain-official": (5e-4, 1e-10, 12, 2000, 198, {1}),
+    "egno-run-ace-official": (5e-4, 1e-10, 12, 3000, 200, {1, 2, 3, 4, 5}),
+    "egno-walk-ace-official": (5e-4, 1e-10, 12, 3000, 198, {1, 2, 3, 4, 5}),
+    "nbody-rf-official": (2e-4, 1e-12, 100, 10_000, 3000, {0, 1, 2}),
+    "nbody-gnn-official": (1e-3, 1e-12, 100, 10_000, 3000, {0, 1, 2}),
+    "nbody-egnn-official": (5e-4, 1e-12, 100, 10_000, 3000, {0, 1, 2}),
+    "run-egnn-official": (5e-4, 1e-10, 100, 500, 200, {0, 1, 2}),
+    "walk-egnn-official": (5e-4, 1e-10, 100, 500, 198, {0, 1, 2}),
+}
+
+
+def test_the_published_set_ups_are_those_of_the_published_codes():
+    given = yaml.safe_load((ROOT / "config/overlays/published_setups.yaml").read_text())
+    names = {name for runs_ in given["runs"].values() for name in runs_}
+    assert names == set(PUBLISHED_SETUPS)
+    found = {}
+    for run in runs.load(given).runs:
+        found.setdefault(run.name, []).append(run)
+    for name, (lr, decay, batch, epochs, samples, seeds) in PUBLISHED_SETUPS.items():
+        assert {run.seed for run in found[name]} == seeds, name
+        settings = found[name][0].settings
+        optimizer = settings["model"]["init_args"]["optimizer"]
+        assert (optimizer["lr"], optimizer["weight_decay"]) == (lr, decay), name
+        assert settings["data"]["init_args"]["batch_size"] == batch, name
+        assert settings["trainer"]["max_steps"] == epochs * (samples // batch), name
+
+    def model(name):
+        return found[name][0].settings["model"]["init_args"]
+
+    for name in ("segnn-plain-official", "segnn-es-official"):
+        assert model(name)["network"]["center"] == "coordinate_mean"
+    assert model("segnn-es-official")["network"]["products"] == "e3nn"  # the order that the slip depends on
+    es, ace = (model(f"segnn-{name}-official")["relaxation"]["init_args"] for name in ("es", "ace"))
+    assert (es["epochs"], es["reg"], es["lie_derivative"]) == (1000, 0.01, "upstream")
+    assert (ace["constraint"], ace["dual_lr"]) == ("equality", 8e-4)
+    for motion in ("run", "walk"):
+        assert model(f"egno-{motion}-plain-official")["patience"] == 50
+        ace = model(f"egno-{motion}-ace-official")["relaxation"]["init_args"]
+        assert (ace["constraint"], ace["dual_lr"], ace["dual_eps"]) == ("one_sided", 2e-4, 1e-4)
+        assert found[f"egno-{motion}-ace-official"][0].settings["trainer"]["gradient_clip_val"] == 1.0
+
+
 def test_recm_forgets_its_first_state_and_learns_its_rule_alike_on_both_tasks_in_short_tiers():
     for tier in ("mini", "subset_dynamics"):
         learnt = []
@@ -126,6 +177,22 @@ def test_recm_forgets_its_first_state_and_learns_its_rule_alike_on_both_tasks_in
                 learnt.append(optimizer["lr"] * optimizer["recm_lr_mult"] * steps)
         # That alphas vanish on one task and stay on the other is not to come of different rates.
         assert max(learnt) < 1.5 * min(learnt)
+
+
+def test_aces_multipliers_can_come_to_as_much_in_short_tiers():
+    """Adam moves them by the dual rate a step. Exact on motion capture is left out; the tier's file says why."""
+    published = {"segnn-ace": 8e-4 * 60_000, "ace-appr": 2e-4 * 48_000}
+    for tier in ("mini", "subset_dynamics"):
+        for run in runs.load({"tier": tier}).runs:
+            for name, total in published.items():
+                if run.name.endswith(name):
+                    ace, steps = (
+                        run.settings["model"]["init_args"]["relaxation"],
+                        run.settings["trainer"]["max_steps"],
+                    )
+                    assert ace["init_args"]["dual_lr"] * steps == pytest.approx(total, rel=0.02)
+                    if "slack_lr" in ace["init_args"]:
+                        assert ace["init_args"]["slack_lr"] * steps == pytest.approx(5e-4 * 48_000, rel=0.02)
 
 
 def test_methods_on_one_backbone_share_their_training_set_up():

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from models.training.process import tune_process
+from twirl.relaxation import Relaxed
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,22 @@ def seconds(function: Callable[[], None]) -> float:
     if on_gpu:
         torch.cuda.synchronize()
     return clock() - begun
+
+
+def relaxed_step(
+    network: Relaxed, optimizer: torch.optim.Optimizer, seen: Tensor, error: Callable[[], Tensor]
+) -> Callable[[], None]:
+    """A training step as a RelaxedTask takes it; its method observes `seen`."""
+
+    def step() -> None:
+        network.observe(seen)
+        (error() + network.extra_loss()).backward()
+        network.after_backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        network.after_step()
+
+    return step
 
 
 def in_turns(*functions: Callable[[], None], repeats: int) -> list[list[float]]:

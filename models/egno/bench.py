@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from data.mocap.skeleton import edges as skeleton_edges
-from models.bench import Case
+from models.bench import Case, relaxed_step
 from models.egno import textbook
 from models.egno.network import EGNO, EGNOConfig
 from twirl.relaxation import RECM, Method, Targets, relax
@@ -60,16 +60,9 @@ def _trained(
     optimizer = torch.optim.Adam(network.parameter_groups(5e-4, weight_decay=1e-10), lr=5e-4, fused=True)
     centre = inputs[0].mean(1, keepdim=True)[:, None]
 
-    def step() -> None:
-        network.observe((y - centre).transpose(0, 1))
-        loss = (network(*inputs) - y).square().mean() + network.extra_loss()
-        loss.backward()
-        network.after_backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        network.after_step()
-
-    return step
+    return relaxed_step(
+        network, optimizer, (y - centre).transpose(0, 1), lambda: (network(*inputs) - y).square().mean()
+    )
 
 
 def mocap(of: Callable[..., Case], config: EGNOConfig) -> Case:

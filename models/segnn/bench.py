@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.bench import Case
+from models.bench import Case, relaxed_step
 from models.segnn.network import SEGNN, SEGNNConfig
 from models.segnn.steerable import SteerableSEGNN
 from twirl.relaxation import RECM, Method, Targets, relax
@@ -59,16 +59,7 @@ def _trained(config: SEGNNConfig, method: Method, graphs: int) -> Callable[[], N
     network = relax(backbone, method, backbone.places(), check=False)
     optimizer = torch.optim.Adam(network.parameter_groups(9e-4), lr=9e-4, fused=True)
 
-    def step() -> None:
-        network.observe(y)
-        loss = (network(x, v, charges) - y).square().mean() + network.extra_loss()
-        loss.backward()
-        network.after_backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        network.after_step()
-
-    return step
+    return relaxed_step(network, optimizer, y, lambda: (network(x, v, charges) - y).square().mean())
 
 
 CASES = {

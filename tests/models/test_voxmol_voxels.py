@@ -64,7 +64,7 @@ def test_both_ways_to_fill_a_grid_agree_to_rounding():
     blocks, rounds = (
         fill(factors, first, batch.channels, grid.size, 3) for fill in (_fill_blocks, _fill_in_rounds)
     )
-    assert torch.equal(blocks, rounds)
+    torch.testing.assert_close(blocks, rounds, rtol=0, atol=1e-7)  # densities below 1: a rounding or two
 
 
 def test_one_atom_weighs_what_was_measured_and_sits_where_it_should():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import DataError
-from data.keys import checked_block, raw_files
+from data.keys import checked_block, is_whole, raw_files
 from data.modelnet40.classes import MODELNET40
 from data.modelnet40.generate import CLASSES
 from data.modelnet40.meshes import SAMPLED
@@ -43,7 +43,7 @@ class ModelnetConfig:
 def parse_config(block: Any) -> ModelnetConfig:
     """The block as YAML gives it -> ModelnetConfig; a DataError of one sentence where it makes no sense."""
     values = checked_block(block, ModelnetConfig, "data.modelnet40", SOURCES)
-    if not _positive(values.get("points")) or values["points"] > SAMPLED:
+    if not is_whole(values.get("points"), 1) or values["points"] > SAMPLED:
         raise DataError(f"data.modelnet40.points must be a whole number from 1 to {SAMPLED}")
     values["files"] = raw_files(values, RawFile, "data.modelnet40")
     if values.get("classes") is not None:
@@ -65,7 +65,7 @@ def _consistent(config: ModelnetConfig) -> None:
         raise DataError("data.modelnet40.classes must name at least one class and none twice")
     if config.source == "parametric":
         for key in ("train_per_class", "test_per_class"):
-            if not _positive(getattr(config, key)):
+            if not is_whole(getattr(config, key), 1):
                 raise DataError(f"data.modelnet40.source parametric needs data.modelnet40.{key}, at least 1")
     elif not config.files:
         raise DataError(f"data.modelnet40.source {config.source} needs data.modelnet40.files")
@@ -77,7 +77,3 @@ def _consistent(config: ModelnetConfig) -> None:
         raise DataError("data.modelnet40.validation_fraction must lie in [0, 1)")
     if config.bad_records not in ("refuse", "skip"):
         raise DataError(f"data.modelnet40.bad_records is {config.bad_records!r}, not refuse or skip")
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

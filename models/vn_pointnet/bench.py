@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.bench import Case
+from models.bench import Case, relaxed_step
 from models.vn_pointnet import textbook
 from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
 from twirl.relaxation import RECM, RPP, Labels, Method, relax
@@ -49,7 +49,7 @@ def recm(config: VNPointNetConfig, clouds: int, points: int) -> Case:
     """A step of RECM with all its terms, beside the plain network's, its floor's, and one with every place skipped."""
     labels = Labels(config.classes)
     methods = {
-        "the plain network": None,
+        "the plain network": Method(),
         # RPP's terms W alone: merged dense maps at a fixed alpha, and nothing else.
         "its floor, dense maps at a frozen alpha": RPP(bias=False),
         "RECM without noise": RECM(1e-3, labels, terms=("W", "b")),
@@ -59,27 +59,12 @@ def recm(config: VNPointNetConfig, clouds: int, points: int) -> Case:
     return Case(_relaxed_step(config, RECM(1e-3, labels, terms=TERMS), clouds, points), clouds, beside=steps)
 
 
-def _relaxed_step(
-    config: VNPointNetConfig, method: Method | None, clouds: int, points: int
-) -> Callable[[], None]:
+def _relaxed_step(config: VNPointNetConfig, method: Method, clouds: int, points: int) -> Callable[[], None]:
     x, y = batch(config, clouds, points)
-    network = VNPointNet(config).to(x.device)
-    groups = network.parameters()
-    if method is not None:
-        network = relax(network, method, network.places(), check=False)
-        groups = network.parameter_groups(1e-3, weight_decay=1e-4)
-    optimizer = torch.optim.Adam(groups, lr=1e-3, fused=True)
-
-    def step() -> None:
-        if method is not None:
-            network.observe(y)
-        F.cross_entropy(network(x), y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if method is not None:
-            network.after_step()
-
-    return step
+    backbone = VNPointNet(config).to(x.device)
+    network = relax(backbone, method, backbone.places(), check=False)
+    optimizer = torch.optim.Adam(network.parameter_groups(1e-3, weight_decay=1e-4), lr=1e-3, fused=True)
+    return relaxed_step(network, optimizer, y, lambda: F.cross_entropy(network(x), y))
 
 
 CASES = {

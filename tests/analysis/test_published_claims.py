@@ -114,6 +114,15 @@ def test_on_particles_segnn_beats_the_linear_map_and_that_beats_constant_velocit
         assert linear < drift
 
 
+def test_at_the_published_size_recm_keeps_its_terms_on_particles_and_is_worse_for_them():
+    """What the README says does not replicate; one seed, so no margin."""
+    (recm,), (plain,) = (published("subset_nbody", name) for name in ("segnn-recm", "segnn-plain"))
+    assert largest_alpha(recm).value[-1] > 0.1
+    assert float(recm.line("percent", "raw").value[-1]) > 10
+    kept, projected = (error(recm, series, "mse_selected") for series in ("raw", "projected"))
+    assert projected < error(plain, "raw", "mse_selected") < kept
+
+
 @pytest.mark.parametrize("tier", DYNAMICS_TIERS)
 @pytest.mark.parametrize("motion", MOTIONS, ids=lambda task: task.key)
 def test_on_motion_recm_beats_the_plain_network_in_every_seed(tier, motion):

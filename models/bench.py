@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.training.process import tune_process
-from twirl.relaxation import Relaxed
+from twirl.relaxation import Method, relax
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,23 @@ def seconds(function: Callable[[], None]) -> float:
 
 
 def relaxed_step(
-    network: Relaxed, optimizer: torch.optim.Optimizer, seen: Tensor, error: Callable[[], Tensor]
+    backbone: nn.Module,
+    method: Method,
+    seen: Tensor,
+    error: Callable[[nn.Module], Tensor],
+    lr: float,
+    weight_decay: float = 0.0,
 ) -> Callable[[], None]:
-    """A training step as a RelaxedTask takes it; its method observes `seen`."""
+    """A training step as a RelaxedTask takes it, with `backbone` relaxed by `method`.
+
+    seen: the targets that the method observes. error: the loss of the relaxed network. lr, weight_decay: Adam's.
+    """
+    network = relax(backbone, method, backbone.places(), check=False)
+    optimizer = torch.optim.Adam(network.parameter_groups(lr, weight_decay=weight_decay), fused=True)
 
     def step() -> None:
         network.observe(seen)
-        (error() + network.extra_loss()).backward()
+        (error(network) + network.extra_loss()).backward()
         network.after_backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.mocap.skeleton import edges as skeleton_edges
 from models.bench import Case, relaxed_step
 from models.egno import textbook
 from models.egno.network import EGNO, EGNOConfig
-from twirl.relaxation import RECM, Method, Targets, relax
+from twirl.relaxation import RECM, Method, Targets
 from twirl.representations import Vectors
 
 SMALL, PUBLISHED = EGNOConfig(layers=3, hidden=32), EGNOConfig()
@@ -55,14 +55,12 @@ def _trained(
 ) -> Callable[[], None]:
     """A step as models.egno.task takes it."""
     inputs, y = batch(config, graphs, nodes, edges)
-    backbone = EGNO(config).to(y.device)
-    network = relax(backbone, method, backbone.places(), check=False)
-    optimizer = torch.optim.Adam(network.parameter_groups(5e-4, weight_decay=1e-10), lr=5e-4, fused=True)
-    centre = inputs[0].mean(1, keepdim=True)[:, None]
+    seen = (y - inputs[0].mean(1, keepdim=True)[:, None]).transpose(0, 1)
 
-    return relaxed_step(
-        network, optimizer, (y - centre).transpose(0, 1), lambda: (network(*inputs) - y).square().mean()
-    )
+    def error(network: nn.Module) -> Tensor:
+        return (network(*inputs) - y).square().mean()
+
+    return relaxed_step(EGNO(config).to(y.device), method, seen, error, lr=5e-4, weight_decay=1e-10)
 
 
 def mocap(of: Callable[..., Case], config: EGNOConfig) -> Case:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.bench import Case, relaxed_step
 from models.segnn.network import SEGNN, SEGNNConfig
 from models.segnn.steerable import SteerableSEGNN
-from twirl.relaxation import RECM, Method, Targets, relax
+from twirl.relaxation import RECM, Method, Targets
 from twirl.representations import Vectors
 
 MINI, PUBLISHED = SEGNNConfig(hidden_features=16, layers=2), SEGNNConfig()
@@ -55,11 +55,11 @@ def recm(config: SEGNNConfig, graphs: int) -> Case:
 def _trained(config: SEGNNConfig, method: Method, graphs: int) -> Callable[[], None]:
     """A step as models.segnn.task takes it."""
     x, v, y, charges = batch(config, graphs)
-    backbone = SEGNN(config).to(x.device)
-    network = relax(backbone, method, backbone.places(), check=False)
-    optimizer = torch.optim.Adam(network.parameter_groups(9e-4), lr=9e-4, fused=True)
 
-    return relaxed_step(network, optimizer, y, lambda: (network(x, v, charges) - y).square().mean())
+    def error(network: nn.Module) -> Tensor:
+        return (network(x, v, charges) - y).square().mean()
+
+    return relaxed_step(SEGNN(config).to(x.device), method, y, error, lr=9e-4)
 
 
 CASES = {

@@ -6,12 +6,12 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.bench import Case, relaxed_step
 from models.vn_pointnet import textbook
 from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
-from twirl.relaxation import RECM, RPP, Labels, Method, relax
+from twirl.relaxation import RECM, RPP, Labels, Method
 from twirl.relaxation.recm import TERMS
 
 MINI = VNPointNetConfig(classes=8, neighbours=8, c1=8, c2=12, c3=24, f1=16, f2=8, h1=48, h2=32)
@@ -61,10 +61,11 @@ def recm(config: VNPointNetConfig, clouds: int, points: int) -> Case:
 
 def _relaxed_step(config: VNPointNetConfig, method: Method, clouds: int, points: int) -> Callable[[], None]:
     x, y = batch(config, clouds, points)
-    backbone = VNPointNet(config).to(x.device)
-    network = relax(backbone, method, backbone.places(), check=False)
-    optimizer = torch.optim.Adam(network.parameter_groups(1e-3, weight_decay=1e-4), lr=1e-3, fused=True)
-    return relaxed_step(network, optimizer, y, lambda: F.cross_entropy(network(x), y))
+
+    def error(network: nn.Module) -> Tensor:
+        return F.cross_entropy(network(x), y)
+
+    return relaxed_step(VNPointNet(config).to(x.device), method, y, error, lr=1e-3, weight_decay=1e-4)
 
 
 CASES = {

@@ -1,0 +1,35 @@
+"""Every run of every tier is trained with the settings that were frozen before the configuration was rewritten."""
+
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models import runs
+from tests.workflow.checkout import ROOT
+
+FROZEN = json.loads(lzma.decompress(Path(__file__).with_name("settings.json.xz").read_bytes()))
+OVERLAYS = {"paper+published_setups": "config/overlays/published_setups.yaml"}
+"""What each frozen name is asked for by now: a tier, or an overlay over one."""
+
+
+def plan_of(name: str) -> runs.Plan:
+    given = yaml.safe_load((ROOT / OVERLAYS[name]).read_text()) if name in OVERLAYS else {"tier": name}
+    return runs.load(given)
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_the_same_runs_have_the_same_settings(name):
+    plan, frozen = plan_of(name), FROZEN[name]
+    found = {f"{run.name}/seed{run.seed}": run.resolved() for run in plan.runs}
+    assert found.keys() == frozen["runs"].keys()
+    for run, settings in frozen["runs"].items():
+        assert found[run] == settings, run
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_the_same_data_are_prepared(name):
+    plan, frozen = plan_of(name), FROZEN[name]
+    assert {dataset: plan.data[dataset] for dataset in plan.datasets} == frozen["data"]

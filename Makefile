@@ -18,7 +18,7 @@ test: lint suite smoke
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check -l 110 Snakefile rules
+	$(BIN)/snakefmt --check -l 110 Snakefile workflow/rules
 	$(BIN)/lint-imports
 
 suite: $(STAMP)

@@ -12,7 +12,8 @@ from snakemake.utils import min_version
 
 sys.path.insert(0, workflow.basedir)
 
-from models import runs, sources
+from models import sources
+from workflow import plan as runs
 
 min_version("9.0")
 
@@ -36,11 +37,11 @@ wildcard_constraints:
     file=r"[^/]+(?<!\.dvc)(?<!\.checked)",
 
 
-include: "rules/fetch.smk"
-include: "rules/prepare.smk"
-include: "rules/train.smk"
-include: "rules/analyse.smk"
-include: "rules/render.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/analyse.smk"
+include: "workflow/rules/render.smk"
 
 
 localrules:

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from models import runs
 from models.bench import Case
 from models.escaip import textbook
 from models.escaip.data import MoleculeBatch
@@ -11,6 +10,7 @@ from models.escaip.network import EScAIPConfig
 from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
 from twirl.metric import EquivarianceError
 from twirl.rotations import rotation_set
+from workflow import plan as runs
 
 MOLECULES, ATOMS, ROTATIONS = 8, 20, 10
 

@@ -11,9 +11,9 @@ import pytest
 from analysis import gallery, metrics, render
 from analysis.panels import spread
 from analysis.style import count
-from models.runs import is_figure
 from tests.analysis.chain_runs import OF_PROTEINA
 from tests.analysis.density_runs import OF_VOXMOL
+from workflow.plan import is_figure
 
 FIGURES = ["a_fig1e", "a_fig2", "a_fig6"]
 OF_OTHERS = [*OF_PROTEINA, *OF_VOXMOL]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models import runs
 from tests.workflow.checkout import ROOT
+from workflow import plan as runs
 
 FROZEN = json.loads(lzma.decompress(Path(__file__).with_name("settings.json.xz").read_bytes()))
 OVERLAYS = {"paper+published_setups": "config/overlays/published_setups.yaml"}

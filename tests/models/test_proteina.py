@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from models import runs
 from models.official import CheckpointError, official_name
 from models.proteina import textbook
 from models.proteina.distogram import distogram_loss
@@ -19,6 +18,7 @@ from models.training.flow import Noise, centred, sampling_times, squared_error
 from models.training.table import parse_key
 from tests.models.chains import NETWORK, TRIANGLES, chains
 from twirl.rotations import rotation_set
+from workflow import plan as runs
 
 VARIANTS = {"plain": {}, "triangles": TRIANGLES, "outer sums": {"update_every": 2, "buckets": 6}}
 

@@ -14,12 +14,12 @@ import yaml
 
 from data.pdb.chains import Chain
 from data.pdb.store import write_store
-from models import runs
 from models.proteina.data import ChainData
 from models.train import main
 from tests.models.chain_runs import configuration
 from tests.models.chains import TRIANGLES, walk
 from tests.models.configuration import write_run
+from workflow import plan as runs
 
 ROOT = Path(__file__).parents[2]
 TRAIN, HELD_OUT = 20, 5

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import runs
 from models.train import build_parser, main, train_configured
 from models.train_group import main as train_group
 from models.training.files import locked
 from models.training.run import UnfinishedError
 from tests.models.configuration import configuration, write_run
 from tests.models.molecules import write_molecules
+from workflow import plan as runs
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 import yaml
 
-from models import runs
 from tests.workflow.checkout import ROOT
+from workflow import plan as runs
 
 WRONG = {
     "tier: huge": ("'huge'", "mini, paper, smoke"),

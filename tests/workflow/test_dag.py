@@ -6,7 +6,7 @@ import os
 import pytest
 import yaml
 
-from models import runs
+from workflow import plan as runs
 
 NOTHING = "Nothing to be done"
 

@@ -5,8 +5,8 @@ import sys
 
 import yaml
 
-from models import runs
 from tests.workflow.checkout import ROOT
+from workflow import plan as runs
 
 
 def dvc(*arguments: str, cwd) -> str:

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from models import runs
 from tests.workflow.checkout import ROOT
+from workflow import plan as runs
 
 TEXT = (ROOT / "README.md").read_text()
 LINKS = sorted({link for link in re.findall(r"\]\(([^)#\s]+)\)", TEXT) if "://" not in link})

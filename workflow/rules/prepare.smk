@@ -15,7 +15,7 @@ rule prepare:
     benchmark:
         f"benchmarks/{TIER}/prepare/{{dataset}}.tsv"
     conda:
-        "../envs/conda.yaml"
+        "../../envs/conda.yaml"
     threads: PLAN.resources("prepare")["threads"]
     resources:
         **PLAN.limits("prepare"),
@@ -41,7 +41,7 @@ rule prepared:
     benchmark:
         f"benchmarks/{TIER}/prepare/prepared.tsv"
     conda:
-        "../envs/conda.yaml"
+        "../../envs/conda.yaml"
     threads: 1
     resources:
         **PLAN.limits("render"),

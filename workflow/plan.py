@@ -2,7 +2,7 @@
 
 `load` reads config/<tier>.yaml over the runs declared in config/runs/*.yaml and returns a Plan. A run's
 settings are, each over the one before: the system's declared `base`, the tier's `base`, the run's declared
-`change`, the tier's `change`. `python -m models.runs [config.yaml ...]` prints the plan. Standard library,
+`change`, the tier's `change`. `python -m workflow.plan [config.yaml ...]` prints the plan. Standard library,
 PyYAML and jsonschema only: the Snakefile imports this module on every call.
 """
 

@@ -11,7 +11,7 @@ for output in PLAN.outputs:
         output:
             report(
                 f"figures/{TIER}/{output}{shown}",
-                caption=f"../figures/{TIER}/{output}.rst",
+                caption=f"../../figures/{TIER}/{output}.rst",
                 category="Figures" if runs.is_figure(output) else "Tables",
                 labels={"output": output, "tier": TIER},
             ),
@@ -21,7 +21,7 @@ for output in PLAN.outputs:
         benchmark:
             f"benchmarks/{TIER}/render/{output}.tsv"
         conda:
-            "../envs/conda.yaml"
+            "../../envs/conda.yaml"
         threads: PLAN.resources("render")["threads"]
         resources:
             **PLAN.limits("render"),
@@ -47,7 +47,7 @@ rule gallery:
     benchmark:
         f"benchmarks/{TIER}/gallery.tsv"
     conda:
-        "../envs/conda.yaml"
+        "../../envs/conda.yaml"
     threads: PLAN.resources("render")["threads"]
     resources:
         **PLAN.limits("render"),

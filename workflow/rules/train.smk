@@ -18,7 +18,7 @@ for group in PLAN.groups:
         benchmark:
             f"benchmarks/{TIER}/train/{group.name}.tsv"
         conda:
-            "../envs/conda.yaml"
+            "../../envs/conda.yaml"
         threads: PLAN.resources("train")["threads"]
         resources:
             **PLAN.limits("train"),

@@ -11,7 +11,7 @@ rule metrics:
     benchmark:
         f"benchmarks/{TIER}/metrics.tsv"
     conda:
-        "../envs/conda.yaml"
+        "../../envs/conda.yaml"
     threads: PLAN.resources("render")["threads"]
     resources:
         **PLAN.limits("render"),

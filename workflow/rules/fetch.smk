@@ -15,7 +15,7 @@ rule fetch:
     benchmark:
         "benchmarks/fetch/{dataset}/{file}.tsv"
     conda:
-        "../envs/conda.yaml"
+        "../../envs/conda.yaml"
     threads: 1
     resources:
         dvc=1,
@@ -42,7 +42,7 @@ rule fetch_entries:
     benchmark:
         f"benchmarks/{TIER}/fetch/{{dataset}}_entries.tsv"
     conda:
-        "../envs/conda.yaml"
+        "../../envs/conda.yaml"
     threads: 1
     resources:
         gpu=0,

@@ -22,6 +22,7 @@ from analysis.reference.paper_curves import TIMES, PaperCurves
 from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
 from analysis.times import label, size_sentence
+from models.training.series import EMA, RAW, Series
 
 TITLE = "Proteína: percent of the loss against the ratio of gradient norms, by time of the path"
 RUNS = ("proteina-60m",)
@@ -87,7 +88,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 class Points:
     """Measurements of one run at one time: of which weights; steps, ratios of gradient norms, percents, each (n,)."""
 
-    series: str
+    series: Series
     step: np.ndarray
     ratio: np.ndarray
     percent: np.ndarray
@@ -99,7 +100,7 @@ def points_at(run: Run, t: float) -> Points | None:
     Ratios are of the plain (naive) sums over rotations.
     """
     at = run.at(t)
-    for series in ("ema", "raw"):
+    for series in (EMA, RAW):
         curves = [at.curve(name, series) for name in ("grad_L_mean_naive", "grad_L_equiv_naive", "percent")]
         if any(curve is None for curve in curves):
             continue

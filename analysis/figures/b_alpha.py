@@ -22,8 +22,9 @@ from analysis.dynamics import MOTIONS, NBODY, TASKS, VERTICAL, Task, between, gi
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import OWN, places
+from analysis.relaxed import places
 from analysis.results import Results, ResultsError, Run
+from models.training.series import Series
 
 TITLE = "RECM on SEGNN and EGNO: alpha of every layer over training"
 RUN_OF = {task.key: task.readings["recm"].run for task in TASKS}
@@ -157,7 +158,7 @@ def _broken_sentence(results: Results) -> str:
     shares, about_vertical = [], []
     for task in MOTIONS:
         runs = results.of(RUN_OF[task.key])
-        found = [[last(run, "percent", f"{OWN}{group}") for run in runs] for group in ("", VERTICAL)]
+        found = [[last(run, "percent", Series(group=group)) for run in runs] for group in ("", VERTICAL)]
         every, vertical = ([value for value in of_group if value is not None] for of_group in found)
         if every and vertical:
             shares.append(f"{between(every)} and {between(vertical)} ({task.name})")

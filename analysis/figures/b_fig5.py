@@ -14,6 +14,7 @@ from analysis.panels import DOTTED, Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.relaxed import DATA, SIZES, accuracy, places, vn_run
 from analysis.results import Results, Run
+from models.training.series import RAW
 
 TITLE = "RECM on VN-PointNet: number of rotations in the update rule"
 RUNS = tuple(vn_run(data, "recm", size) for data in DATA for size in SIZES) + tuple(
@@ -86,10 +87,10 @@ def _accuracies(axes: Axes, results: Results, data: str, sizes: list[int], drawn
 
 
 def _end(run: Run, measure: str, data: str, drawn: Drawn) -> float | None:
-    curve = accuracy(run, "raw", measure)
+    curve = accuracy(run, RAW, measure)
     if curve is None:
         return None
-    about = {"source": "ours", "run": run.name, "seed": run.seed, "label": run.label, "series": "raw"}
+    about = {"source": "ours", "run": run.name, "seed": run.seed, "label": run.label, "series": RAW}
     drawn.add(Curve(curve.step[-1:], curve.value[-1:]), panel=f"{data}, accuracy", quantity=measure, **about)
     return float(curve.value[-1])
 

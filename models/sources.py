@@ -35,6 +35,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         f"data/{dataset}/trials.py",
         "data/digest.py",
         "data/errors.py",
+        "data/files.py",
         "data/mapped.py",
         without=("bench.py", "generate.py", "molecules.py", "official.py", "textbook.py"),
         root=root,

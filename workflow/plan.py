@@ -18,6 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from data.files import write_text
 from models.sources import ROOT
 
 DEFAULT_TIER = "mini"
@@ -360,10 +361,7 @@ def write_if_changed(path: Path, content: Mapping) -> None:
     text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
     if path.exists() and path.read_text() == text:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_text(path, text)
 
 
 def write_inputs(plan: Plan) -> None:

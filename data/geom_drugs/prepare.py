@@ -18,8 +18,9 @@ from rdkit import Chem
 
 from data.chemistry import GFN2, Quiet, nci_molecules
 from data.chunks import finished_chunks
-from data.command import advance, prepare_command, progress_bar, write_whole
+from data.command import advance, prepare_command, progress_bar
 from data.errors import DataError
+from data.files import write_text
 from data.geom_drugs.config import GeomConfig, parse_config
 from data.geom_drugs.faults import Fault, LeftOut, Made
 from data.geom_drugs.generate import Recipe, Task, generate
@@ -72,7 +73,7 @@ def prepare(config: GeomConfig, out: Path, raw: Path = RAW_FOLDER, workers: int 
         "versions": _versions(),
         "config": settings,
     }
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return report
 

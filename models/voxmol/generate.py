@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from models.training.files import replacing
+from data.files import replacing
 from models.training.sampling import stream_seed
 from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 from models.voxmol.atoms import MOST_ATOMS, Atoms, find_peaks, refine

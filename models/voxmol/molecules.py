@@ -10,7 +10,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 from torch import Tensor
 
-from models.training.files import replacing
+from data.files import replacing
 from models.voxmol.atoms import MOST_ATOMS, Atoms
 from models.voxmol.voxels import ATOMIC_NUMBERS
 

@@ -285,7 +285,9 @@ def test_snakemake_refuses_a_wrong_configuration_in_a_sentence_within_three_seco
 
 
 def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
-    command = "import sys; from workflow import plan as runs; runs.main([]); assert 'torch' not in sys.modules"
+    command = (
+        "import sys; from workflow import plan as runs; runs.main([]); assert 'torch' not in sys.modules"
+    )
     result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     plan = runs.load({})

@@ -29,6 +29,7 @@ def source_digest(system: str, dataset: str = "*", root: Path = ROOT) -> str:
         f"data/{dataset}/store.py",
         f"data/{dataset}/baselines.py",
         f"data/{dataset}/chains.py",
+        f"data/{dataset}/channels.py",
         f"data/{dataset}/clouds.py",
         f"data/{dataset}/augment.py",
         f"data/{dataset}/skeleton.py",

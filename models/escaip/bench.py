@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from models.bench import Case
+from models.datasets.spice import MoleculeBatch
 from models.escaip import textbook
-from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIPConfig
 from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
 from twirl.metric import EquivarianceError

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from data.files import replacing
-from models.proteina.chains import ChainBatch, padded
+from models.datasets.pdb import ChainBatch, padded
 from models.proteina.network import PUBLISHED, ProteinaConfig
 from models.proteina.official import fold_classes, load_state, read_checkpoint
 from models.proteina.samples import ANGSTROM, describe, report, write_calpha

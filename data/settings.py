@@ -14,6 +14,7 @@ heavy (no torch, numpy or h5py), so that a plan is checked in an instant.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -49,7 +50,7 @@ def schema(kind: type, partial: bool = False) -> dict[str, Any]:
 
 
 def defaults(kind: type) -> dict[str, Any]:
-    """What a class of settings says where nobody else does, as YAML would give it; fields without default are absent."""
+    """The default of every field that has one, as YAML would give it."""
     missing = dataclasses.MISSING
     given = {}
     for field in dataclasses.fields(kind):
@@ -67,6 +68,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
     return [plain(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def merge(*layers: Mapping) -> dict[str, Any]:
+    """Later layers over earlier ones: mappings key by key, anything else replaced whole."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            both = isinstance(value, Mapping) and isinstance(old, Mapping)
+            merged[key] = merge(old, value) if both else merge(value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def _plain(node: dict[str, Any], definitions: dict[str, Any], partial: bool) -> dict[str, Any]:

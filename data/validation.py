@@ -10,7 +10,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from pydantic import TypeAdapter
 from pydantic import ValidationError as Refused
 
-from data.settings import schema
+from data.settings import defaults, merge, schema
 
 Settings = TypeVar("Settings")
 
@@ -20,13 +20,14 @@ class SettingsError(ValueError):
 
 
 def read(kind: type[Settings], values: Any, where: str) -> Settings:
-    """Settings of a class from what YAML gives. where: the file or key that they come from, to begin a sentence with.
+    """Settings of a class from what YAML gives; what it leaves out is as `defaults` says.
 
-    Raises SettingsError at the first key, type or bound that cannot be right, or where fields do not go together.
+    where: the file or key that they come from, to begin a sentence with. Raises SettingsError at the first key, type or
+    bound that cannot be right, or where fields do not go together.
     """
     check(values, schema(kind), where)
     try:
-        return TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(kind).validate_python(merge(defaults(kind), values))
     except Refused as error:
         first = error.errors(include_url=False)[0]
         reason = first.get("ctx", {}).get("error", first["msg"])

@@ -4,7 +4,7 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from data.settings import defaults, plain, schema, settings
 from data.validation import SettingsError, check, read
@@ -16,6 +16,8 @@ class Optimizer:
 
     lr: PositiveFloat = 1e-3
     """Learning rate."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Coupled."""
 
 
 @settings
@@ -26,7 +28,7 @@ class Training:
     """What it is called."""
     steps: PositiveInt | list[Annotated[int, Field(ge=0)]] = 100
     """How many, or which."""
-    optimizer: Optimizer = Optimizer()
+    optimizer: Optimizer = Optimizer(lr=1e-2)
     """The optimiser."""
     kind: Literal["one", "other"] | None = None
     """Which."""
@@ -72,7 +74,7 @@ def test_a_layer_that_says_only_some_fields_is_held_against_the_partial_schema()
 def test_defaults_are_what_yaml_would_say():
     assert defaults(Training) == {
         "steps": 100,
-        "optimizer": {"lr": 1e-3},
+        "optimizer": {"lr": 1e-2, "weight_decay": 0.0},
         "kind": None,
         "sizes": [1, 2],
         "second": None,
@@ -83,6 +85,11 @@ def test_defaults_are_what_yaml_would_say():
 def test_settings_become_plain_values_and_come_back():
     made = Training(name="a", steps=[1, 2], second=Optimizer(lr=2.0))
     assert read(Training, plain(made), "a run") == made
+
+
+def test_a_part_given_in_part_keeps_the_rest_of_its_own_default():
+    optimizer = read(Training, {"name": "a", "optimizer": {"weight_decay": 0.5}}, "a run").optimizer
+    assert optimizer == Optimizer(lr=1e-2, weight_decay=0.5)
 
 
 @pytest.mark.parametrize(

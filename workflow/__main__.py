@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from workflow.configuration import ConfigError, merge, read
+from data.settings import merge
+from workflow.configuration import ConfigError, read
 from workflow.plan import load
 
 

@@ -26,17 +26,6 @@ def read(path: Path) -> dict:
     return content
 
 
-def merge(*layers: Mapping) -> dict:
-    """Later layers over earlier ones: mappings key by key, anything else replaced whole."""
-    merged: dict = {}
-    for layer in layers:
-        for key, value in layer.items():
-            old = merged.get(key)
-            both = isinstance(value, Mapping) and isinstance(old, Mapping)
-            merged[key] = merge(old, value) if both else merge(value) if isinstance(value, Mapping) else value
-    return merged
-
-
 def tiers(root: Path = ROOT) -> list[str]:
     """The names that config/ has a file for."""
     return sorted(path.stem for path in (root / "config").glob("*.yaml") if path.stem != "schema")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from data.files import write_text
 from workflow.configuration import text
 from workflow.plan import Plan
 
@@ -12,10 +13,7 @@ def write_if_changed(path: Path, content: Mapping) -> None:
     said = text(content)
     if path.exists() and path.read_text() == said:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(said)
-    temporary.replace(path)
+    write_text(path, said)
 
 
 def write_inputs(plan: Plan) -> None:

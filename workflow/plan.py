@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from data.settings import merge
 from models.sources import ROOT
-from workflow.configuration import ConfigError, merge, read, tiers
+from workflow.configuration import ConfigError, read, tiers
 from workflow.schema import check, hint, missing, schema, schema_of
 
 DEFAULT_TIER = "mini"

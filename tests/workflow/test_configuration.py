@@ -8,9 +8,10 @@ import sys
 import pytest
 import yaml
 
+from data.settings import merge
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
-from workflow.configuration import ConfigError, merge, tiers
+from workflow.configuration import ConfigError, tiers
 from workflow.inputs import write_if_changed
 
 WRONG = {

@@ -18,7 +18,7 @@ from pathlib import Path
 from analysis.reference.paper_curves import ROOT
 from analysis.render import outputs
 from analysis.results import ResultsError
-from models.training.files import replacing
+from data.files import replacing
 
 CSS = """
 :root { --ink: #1d1d1f; --soft: #6b6b70; --line: #e3e3e6; --accent: #0072b2; }

@@ -19,7 +19,7 @@ import pandas as pd
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from models.training.files import replacing
+from data.files import replacing
 from models.training.series import SERIES_COLUMNS, parse_key
 
 SORTED_BY = ["step", "split", *SERIES_COLUMNS, "t", "metric"]

@@ -47,7 +47,7 @@ def render(
     results.require(module.REQUIRED, output)
     paper = open_paper_curves()
     script = Path(module.__file__).relative_to(ROOT).as_posix()
-    about = provenance(output, script, results, paper, list(command))
+    about = provenance(output, script, results, list(command))
     metadata = file_metadata(about, module.TITLE)
 
     writers: dict[str, Callable[[Path], object]] = {}
@@ -65,6 +65,7 @@ def render(
             writers[".csv"] = lambda path: table.frame.to_csv(path, index=False, float_format="%.6g")
             writers[".md"] = lambda path: path.write_text(table.markdown)
             writers[".html"] = lambda path: path.write_text(table.html)
+        about["paper_curves"] = paper.digest()
         facts = {"title": module.TITLE, "caption": caption, **about}
         writers[".rst"] = lambda path: path.write_text("\n\n".join([f"**{module.TITLE}**", *caption]) + "\n")
         writers[".json"] = lambda path: path.write_text(

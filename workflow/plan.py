@@ -18,6 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from analysis import catalogue
 from models.sources import ROOT
 
 DEFAULT_TIER = "mini"
@@ -42,7 +43,6 @@ class Run:
     dataset: str
     label: str
     seed: int
-    outputs: tuple[str, ...]
     settings: Mapping
 
     @property
@@ -131,8 +131,8 @@ class Plan:
 
     @property
     def outputs(self) -> list[str]:
-        """Figures and tables that some run of this tier feeds."""
-        return sorted({output for run in self.runs for output in run.outputs})
+        """Figures and tables that this tier can show, in the papers' order."""
+        return [output.name for output in catalogue.shown(self.runs)]
 
     @property
     def figures(self) -> list[str]:
@@ -144,7 +144,7 @@ class Plan:
 
     def runs_for(self, output: str) -> list[Run]:
         """Runs that a figure or table is drawn from."""
-        return [run for run in self.runs if output in run.outputs]
+        return [run for run in self.runs if catalogue.by_name(output).wants(run)]
 
     def results_for(self, output: str) -> list[str]:
         """The files of those runs that it reads."""
@@ -162,16 +162,12 @@ class Plan:
 
 def is_figure(output: str) -> bool:
     """Whether an output is a figure, e.g. a_fig2 or x1, rather than a table, e.g. a_landmarks."""
-    return (ROOT / "analysis" / "figures" / f"{output}.py").is_file()
+    return catalogue.by_name(output).kind == catalogue.FIGURE
 
 
 def formats(output: str) -> list[str]:
     """The files an output is rendered to, the one that a report shows first."""
-    return (
-        [".png", ".pdf", ".csv", ".json", ".rst"]
-        if is_figure(output)
-        else [".csv", ".md", ".html", ".json", ".rst"]
-    )
+    return list(catalogue.by_name(output).files)
 
 
 def store(dataset: str, tier: str) -> str:
@@ -261,7 +257,7 @@ def _resolve(path: Path, config: Mapping, schema: Mapping) -> Iterator[Run]:
         if missing:
             raise ConfigError(f"{source}: run {name} does not say {missing}; give it in `base` or `change`.")
         for seed in run["seeds"]:
-            yield Run(tier, name, system, dataset, run["label"], seed, tuple(run["outputs"]), settings)
+            yield Run(tier, name, system, dataset, run["label"], seed, settings)
 
 
 def _read(path: Path) -> dict:
@@ -382,11 +378,12 @@ def main(files: list[str]) -> None:
     print(f"tier {plan.tier}: {len(plan.runs)} runs in {len(plan.groups)} processes")
     for group in plan.groups:
         for run in group.runs:
+            shown = [name for name in plan.outputs if catalogue.by_name(name).wants(run)]
             trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
             steps, precision = trainer["max_steps"], trainer["precision"]
             print(
                 f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
-                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(run.outputs)}"
+                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(shown)}"
             )
 
 

@@ -19,7 +19,7 @@ from analysis import catalogue
 from analysis.catalogue import Output
 from analysis.reference.paper_curves import ROOT
 from analysis.results import ResultsError
-from models.training.files import replacing
+from data.files import replacing
 
 CSS = """
 :root { --ink: #1d1d1f; --soft: #6b6b70; --line: #e3e3e6; --accent: #0072b2; }

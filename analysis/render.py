@@ -18,7 +18,7 @@ from pathlib import Path
 from analysis import catalogue
 from analysis.reference.paper_curves import ROOT, open_paper_curves
 from analysis.results import ResultsError, load_runs
-from models.training.files import replacing
+from data.files import replacing
 
 
 def render(

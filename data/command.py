@@ -1,7 +1,6 @@
 """What preparations share: the command line `python -m data.<dataset>.prepare --config X --out Y`, bars, reports."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -47,13 +46,6 @@ def prepare_command(
         return 1
     print(f"{options.out}: {said}")
     return 0
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A text file that appears under its name only when complete."""
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def progress_bar(

@@ -18,8 +18,10 @@ from rdkit import Chem
 
 from data.chemistry import GFN2, Quiet, nci_molecules
 from data.chunks import finished_chunks
-from data.command import advance, prepare_command, progress_bar, write_whole
+from data.command import advance, prepare_command, progress_bar
 from data.errors import DataError
+from data.files import write_text
+from data.geom_drugs.channels import SYMBOLS
 from data.geom_drugs.config import GeomConfig, parse_config
 from data.geom_drugs.faults import Fault, LeftOut, Made
 from data.geom_drugs.generate import Recipe, Task, generate
@@ -41,9 +43,8 @@ LEVELS = {
     "midi": "none",
     "msgpack": f"{GFN2} (CREST)",
 }
-# What the published grid shows (Pinheiro et al. 2023): elements with a channel, and the distance from the middle up to
-# which an atom is inside whatever the rotation (its centre is at 0.156 Angstrom, so one side sees less).
-VOXMOL_ELEMENTS = ("C", "H", "O", "N", "F", "S", "Cl", "Br")
+# The published grid (Pinheiro et al. 2023) shows an atom up to this distance from the middle whatever the rotation
+# (its centre is at 0.156 Angstrom, so one side sees less).
 VOXMOL_REACH = 7.72  # [Angstrom]
 CONFORMERS_AT_ONCE = 4096
 
@@ -72,7 +73,7 @@ def prepare(config: GeomConfig, out: Path, raw: Path = RAW_FOLDER, workers: int 
         "versions": _versions(),
         "config": settings,
     }
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return report
 
@@ -188,7 +189,7 @@ def _statistics(store: Ensembles) -> dict:
         having = np.zeros(len(store), dtype=bool)
         having[molecule_of_atom[numbers == number]] = True
         elements[symbol] = {"atoms": int((numbers == number).sum())} | _counted(having, conformers)
-        if symbol not in VOXMOL_ELEMENTS:
+        if symbol not in SYMBOLS:
             foreign |= having
     radii = _radii(store)
     far = radii > VOXMOL_REACH
@@ -200,7 +201,7 @@ def _statistics(store: Ensembles) -> dict:
         "conformers_with_other_bonds": int((~np.asarray(store.same_graph)).sum()),
         "elements": elements,
         "voxmol": {
-            f"of elements other than {' '.join(VOXMOL_ELEMENTS)}": _counted(foreign, conformers),
+            f"of elements other than {' '.join(SYMBOLS)}": _counted(foreign, conformers),
             f"with atoms beyond {VOXMOL_REACH} Angstrom, in some rotations outside the grid": cut,
         },
     }

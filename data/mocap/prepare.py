@@ -12,8 +12,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.command import prepare_command, write_whole
+from data.command import prepare_command
 from data.errors import DataError
+from data.files import write_text
 from data.mocap.config import MocapConfig, parse_config
 from data.mocap.generate import generate
 from data.mocap.pickles import read_split
@@ -51,7 +52,7 @@ def prepare(config: MocapConfig, out: Path, raw: Path = RAW_FOLDER) -> dict:
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
         "config": dataclasses.asdict(config),
     }
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     return report
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.command import prepare_command, progress_bar, write_whole
+from data.command import prepare_command, progress_bar
 from data.digest import name_digest
 from data.errors import DataError
+from data.files import write_text
 from data.modelnet40.classes import MODELNET40
 from data.modelnet40.clouds import LabelledCloud, LeftOut, checked
 from data.modelnet40.config import ModelnetConfig, parse_config
@@ -74,7 +75,7 @@ def prepare(config: ModelnetConfig, out: Path, raw: Path = RAW_FOLDER, workers: 
     }
     if config.source == "parametric":
         report["best_accuracy_without_orientation"] = invariant_ceiling(classes)
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     return report
 
 

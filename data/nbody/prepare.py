@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.command import prepare_command, progress_bar, write_whole
+from data.command import prepare_command, progress_bar
 from data.errors import DataError
+from data.files import write_text
 from data.nbody.baselines import baselines
 from data.nbody.config import NBodyConfig, parse_config
 from data.nbody.simulate import InitialState, draw, integrate
@@ -55,7 +56,7 @@ def prepare(config: NBodyConfig, out: Path, workers: int | None = None) -> dict:
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
         "config": dataclasses.asdict(config),
     }
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     return report
 
 

@@ -11,7 +11,6 @@ refused. Entries that the archive has no longer are listed in <out>.absent.
 import gzip
 import hashlib
 import io
-import os
 import sys
 import time
 import zlib
@@ -24,6 +23,7 @@ import requests
 
 from data.command import prepare_command, progress_bar
 from data.errors import DataError
+from data.files import replacing, write_text
 from data.pdb.config import PdbConfig, parse_config
 from data.pdb.index import select, write_list
 from data.pdb.structures import LARGEST
@@ -142,10 +142,8 @@ def _fetch(entry: str, folder: Path, origin: str, ledger: Ledger) -> tuple[Path,
                 raise
             time.sleep(WAIT * 2**k)
     if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        partial = file.with_name(file.name + ".part")
-        partial.write_bytes(content)
-        os.replace(partial, file)
+        with replacing(file) as temporary:
+            temporary.write_bytes(content)
     return file, md5
 
 
@@ -203,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
         entries, left_out = listed(config, options.out, options.raw)
         outcome = fetch_entries(entries, options.raw / "entries", config.origin)
         absent = options.out.with_name(options.out.name + ".absent")
-        absent.write_text("".join(f"{entry}\n" for entry in outcome["absent"]))
+        write_text(absent, "".join(f"{entry}\n" for entry in outcome["absent"]))
         counts = ", ".join(f"{len(names)} {kind}" for kind, names in outcome.items())
         filtered = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
         return f"{len(entries)} entries ({counts}); chains left out: {filtered}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import DataError
+from data.files import write_text
 from data.pdb.chains import LETTERS
 from data.pdb.config import INDEX, PdbConfig
 
@@ -74,10 +75,7 @@ def write_list(path: Path, chosen: list[Listed]) -> None:
     """A table with tabs between COLUMNS; the file appears when complete."""
     lines = ["\t".join(COLUMNS)]
     lines += [f"{c.entry}\t{c.chain}\t{c.method}\t{c.resolution:g}\t{c.sequence}" for c in chosen]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text("\n".join(lines) + "\n")
-    partial.replace(path)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def read_list(path: Path) -> list[Listed]:

@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from data.chunks import claim
-from data.command import prepare_command, progress_bar, write_whole
+from data.command import prepare_command, progress_bar
 from data.errors import DataError
+from data.files import write_text
 from data.pdb.chains import GAP, Chain, radius_of_gyration, segments
 from data.pdb.config import PdbConfig, parse_config
 from data.pdb.entries import entry_file
@@ -106,7 +107,7 @@ def prepare(config: PdbConfig, out: Path, raw: Path = RAW_FOLDER, workers: int |
         "versions": {name: importlib.metadata.version(name) for name in ("gemmi", "numpy", "h5py")},
         "config": dataclasses.asdict(config),
     }
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return report
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from data.chunks import finished_chunks
-from data.command import advance, prepare_command, progress_bar, write_whole
+from data.command import advance, prepare_command, progress_bar
 from data.errors import DataError
+from data.files import write_text
 from data.processes import map_in_processes
 from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
@@ -81,7 +82,7 @@ def prepare(config: SpiceConfig, out: Path, raw: Path = RAW_FOLDER, workers: int
         "versions": _versions(),
         "config": dataclasses.asdict(config),
     }
-    write_whole(Path(f"{out}.report.json"), json.dumps(report, indent=1) + "\n")
+    write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return report
 

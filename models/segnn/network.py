@@ -207,7 +207,7 @@ class SEGNN(nn.Module):
         )
 
     def places(self) -> list["Place"]:
-        """The two products of every layer's update, which are what ES and ACE relax (spec 4.1)."""
+        """The two products of every layer's update, which are what ES and ACE relax (spec segnn.md 4.1)."""
         layers, m = range(self.config.layers), self.config.channels
         return [place for i in layers for place in update_places(f"layers.{i}", m)]
 

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from data.files import replacing
 from models.sources import commit, source_digest
 from models.training.callbacks import (
     FiniteLoss,
@@ -25,7 +26,7 @@ from models.training.callbacks import (
     TrainingRows,
 )
 from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
-from models.training.files import locked, replacing
+from models.training.files import locked
 from models.training.process import quiet_lightning, tune_process
 from models.training.table import MetricsTable
 from twirl.monitor import EquivarianceMonitor

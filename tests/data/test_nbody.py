@@ -227,7 +227,7 @@ def test_configurations_that_make_no_sense(block, sentence):
 
 @pytest.mark.slow
 def test_the_published_set_has_the_published_errors(tmp_path):
-    """Static and spread to 0.2 %; whatever contains velocities to 4 %, for some trajectories are chaotic (spec 2.2)."""
+    """Static and spread to 0.2 %; what has velocities to 4 %: some trajectories are chaotic (spec segnn.md 2.2)."""
     store, report = prepared(tmp_path, PUBLISHED)
     found = baselines(store, 30, 40)
     assert found == report["mean_squared_errors"]

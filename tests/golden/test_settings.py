@@ -23,6 +23,19 @@ JOINED = {
     "b_fig5": ("vn-rotated-plain", "vn-aligned-plain"),
 }
 """Outputs that have gained runs that the catalogue names."""
+MOVED = {
+    "models.escaip.data.SpiceData": "models.datasets.spice.SpiceData",
+    "models.vn_pointnet.data.ModelnetData": "models.datasets.modelnet40.ModelnetData",
+    "models.proteina.data.ChainData": "models.datasets.pdb.ChainData",
+    "models.voxmol.data.GeomDrugsData": "models.datasets.geom_drugs.GeomDrugsData",
+}
+"""Classes that moved without a change: all batches are in models/datasets since."""
+
+
+def moved(settings: dict) -> dict:
+    """Frozen settings, with the classes named by the places where they are by now."""
+    data = settings["data"]
+    return {**settings, "data": {**data, "class_path": MOVED.get(data["class_path"], data["class_path"])}}
 
 
 def plan_of(name: str) -> runs.Plan:
@@ -36,7 +49,7 @@ def test_the_same_runs_have_the_same_settings(name):
     found = {f"{run.name}/seed{run.seed}": run.resolved() for run in plan.runs}
     assert found.keys() == frozen["runs"].keys()
     for run, settings in frozen["runs"].items():
-        assert found[run] == settings, run
+        assert found[run] == moved(settings), run
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from data.fetch import read_pointer
-from data.modelnet40.config import parse_config
 from data.modelnet40.prepare import RAW_FOLDER, main, prepare
+from data.modelnet40.settings import Modelnet40Settings
 from data.modelnet40.store import CloudStore
+from data.validation import read
 from tests.data.modelnet_files import CLASSES, off_archive, random_clouds, release_archive, voxel_file
 
 PARAMETRIC = {"source": "parametric", "points": 300, "train_per_class": 3, "test_per_class": 2}
@@ -28,7 +29,7 @@ REAL = Path(os.environ.get("DATA_DIR", "../shared/data")) / "modelnet" / "modeln
 
 
 def prepared(tmp_path, block, workers=1, name="out.h5"):
-    report = prepare(parse_config(block), tmp_path / name, tmp_path, workers)
+    report = prepare(read(Modelnet40Settings, block, "data.modelnet40"), tmp_path / name, tmp_path, workers)
     assert json.loads((tmp_path / f"{name}.report.json").read_text()) == json.loads(json.dumps(report))
     return CloudStore(tmp_path / name), report
 

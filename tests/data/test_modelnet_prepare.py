@@ -123,9 +123,9 @@ def test_the_command_prepares_and_tells(tmp_path, capsys):
     arguments = ["--config", str(tmp_path / "block.yaml"), "--out", str(tmp_path / "a.h5"), "--workers", "1"]
     assert main(arguments) == 0
     assert "6 train, 4 test clouds of generated shapes, 0 left out" in capsys.readouterr().out
-    (tmp_path / "block.yaml").write_text("source: nowhere\n")
+    (tmp_path / "block.yaml").write_text("{source: nowhere, points: 9}")
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith("error: data.modelnet40.source is 'nowhere', not one of")
+    assert capsys.readouterr().err.startswith("error: data.modelnet40: source must be one of")
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no {REAL}: set DATA_DIR")

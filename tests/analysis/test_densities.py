@@ -54,7 +54,9 @@ def test_the_papers_zero_predictor_is_beside_ours(rendered, shared):
     assert set(points(shared, "a_fig1e", "paper").query("series == 'zero'")["value"]) == {DENSITY_ZERO}
 
 
-def test_figure_four_has_the_papers_medians_without_its_logged_curves(tmp_path, density_folders, without_paper):
+def test_figure_four_has_the_papers_medians_without_its_logged_curves(
+    tmp_path, density_folders, without_paper
+):
     render.render("a_fig4", "mini", tmp_path, density_folders, ["x"])
     theirs = points(tmp_path, "a_fig4", "paper").query("series == 'paper'")
     assert set(theirs["panel"]) == set("abcdef")

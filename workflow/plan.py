@@ -157,6 +157,11 @@ def is_figure(output: str) -> bool:
     return catalogue.by_name(output).kind == catalogue.FIGURE
 
 
+def module_of(output: str) -> str:
+    """The module that draws or builds an output."""
+    return f"analysis.{'figures' if is_figure(output) else 'tables'}.{output}"
+
+
 def formats(output: str) -> list[str]:
     """The files an output is rendered to, the one that a report shows first."""
     return list(catalogue.by_name(output).files)

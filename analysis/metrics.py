@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import ResultsError
-from models.training.files import replacing
+from data.files import replacing
 
 LANDMARKS = {
     "start": "start_percent",

@@ -1,7 +1,6 @@
 """What preparations share: the command line `python -m data.<dataset>.prepare --config X --out Y`, bars, reports."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from tqdm import tqdm
 
 from data.errors import DataError
 from data.processes import WorkerKilledError
+from data.settings import of_dataset
+from data.validation import read
 
 
 def prepare_command(
@@ -23,8 +24,8 @@ def prepare_command(
 ) -> int:
     """Prepares a store as the command line asks, and returns the exit status.
 
-    prepare: takes the block of the configuration, as YAML gives it, and the options out, raw and workers; returns
-    what to say in the end. What it raises of DataError, WorkerKilledError and OSError is said in a sentence.
+    prepare: takes the settings of the data set and the options out, raw and workers; returns what to say in the end.
+    A DataError, WorkerKilledError or OSError that it raises is said in a sentence.
     module: what is run of data.<dataset>, where that is a step before the store.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.{module}", description=about)
@@ -41,19 +42,13 @@ def prepare_command(
     parser.add_argument("--workers", type=int, help="processes (default: all available cores)")
     options = parser.parse_args(arguments)
     try:
-        said = prepare(yaml.safe_load(options.config.read_text()), options)
+        block = yaml.safe_load(options.config.read_text())
+        said = prepare(read(of_dataset(dataset), block, f"data.{dataset}"), options)
     except (DataError, WorkerKilledError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{options.out}: {said}")
     return 0
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A text file that appears under its name only when complete."""
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text)
-    os.replace(partial, path)
 
 
 def progress_bar(

@@ -1,7 +1,7 @@
 """Readers of GEOM's RDKit pickles, in the original archive or in MiDi's three files: nothing in them is called.
 
 What cannot be used is a Fault of one sentence; a file that is not what it should be, or a pickle that asks for
-anything but RDKit molecules, is a DataError. Layouts: specs/geom_drugs.md sections 1 and 2, specs/voxmol.md 2.1.
+anything but RDKit molecules, is a DataError. Layouts: specs geom_drugs.md 1 and 2, voxmol.md 2.1.
 """
 
 import io

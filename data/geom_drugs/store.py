@@ -33,6 +33,7 @@ import h5py
 import numpy as np
 
 from data.errors import DataError
+from data.files import replacing
 from data.mapped import MappedStore, ragged_rows
 
 FORMAT = "ensemble-store-1"
@@ -200,7 +201,6 @@ def write_store(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     spool = path.with_name(path.name + ".spool.tmp")
-    partial = path.with_name(path.name + ".tmp")
     shutil.rmtree(spool, ignore_errors=True)
     spool.mkdir()
     try:
@@ -211,11 +211,10 @@ def write_store(
                     f"store {path}: no molecule is left for the {name} split: use more molecules or other splits"
                 )
         columns = _columns(split, *counts)
-        _write_file(partial, spool, smiles, columns, source, dataset, energy_level, config)
-        os.replace(partial, path)
+        with replacing(path) as temporary:
+            _write_file(temporary, spool, smiles, columns, source, dataset, energy_level, config)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
-        partial.unlink(missing_ok=True)
     return {
         "molecules": len(smiles),
         "conformers": len(columns["molecule"]),

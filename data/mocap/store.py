@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from data.errors import DataError
+from data.files import replacing
 from data.mapped import MappedStore
 from data.mocap.skeleton import JOINTS
 from data.mocap.trials import SPLITS, WINDOW, Samples, Trial
@@ -141,10 +142,8 @@ def write_store(
     digest = hashlib.blake2b(json.dumps(list(motions)).encode(), digest_size=16)
     for column in (positions, *columns.values()):
         digest.update(np.ascontiguousarray(column))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        with h5py.File(partial, "w", alignment_threshold=1, alignment_interval=64) as file:
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w", alignment_threshold=1, alignment_interval=64) as file:
             file.create_dataset("positions", data=positions)
             for name, column in columns.items():
                 file.create_dataset(name, data=column)
@@ -156,10 +155,7 @@ def write_store(
             for name, value in {"motions": list(motions), "caveats": dict(caveats), "config": config}.items():
                 file.attrs[name] = json.dumps(value)
             file.attrs["predictors"] = json.dumps({})
-        _add_predictors(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        _add_predictors(temporary)
 
 
 def _check(trial: Trial) -> None:

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 from data.errors import DataError
+from data.files import replacing
 from data.mapped import MappedStore
 from data.modelnet40.clouds import LabelledCloud
 
@@ -113,7 +114,6 @@ def write_store(
     DataError.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = {name: row for row, name in enumerate(classes)}
     for cloud in clouds:
         if cloud.class_name not in rows:
@@ -127,31 +127,29 @@ def write_store(
             raise DataError(f"store {path}: no cloud is left for the {name} split: use more files or classes")
     order = _file_order(label, split)
     digest = hashlib.blake2b(json.dumps([list(classes), pose]).encode(), digest_size=16)
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        with h5py.File(partial, "w", alignment_threshold=1, alignment_interval=64) as file:
-            packed = file.create_dataset("clouds", (len(clouds), *clouds[0].points.shape), "<f4")
-            for row, k in enumerate(order):
-                points = np.ascontiguousarray(clouds[k].points, "<f4")
-                packed[row] = points
-                digest.update(points)
-            file.create_dataset("label", data=label[order].astype("<i8"))
-            file.create_dataset("split", data=split[order])
-            text = h5py.string_dtype()
-            file.create_dataset("class_names", data=list(classes), dtype=text)
-            file.create_dataset("names", data=[clouds[k].name for k in order], dtype=text)
-            for column in (label[order].astype("<i8"), split[order]):
-                digest.update(column)
-            file.attrs["format"] = FORMAT
-            file.attrs["digest"] = digest.hexdigest()
-            file.attrs["source"] = source
-            file.attrs["dataset"] = dataset
-            file.attrs["pose"] = pose
-            file.attrs["up_axis"] = up_axis
-            file.attrs["config"] = json.dumps(config, sort_keys=True)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replacing(path) as temporary,
+        h5py.File(temporary, "w", alignment_threshold=1, alignment_interval=64) as file,
+    ):
+        packed = file.create_dataset("clouds", (len(clouds), *clouds[0].points.shape), "<f4")
+        for row, k in enumerate(order):
+            points = np.ascontiguousarray(clouds[k].points, "<f4")
+            packed[row] = points
+            digest.update(points)
+        file.create_dataset("label", data=label[order].astype("<i8"))
+        file.create_dataset("split", data=split[order])
+        text = h5py.string_dtype()
+        file.create_dataset("class_names", data=list(classes), dtype=text)
+        file.create_dataset("names", data=[clouds[k].name for k in order], dtype=text)
+        for column in (label[order].astype("<i8"), split[order]):
+            digest.update(column)
+        file.attrs["format"] = FORMAT
+        file.attrs["digest"] = digest.hexdigest()
+        file.attrs["source"] = source
+        file.attrs["dataset"] = dataset
+        file.attrs["pose"] = pose
+        file.attrs["up_axis"] = up_axis
+        file.attrs["config"] = json.dumps(config, sort_keys=True)
     return {
         name: {kind: int(((split == code) & (label == row)).sum()) for kind, row in rows.items()}
         for code, name in enumerate(SPLITS)

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 
 from data.errors import DataError
+from data.files import replacing
 from data.mapped import MappedStore
 
 FORMAT = "nbody-store-1"
@@ -101,7 +102,6 @@ def write_store(
     The file appears under `path` only when complete. An empty split is a DataError.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for name in FILE_ORDER:
         if not len(splits[name][0]):
             raise DataError(f"store {path}: there is no trajectory for the {name} split")
@@ -118,17 +118,15 @@ def write_store(
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays.values():
         digest.update(np.ascontiguousarray(array))
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        with h5py.File(partial, "w", alignment_threshold=1, alignment_interval=64) as file:
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array)
-            file.attrs["format"] = FORMAT
-            file.attrs["digest"] = digest.hexdigest()
-            file.attrs["source"] = source
-            file.attrs["dataset"] = dataset
-            file.attrs["config"] = json.dumps(config, sort_keys=True)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replacing(path) as temporary,
+        h5py.File(temporary, "w", alignment_threshold=1, alignment_interval=64) as file,
+    ):
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        file.attrs["format"] = FORMAT
+        file.attrs["digest"] = digest.hexdigest()
+        file.attrs["source"] = source
+        file.attrs["dataset"] = dataset
+        file.attrs["config"] = json.dumps(config, sort_keys=True)
     return digest.hexdigest()

@@ -11,7 +11,6 @@ refused. Entries that the archive has no longer are listed in <out>.absent.
 import gzip
 import hashlib
 import io
-import os
 import sys
 import time
 import zlib
@@ -24,8 +23,9 @@ import requests
 
 from data.command import prepare_command, progress_bar
 from data.errors import DataError
-from data.pdb.config import PdbConfig, parse_config
+from data.files import replacing, write_text
 from data.pdb.index import select, write_list
+from data.pdb.settings import PdbSettings
 from data.pdb.structures import LARGEST
 
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
@@ -48,9 +48,9 @@ def entry_file(folder: Path, entry: str) -> Path:
     return folder / entry[-3:-1] / f"{entry}.cif.gz"
 
 
-def listed(config: PdbConfig, out: Path, raw: Path) -> tuple[set[str], dict[str, int]]:
+def listed(settings: PdbSettings, out: Path, raw: Path) -> tuple[set[str], dict[str, int]]:
     """Writes the list; returns its entries and how many chains each filter left out."""
-    chosen, left_out = select(config, raw)
+    chosen, left_out = select(settings, raw)
     if not chosen:
         raise DataError(
             f"no chain of {raw / 'pdb_seqres.txt.gz'} passes the filters of data.pdb "
@@ -142,10 +142,8 @@ def _fetch(entry: str, folder: Path, origin: str, ledger: Ledger) -> tuple[Path,
                 raise
             time.sleep(WAIT * 2**k)
     if not file.exists():
-        file.parent.mkdir(exist_ok=True)
-        partial = file.with_name(file.name + ".part")
-        partial.write_bytes(content)
-        os.replace(partial, file)
+        with replacing(file) as temporary:
+            temporary.write_bytes(content)
     return file, md5
 
 
@@ -196,14 +194,13 @@ def _checked(content: bytes, md5: str | None) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        config = parse_config(block)
-        if config.source != "rcsb":
-            raise DataError(f"data.pdb.source {config.source} has no list of entries, rcsb has")
-        entries, left_out = listed(config, options.out, options.raw)
-        outcome = fetch_entries(entries, options.raw / "entries", config.origin)
+    def run(settings: PdbSettings, options) -> str:
+        if settings.source != "rcsb":
+            raise DataError(f"data.pdb.source {settings.source} has no list of entries, rcsb has")
+        entries, left_out = listed(settings, options.out, options.raw)
+        outcome = fetch_entries(entries, options.raw / "entries", settings.origin)
         absent = options.out.with_name(options.out.name + ".absent")
-        absent.write_text("".join(f"{entry}\n" for entry in outcome["absent"]))
+        write_text(absent, "".join(f"{entry}\n" for entry in outcome["absent"]))
         counts = ", ".join(f"{len(names)} {kind}" for kind, names in outcome.items())
         filtered = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
         return f"{len(entries)} entries ({counts}); chains left out: {filtered}"

@@ -28,6 +28,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
+from data.files import replacing
 from data.mapped import RaggedStore
 from data.pdb.chains import Chain
 
@@ -124,22 +125,19 @@ def write_store(
     for column in columns.values():
         digest.update(column)
     train = columns["coordinates"][: columns["offsets"][(split == 0).sum()]]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    try:
-        with h5py.File(partial, "w", alignment_threshold=1, alignment_interval=64) as file:
-            for name, column in columns.items():
-                file.create_dataset(name, data=column)
-            file.create_dataset("names", data=names, dtype=h5py.string_dtype())
-            file["coordinates"].attrs["units"] = "nanometer"
-            file.attrs["format"] = FORMAT
-            file.attrs["digest"] = digest.hexdigest()
-            file.attrs["source"], file.attrs["dataset"], file.attrs["grouping"] = source, dataset, grouping
-            file.attrs["config"] = json.dumps(config, sort_keys=True)
-            file.attrs["variance"] = float(np.square(train, dtype=np.float64).mean())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replacing(path) as temporary,
+        h5py.File(temporary, "w", alignment_threshold=1, alignment_interval=64) as file,
+    ):
+        for name, column in columns.items():
+            file.create_dataset(name, data=column)
+        file.create_dataset("names", data=names, dtype=h5py.string_dtype())
+        file["coordinates"].attrs["units"] = "nanometer"
+        file.attrs["format"] = FORMAT
+        file.attrs["digest"] = digest.hexdigest()
+        file.attrs["source"], file.attrs["dataset"], file.attrs["grouping"] = source, dataset, grouping
+        file.attrs["config"] = json.dumps(config, sort_keys=True)
+        file.attrs["variance"] = float(np.square(train, dtype=np.float64).mean())
     return {
         "chains": len(chains),
         "residues": int(columns["offsets"][-1]),

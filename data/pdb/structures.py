@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ import gemmi
 import numpy as np
 
 from data.errors import DataError
+from data.files import replacing
 from data.pdb.chains import LETTERS, Chain
 
 LARGEST = 1 << 30  # [bytes] of a file once unpacked; the largest assemblies of the PDB have less
@@ -55,10 +55,8 @@ def save_reading(path: Path, reading: Reading) -> None:
     arrays = {
         f"{name}_{k}": getattr(chain, name) for k, chain in enumerate(reading.chains) for name in _ARRAYS
     }
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, said=np.frombuffer(json.dumps(said).encode(), dtype=np.uint8), **arrays)
-    os.replace(partial, path)
 
 
 def load_reading(path: Path) -> Reading:

@@ -1,6 +1,6 @@
 """Labelled conformations made on the spot: NCI molecules, 500 K dynamics on MMFF94s, GFN2-xTB labels.
 
-What SPICE does in spirit. Recipe and settings: specs/mini_tier.md section 1. One molecule is one unit of
+What SPICE does in spirit. Recipe and settings: spec mini_tier.md section 1. One molecule is one unit of
 work and draws from a generator of its own, so results depend neither on the number of workers nor on the
 other molecules.
 """

@@ -23,9 +23,10 @@ from ase.data import chemical_symbols as SYMBOLS
 from ase.io.extxyz import key_val_str_to_dict
 
 from data.errors import DataError
+from data.files import replacing
 from data.spice.label import Labelled
 from data.spice.smiles import parse_mapped_smiles
-from data.units import BOHR, ENERGY, GRADIENT, HARTREE, LENGTH, converted, factor
+from data.units import BOHR, ENERGY, GRADIENT, HARTREE, LENGTH, factor
 
 SPICE_LEVEL = "wB97M-D3(BJ)/def2-TZVPPD"
 BOND_RANGE = {6: (1.05, 1.15), 8: (0.90, 1.05)}  # median X-H distance [Angstrom], X by atomic number
@@ -142,7 +143,8 @@ def _dataset(group: h5py.Group, name: str, record: str) -> h5py.Dataset:
 def _quantity(group: h5py.Group, name: str, known: dict[str, float], record: str) -> np.ndarray:
     dataset = _dataset(group, name, record)
     scale = factor(dataset.attrs.get("units"), known, f"{record} dataset '{name}'")
-    return converted(dataset[()], scale)
+    values = np.asarray(dataset[()], dtype=np.float64)
+    return values if scale == 1.0 else values * scale
 
 
 def _text(dataset: h5py.Dataset) -> str:
@@ -155,11 +157,9 @@ def write_spice(path: str | os.PathLike, molecules: Iterable[Labelled], labels: 
 
     The file appears under `path` only when complete. Molecules without a conformation get no group.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".tmp")
     failures: dict[str, int] = {}
     text = h5py.string_dtype()
-    with h5py.File(partial, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["labels"] = labels
         for molecule in molecules:
             for reason, count in molecule.failures.items():
@@ -181,7 +181,6 @@ def write_spice(path: str | os.PathLike, molecules: Iterable[Labelled], labels: 
             ):
                 group.create_dataset(name, data=values).attrs["units"] = unit
         file.attrs["failures"] = json.dumps(failures, sort_keys=True)
-    os.replace(partial, path)
 
 
 def spice_failures(path: str | os.PathLike) -> dict[str, int]:

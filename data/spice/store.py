@@ -26,6 +26,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
+from data.files import replacing
 from data.mapped import RaggedStore, ragged_rows
 
 FORMAT = "spice-store-2"
@@ -131,12 +132,12 @@ def write_store(
                     f"store {path}: no conformation is left for the {name} split: "
                     "use more molecules or another test_fraction"
                 )
-        partial = path.with_name(path.name + ".tmp")
-        _write_file(partial, spool, order, names, counts, energy, molecule, split, labels, source, config)
-        os.replace(partial, path)
+        with replacing(path) as temporary:
+            _write_file(
+                temporary, spool, order, names, counts, energy, molecule, split, labels, source, config
+            )
     finally:
         shutil.rmtree(spool, ignore_errors=True)
-        path.with_name(path.name + ".tmp").unlink(missing_ok=True)
     return {
         "molecules": len(names),
         "conformations": len(counts),

@@ -1,1 +1,1 @@
-"""Batches of data sets that several systems train on."""
+"""Batches of every data set, whichever systems train on them."""

@@ -42,12 +42,12 @@ def exact_losses(
 
 
 def head_variance(network: EScAIP) -> Tensor:
-    """Mean over the H columns of the biased variance of W's three rows, ||W_perp||_F^2 / (3 H) (spec 5.4)."""
+    """Mean over the H columns of the biased variance of W's three rows, ||W_perp||_F^2 / (3 H) (spec escaip.md 5.4)."""
     return network.force_direction.final.weight.var(dim=0, correction=0).mean()
 
 
 @torch.no_grad()
 def make_equivariant(network: EScAIP) -> None:
-    """Replaces W by W_E, each row by the mean row: the network becomes exactly equivariant (spec 3.6)."""
+    """Replaces W by W_E, each row by the mean row: the network becomes exactly equivariant (spec escaip.md 3.6)."""
     W = network.force_direction.final.weight
     W.copy_(W.mean(0, keepdim=True).expand_as(W))

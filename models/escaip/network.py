@@ -106,7 +106,7 @@ class MLP(nn.Module):
 
 
 class EdgeFeatures(nn.Module):
-    """Embeds the raw geometry of every neighbour slot (spec 3.1): (N, M, H).
+    """Embeds the raw geometry of every neighbour slot (spec escaip.md 3.1): (N, M, H).
 
     The concatenation [distance, sender's order, sender's element, receiver's order, receiver's element] is
     never formed: elements carry no dropout, so their columns of the linear layer act once per atom.
@@ -155,7 +155,7 @@ class EdgeFeatures(nn.Module):
 
 
 class InputBlock(nn.Module):
-    """First node and edge streams (spec 3.2)."""
+    """First node and edge streams (spec escaip.md 3.2)."""
 
     def __init__(self, config: EScAIPConfig):
         super().__init__()
@@ -172,7 +172,7 @@ class InputBlock(nn.Module):
 
 
 class GraphAttention(nn.Module):
-    """Self-attention among the neighbour slots of one atom (spec 3.3, step 2)."""
+    """Self-attention among the neighbour slots of one atom (spec escaip.md 3.3, step 2)."""
 
     def __init__(self, config: EScAIPConfig):
         super().__init__()
@@ -221,7 +221,7 @@ class GraphAttention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and MLPs with residuals on both streams (spec 3.3)."""
+    """Attention and MLPs with residuals on both streams (spec escaip.md 3.3)."""
 
     def __init__(self, config: EScAIPConfig):
         super().__init__()
@@ -239,7 +239,7 @@ class TransformerBlock(nn.Module):
 
 
 class Readout(nn.Module):
-    """Reads one depth of the network (spec 3.4)."""
+    """Reads one depth of the network (spec escaip.md 3.4)."""
 
     def __init__(self, config: EScAIPConfig):
         super().__init__()
@@ -253,7 +253,7 @@ class Readout(nn.Module):
 
 
 class OutputProjection(nn.Module):
-    """Fuses the readouts of all depths into one latent (spec 3.5): (..., (L+1) H) -> (..., H)."""
+    """Fuses the readouts of all depths into one latent (spec escaip.md 3.5): (..., (L+1) H) -> (..., H)."""
 
     def __init__(self, config: EScAIPConfig):
         super().__init__()
@@ -280,7 +280,7 @@ class ResidualHead(nn.Module):
 
 @dataclass(frozen=True)
 class ForceTerms:
-    """The force head just before directions enter (paper A eq. 17; spec 3.6): all that a twist can change.
+    """The force head just before directions enter (paper A eq. 17; spec escaip.md 3.6): all that a twist can change.
 
     coefficients c: (N, M, 3), zero in empty slots; magnitude m: (N, 1); direction: (N, M, 3).
     """
@@ -338,7 +338,7 @@ class EScAIP(nn.Module):
         )
 
     def latents(self, geometry: Geometry) -> Latents:
-        """The invariant backbone (spec 3.1-3.5)."""
+        """The invariant backbone (spec escaip.md 3.1-3.5)."""
         node, edge = self.input_block(geometry)
         depths = [self.readouts[0](node, edge)]
         for block, readout in zip(self.blocks, self.readouts[1:], strict=True):
@@ -348,13 +348,13 @@ class EScAIP(nn.Module):
         return Latents(self.node_projection(list(nodes)), self.edge_projection(list(edges)), geometry)
 
     def force_terms(self, latents: Latents) -> ForceTerms:
-        """The invariant factors of the forces, beside the directions (spec 3.6)."""
+        """The invariant factors of the forces, beside the directions (spec escaip.md 3.6)."""
         graph = latents.geometry.graph
         coefficients = self.force_direction(latents.edge) * graph.mask[..., None]
         return ForceTerms(coefficients, self.force_magnitude(latents.node), graph.direction)
 
     def energies(self, latents: Latents, graph_index: Tensor, num_graphs: int) -> Tensor:
-        """Mean over the atoms of each molecule (spec 3.7): (B,)."""
+        """Mean over the atoms of each molecule (spec escaip.md 3.7): (B,)."""
         per_atom = self.energy_head(latents.node)[:, 0]
         per_atom = per_atom.to(
             torch.promote_types(per_atom.dtype, torch.float32)
@@ -371,7 +371,7 @@ class EScAIP(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Xavier-uniform matrices, zero biases, embeddings uniform in +-0.001 (spec 3.9)."""
+    """Xavier-uniform matrices, zero biases, embeddings uniform in +-0.001 (spec escaip.md 3.9)."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

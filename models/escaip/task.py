@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from models.datasets.spice import MoleculeBatch
 from models.escaip.closed_form import exact_losses, head_variance
-from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIP, EScAIPConfig, ForceTerms, Geometry
 from models.training.averaging import AveragedTask
 from twirl.problem import Problem

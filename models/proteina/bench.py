@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from models.bench import Case
+from models.datasets.pdb import ChainBatch, padded
 from models.proteina import textbook
-from models.proteina.chains import ChainBatch, padded
 from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
 from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.proteina.chains import ChainBatch, padded
+from data.files import replacing
+from models.datasets.pdb import ChainBatch, padded
 from models.proteina.network import PUBLISHED, ProteinaConfig
 from models.proteina.official import fold_classes, load_state, read_checkpoint
 from models.proteina.samples import ANGSTROM, describe, report, write_calpha
 from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
-from models.training.files import replacing
 from models.training.flow import Noise, sampling_times
 from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 

@@ -87,7 +87,7 @@ class ProteinaConfig:
 _LARGE = {"pair": 512, "sequence_features": ("index", "x_sc", "chain_break")}
 _200M = {"width": 768, "layers": 15, "heads": 12} | _LARGE
 _400M = {"width": 1024, "layers": 18, "heads": 16} | _LARGE
-# The published sizes (spec 4.1), as arguments of ProteinaConfig.
+# The published sizes (spec proteina.md 4.1), as arguments of ProteinaConfig.
 PUBLISHED = {
     "60M": {},
     "60M-tri": {"update_every": 2, "triangles": True},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.files import replacing
 from data.pdb.chains import globular_radius, radius_of_gyration
-from models.training.files import replacing
 
 ANGSTROM = 10.0  # per nanometre
 BOND = 3.8  # between neighbouring C-alpha atoms of a chain [Angstrom]

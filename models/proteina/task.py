@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from models.proteina.chains import ChainBatch
+from models.datasets.pdb import ChainBatch
 from models.proteina.distogram import distogram_loss
 from models.proteina.network import Proteina, ProteinaConfig
 from models.training.averaging import AveragedTask

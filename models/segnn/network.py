@@ -240,7 +240,7 @@ class SEGNN(nn.Module):
         return self.node.together(*first).unflatten(-1, x.shape[:2])
 
     def places(self) -> list["Place"]:
-        """The two products of every layer's update, which are what ES and ACE relax (spec 4.1)."""
+        """The two products of every layer's update, which are what ES and ACE relax (spec segnn.md 4.1)."""
         layers = range(self.config.layers)
         return [place for i in layers for place in update_places(f"layers.{i}", self.node)]
 

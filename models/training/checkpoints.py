@@ -10,7 +10,7 @@ import torch
 import yaml
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from models.training.files import replacing
+from data.files import replacing
 
 # Settings that cannot change a run's numbers beyond rounding: changing them does not start it anew.
 INDIFFERENT = (

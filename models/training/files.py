@@ -1,23 +1,10 @@
-"""Files of a run: complete or absent, and written by one process at a time."""
+"""The folder of a run is written by one process at a time."""
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`, renamed to it if the block succeeds and removed if not."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class FolderLockedError(RuntimeError):

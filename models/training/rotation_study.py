@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from models.training.files import replacing
+from data.files import replacing
 from models.training.sampling import stream_seed
 from twirl.monitor import Monitor
 from twirl.problem import Problem

@@ -15,7 +15,7 @@ import pandas as pd
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from models.training.files import replacing
+from data.files import replacing
 
 KEYS = ["step", "samples_seen", "split", "series", "t", "metric", "value"]
 TYPES = {"step": "int64", "samples_seen": "int64", "t": "float64", "value": "float64"}

@@ -119,7 +119,7 @@ class VNPointNet(nn.Module):
         return self.fc3(x)
 
     def places(self) -> list["Place"]:
-        """The 22 linear maps on vectors that may be relaxed, in order of execution (spec 3.4).
+        """The 22 linear maps on vectors that may be relaxed, in order of execution (spec vn_pointnet.md 3.4).
 
         Those are the ones that ES relaxes: neither the map to the frame nor the directions of max pooling.
         """

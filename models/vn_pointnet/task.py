@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from models.datasets.modelnet40 import CloudBatch
 from models.training.optimizer import OptimizerConfig
 from models.training.relaxation import RelaxedTask
 from models.vn_pointnet.accuracy import TestAccuracy
-from models.vn_pointnet.data import CloudBatch
 from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
 from twirl.problem import Problem
 from twirl.relaxation import Labels, Method

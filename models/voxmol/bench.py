@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from models.bench import Case
+from models.datasets.geom_drugs import AtomBatch
 from models.voxmol import textbook
 from models.voxmol.augment import AugmentConfig
-from models.voxmol.data import AtomBatch
 from models.voxmol.latents import LatentConfig
 from models.voxmol.network import PUBLISHED, VoxMolConfig
 from models.voxmol.optimizer import OptimizerConfig

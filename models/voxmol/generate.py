@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from models.training.files import replacing
+from data.files import replacing
+from data.geom_drugs.channels import SYMBOLS
 from models.training.sampling import stream_seed
 from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 from models.voxmol.atoms import MOST_ATOMS, Atoms, find_peaks, refine
@@ -23,7 +24,7 @@ from models.voxmol.official import load_checkpoint
 from models.voxmol.optimizer import OptimizerConfig
 from models.voxmol.sampling import Walk, walk_jump
 from models.voxmol.task import MonitorConfig, VoxMolTask
-from models.voxmol.voxels import SYMBOLS, GridConfig
+from models.voxmol.voxels import GridConfig
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[VoxMolTask, dict]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from models.training.files import replacing
+from data.files import replacing
 from models.training.sampling import stream_seed
 from models.voxmol.network import VoxMol
 from twirl.groups import about_axis

@@ -10,9 +10,9 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 from torch import Tensor
 
-from models.training.files import replacing
+from data.files import replacing
+from data.geom_drugs.channels import ATOMIC_NUMBERS
 from models.voxmol.atoms import MOST_ATOMS, Atoms
-from models.voxmol.voxels import ATOMIC_NUMBERS
 
 CLOSEST = 0.8  # atoms nearer than this are one [Angstrom]
 _MOST_TRIES = 1000  # to distribute bond orders over a molecule

@@ -1,4 +1,4 @@
-"""Walk-jump sampling: Langevin steps among noised densities, then one look at the clean one (spec section 7)."""
+"""Walk-jump sampling: Langevin steps among noised densities, then a look at the clean one (spec voxmol.md 7)."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from models.datasets.geom_drugs import AtomBatch
 from models.training.averaging import AveragedTask
 from models.training.sampling import stream_seed
 from models.voxmol.augment import AugmentConfig, Pose, draw_pose
-from models.voxmol.data import AtomBatch
 from models.voxmol.latents import LatentConfig, RecordLatents
 from models.voxmol.network import VoxMol, VoxMolConfig
 from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw

@@ -13,10 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Channels of GEOM-Drugs in upstream's order.
-SYMBOLS = ("C", "H", "O", "N", "F", "S", "Cl", "Br")
-ATOMIC_NUMBERS = (6, 1, 8, 7, 9, 16, 17, 35)
-PADDING = -1
 # Upstream measures voxels from 15 Angstrom below the molecule's centre; where its rounding happens depends on it.
 _BOX = 15.0
 

@@ -12,12 +12,14 @@ from rdkit.Geometry import Point3D
 
 from data.errors import DataError
 from data.geom_drugs import faults, prepare
-from data.geom_drugs.config import parse_config
+from data.geom_drugs.channels import ATOMIC_NUMBERS, SYMBOLS
 from data.geom_drugs.graphs import molecule_of
 from data.geom_drugs.listed import read_smiles
+from data.geom_drugs.settings import GeomDrugsSettings
 from data.geom_drugs.store import Ensembles
 from data.processes import map_in_processes
-from models.voxmol.voxels import ATOMIC_NUMBERS, SYMBOLS, GridConfig
+from data.validation import read
+from models.voxmol.voxels import GridConfig
 from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file
 
 SMILES = ["CCO", "C[C@H](N)C(=O)O", "C/C=C/Cl", "c1ccncc1", "C[NH3+]", "CS(C)=O"]
@@ -51,7 +53,7 @@ def raw(tmp_path):
 
 def prepared(tmp_path, raw, **block):
     out = tmp_path / "x.h5"
-    report = prepare.prepare(parse_config(block), out, raw, 1)
+    report = prepare.prepare(read(GeomDrugsSettings, block, "data.geom_drugs"), out, raw, 1)
     assert json.loads(Path(f"{out}.report.json").read_text()) == json.loads(json.dumps(report))
     return Ensembles(out), report
 
@@ -182,8 +184,8 @@ def test_the_msgpack_archive_is_put_in_the_order_of_its_smiles(tmp_path, raw):
 def test_the_report_counts_what_the_published_grid_does_not_show(tmp_path, raw):
     grid = GridConfig()
     assert pytest.approx(grid.origin * grid.resolution, abs=0.01) == prepare.VOXMOL_REACH
-    numbers = [Chem.GetPeriodicTable().GetAtomicNumber(symbol) for symbol in prepare.VOXMOL_ELEMENTS]
-    assert (tuple(numbers), prepare.VOXMOL_ELEMENTS) == (ATOMIC_NUMBERS, SYMBOLS)
+    numbers = [Chem.GetPeriodicTable().GetAtomicNumber(symbol) for symbol in SYMBOLS]
+    assert tuple(numbers) == ATOMIC_NUMBERS
 
     carbons, silane = conformers("CCC", 4), conformers("C[SiH2]CI", 2)
     for k, molecule in enumerate(carbons):  # the last two reach farther than the grid
@@ -207,7 +209,7 @@ def test_the_report_counts_what_the_published_grid_does_not_show(tmp_path, raw):
 
 
 def test_splits_depend_on_the_molecule_alone():
-    config = parse_config({**GENERATE, "test_fraction": 0.2})
+    config = read(GeomDrugsSettings, {**GENERATE, "test_fraction": 0.2}, "data.geom_drugs")
     drawn = [config.drawn_split(f"molecule {k}") for k in range(2000)]
     assert drawn == [config.drawn_split(f"molecule {k}") for k in range(2000)]
     assert drawn.count("test") == pytest.approx(400, abs=60)

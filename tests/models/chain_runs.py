@@ -4,7 +4,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from models.proteina.chains import ChainBatch, padded
+from models.datasets.pdb import ChainBatch, padded
 from models.training.batch import batch_loader
 from models.training.sampling import StepBatches
 from tests.models.chains import NETWORK, walk

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.proteina.chains import ChainBatch, padded
+from models.datasets.pdb import ChainBatch, padded
 
 NETWORK = {
     "width": 16,

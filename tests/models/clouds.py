@@ -68,7 +68,7 @@ def configuration(store: Path, name: str = "tiny", steps: int = 12, seed: int = 
             },
         },
         "data": {
-            "class_path": "models.vn_pointnet.data.ModelnetData",
+            "class_path": "models.datasets.modelnet40.ModelnetData",
             "init_args": {
                 "store": str(store),
                 "batch_size": 5,

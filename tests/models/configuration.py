@@ -40,7 +40,7 @@ def configuration(store: Path, name: str = "tiny", steps: int = 12, seed: int = 
             },
         },
         "data": {
-            "class_path": "models.escaip.data.SpiceData",
+            "class_path": "models.datasets.spice.SpiceData",
             "init_args": {"store": str(store), "batch_size": 4, "monitor_molecules": 6},
         },
         "trainer": {"max_steps": steps, "checkpoint_every": 4, "log_every": 3, "gradient_clip_val": 10.0},

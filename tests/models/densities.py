@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from data.geom_drugs.store import Ensemble, write_store
+from models.datasets.geom_drugs import PADDING, AtomBatch
 from models.voxmol.augment import AugmentConfig
-from models.voxmol.data import AtomBatch
 from models.voxmol.latents import LatentConfig
 from models.voxmol.network import VoxMolConfig
 from models.voxmol.optimizer import OptimizerConfig
 from models.voxmol.task import MonitorConfig, VoxMolTask
-from models.voxmol.voxels import PADDING, GridConfig
+from models.voxmol.voxels import GridConfig
 
 NETWORK = {
     "elements": 3,
@@ -98,7 +98,7 @@ def configuration(store: Path, name: str = "tiny", steps: int = 10, **model) -> 
             | model,
         },
         "data": {
-            "class_path": "models.voxmol.data.GeomDrugsData",
+            "class_path": "models.datasets.geom_drugs.GeomDrugsData",
             "init_args": {"store": str(store), "batch_size": 4, "elements": 3, "monitor_molecules": 4},
         },
         "trainer": {"max_steps": steps, "checkpoint_every": 3, "log_every": 2},

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from models.datasets.spice import MoleculeBatch
 from models.escaip import textbook
 from models.escaip.closed_form import exact_losses, head_variance, make_equivariant, twirled_forces
-from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIP, EScAIPConfig
 from models.escaip.official import RULES, load_checkpoint, load_state
 from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig, force_problem

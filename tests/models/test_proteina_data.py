@@ -14,7 +14,7 @@ import yaml
 
 from data.pdb.chains import Chain
 from data.pdb.store import write_store
-from models.proteina.data import ChainData
+from models.datasets.pdb import ChainData
 from models.train import main
 from tests.models.chain_runs import configuration
 from tests.models.chains import TRIANGLES, walk
@@ -137,7 +137,7 @@ def settings(store, name: str, **network) -> dict:
     """A tiny run on the store."""
     config = configuration(name, steps=6, **network)
     config["data"] = {
-        "class_path": "models.proteina.data.ChainData",
+        "class_path": "models.datasets.pdb.ChainData",
         "init_args": {"store": str(store), "batch_size": 4, "monitor_chains": 4, "monitor_batch": 2},
     }
     return config

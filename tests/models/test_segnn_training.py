@@ -159,7 +159,7 @@ def test_a_frame_that_is_not_stored_is_refused(store):
 
 @pytest.mark.slow
 def test_a_tiny_network_foretells_better_than_a_linear_map(tmp_path, monkeypatch):
-    """Spec section 9: 180 steps; bounds from eleven seeds of another implementation."""
+    """Spec segnn.md section 9: 180 steps; bounds from eleven seeds of another implementation."""
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     store = write_particles(Path("p.h5"), train=300, validation=200, test=200, frames=[30, 40])

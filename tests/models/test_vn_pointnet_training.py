@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.datasets.modelnet40 import ModelnetData, ViewConfig
 from models.train import main
 from models.training.sampling import StepBatches
 from models.vn_pointnet.accuracy import accuracies
-from models.vn_pointnet.data import ModelnetData, ViewConfig
 from models.vn_pointnet.network import VNPointNetConfig
 from models.vn_pointnet.task import OptimizerConfig, ScheduleConfig, VNPointNetTask
 from tests.models.clouds import NETWORK, configuration, write_clouds

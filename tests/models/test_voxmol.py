@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from models.datasets.geom_drugs import AtomBatch
 from models.official import CheckpointError, official_name
 from models.training.table import parse_key
 from models.voxmol import textbook
 from models.voxmol.curvature import last_layer_hessians
-from models.voxmol.data import AtomBatch
 from models.voxmol.latents import COLUMNS, cosines, pooled
 from models.voxmol.network import PUBLISHED, VoxMol, VoxMolConfig
 from models.voxmol.official import RULES, load_checkpoint, load_state

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from models.datasets.geom_drugs import PADDING, GeomDrugsData
 from models.train import main
 from models.voxmol import latents
-from models.voxmol.data import GeomDrugsData
-from models.voxmol.voxels import PADDING
 from tests.models.configuration import write_run
 from tests.models.densities import GRID, NETWORK, configuration, molecules, task, write_molecules
 from tests.models.interruption import stop_after

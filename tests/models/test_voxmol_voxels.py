@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
+from models.datasets.geom_drugs import PADDING
 from models.voxmol.atoms import find_peaks, refine
 from models.voxmol.augment import AugmentConfig, Pose, draw_pose
 from models.voxmol.voxels import (
-    PADDING,
     GridConfig,
     _fill_blocks,
     _fill_in_rounds,

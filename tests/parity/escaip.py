@@ -6,8 +6,8 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
+from models.datasets.spice import MoleculeBatch
 from models.escaip.closed_form import exact_losses, head_variance, twirled_forces
-from models.escaip.data import MoleculeBatch
 from models.escaip.network import EScAIP, EScAIPConfig
 from models.escaip.official import RULES, load_state
 from models.escaip.smearing import gaussian_smearing

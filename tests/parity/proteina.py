@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from models.datasets.pdb import ChainBatch
 from models.official import official_name
 from models.proteina.blocks import TriangleMultiplication
-from models.proteina.chains import ChainBatch
 from models.proteina.features import time_embedding
 from models.proteina.network import Proteina, ProteinaConfig
 from models.proteina.official import RULES, load_state

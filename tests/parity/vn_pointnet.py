@@ -91,7 +91,7 @@ class ESMap(nn.Module):
         return self.plain(V) + self.proj * dense.movedim((-1, -2), (0, -1))
 
     def penalties(self) -> tuple[Tensor, Tensor]:
-        """Upstream's Lie sum, which confuses generators and entries, and its norm sum (spec section 7, item 3)."""
+        """Upstream's Lie sum, which mixes up generators and entries, and norm sum (spec vn_pointnet.md 7, item 3)."""
         C_out, C_in = self.plain.weight.shape
         z = _flat(self.input).flatten(0, -2)
         y = F.linear(z, self.dense, self.bias)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from models.datasets.geom_drugs import PADDING
 from models.official import official_name
 from models.voxmol.atoms import THRESHOLD, find_peaks, refine
 from models.voxmol.augment import AugmentConfig, Pose, euler_xyz
@@ -17,7 +18,7 @@ from models.voxmol.official import RULES, load_state
 from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
 from models.voxmol.sampling import Walk, score, walk_step
 from models.voxmol.task import MonitorConfig, VoxMolTask, density_problem
-from models.voxmol.voxels import PADDING, GridConfig, smooth_density, voxelise
+from models.voxmol.voxels import GridConfig, smooth_density, voxelise
 from tests.parity.case import Case, Result
 from twirl.representations import Voxels
 from twirl.rotations import RotationSet

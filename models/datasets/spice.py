@@ -1,4 +1,4 @@
-"""Batches of molecules for EScAIP, with targets in normalised units (spec escaip.md 2.3, 4, 5.1)."""
+"""Batches of molecules, with targets in normalised units (spec escaip.md 2.3, 4, 5.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Batches of conformers for VoxMol, as atoms: they become densities on the device that trains (spec voxmol.md 2)."""
+"""Batches of conformers, as atoms: they become densities on the device that trains (spec voxmol.md 2)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data.geom_drugs.channels import ATOMIC_NUMBERS
 from data.geom_drugs.store import Conformers, Ensembles
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
 from models.training.sampling import StepBatches, nested_subset
-from models.voxmol.voxels import ATOMIC_NUMBERS, PADDING
+
+PADDING = -1  # the channel of no atom
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Batches of point clouds for VN-PointNet, augmented as the recipe asks (spec vn_pointnet.md 2.2, 2.3, 5)."""
+"""Batches of point clouds, augmented as the recipe asks (spec vn_pointnet.md 2.2, 2.3, 5)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.catalogue import Output
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
 from analysis.style import count
@@ -107,12 +108,11 @@ def footer(results: Results) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def paper_sentence(paper: PaperCurves | None, about: str) -> str:
-    """How the paper's curves are shown, or that they are not."""
-    if paper is None:
-        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+def paper_sentence(paper: PaperCurves, about: str) -> str:
+    """How the paper's curves are shown."""
+    light = "light: as logged; lines: " if paper.with_logged else ""
     return (
-        f"Grey: the paper's curves (light: as logged; lines: medians of 20 bins a decade), unbiased, {about} "
+        f"Grey: the paper's curves ({light}medians of 20 bins a decade), unbiased, {about} "
         "Their percent is a mean of ratios, which after the start is larger than the ratio of means drawn of ours."
     )
 
@@ -122,10 +122,14 @@ def words_only_sentence(figure: str, says: str) -> str:
     return f"Of its {figure} the paper gives no numbers, and its curves were not recovered; it says: {says}"
 
 
-def absent_sentence(results: Results, names: list[str]) -> str:
-    """Runs that the tier leaves out."""
-    absent = results.absent(names)
-    return f"Not part of this tier: {', '.join(absent)}." if absent else ""
+def ending(output: Output, results: Results, drawn: Results) -> str:
+    """What every caption ends with: which runs were drawn, and which of the output's the tier leaves out.
+
+    results: what the plan has for the output; drawn: what it shows of them.
+    """
+    absent = results.absent(output.runs)
+    left_out = [f"Not part of this tier: {', '.join(absent)}."] if absent else []
+    return " ".join([provenance_line(drawn), *left_out])
 
 
 def train_size(run: Run) -> str:

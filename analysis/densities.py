@@ -15,11 +15,9 @@ from analysis.panels import DOTTED, Drawn, Ours
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperCurves
 from analysis.reference.printed import numbers, paper_landmarks
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
 from models.training.series import ZERO
 
-NETWORKS = ("voxmol-111m", "voxmol-28m", "voxmol-7m")
-TRAIN_SIZES = ("voxmol-111m", "voxmol-50pct", "voxmol-25pct", "voxmol-10pct", "voxmol-1pct")
-"""Both largest first."""
 UNIT = "squared error per voxel and channel"
 ROTATIONS = {
     "axis_preserving": "16 that keep an axis",
@@ -36,7 +34,7 @@ CROSSINGS = "Diamonds: where L_mean of the same weights falls below the zero pre
 
 def largest(results: Results) -> Run | None:
     """The first seed of the largest network that was trained on the whole training set."""
-    return next(filter(None, map(results.first, NETWORKS)), None)
+    return next(filter(None, map(results.first, VOXMOL_NETWORKS)), None)
 
 
 def lines_sentence(runs: Sequence[Run]) -> str:
@@ -74,7 +72,7 @@ def fraction(run: Run) -> str:
 
 def papers_name(name: str) -> str:
     """What the paper's curves of a run are called at their ends, among training sets."""
-    return "100%" if name == TRAIN_SIZES[0] else DENSITY_CURVES[name][2]
+    return "100%" if name == VOXMOL_TRAIN_SIZES[0] else DENSITY_CURVES[name][2]
 
 
 def all_rotations(axes: Axes, our: Ours, drawn: Drawn, panel: str, at_most: int = 24) -> None:
@@ -113,22 +111,19 @@ def crossing(axes: Axes, our: Ours, drawn: Drawn, panel: str) -> None:
     )  # fmt: skip
 
 
-def paper_zero(axes: Axes, paper: PaperCurves | None, drawn: Drawn, panel: str, last: float) -> None:
+def paper_zero(axes: Axes, drawn: Drawn, panel: str, last: float) -> None:
     """The zero predictor's loss on the paper's grid, in the paper's grey, up to step `last` in the record."""
-    if paper is None:
-        return
     about = {"source": "paper", "series": ZERO, "label": "constant-zero predictor", "quantity": "L_total"}
     curve = Curve(np.array([0.0, last]), np.full(2, DENSITY_ZERO))
     drawn.add(curve, panel=panel, estimator="exact", **about)
     axes.axhline(DENSITY_ZERO, color=style.PAPER, lw=0.7, ls=DOTTED, zorder=1.5)
 
 
-def paper_sentence(paper: PaperCurves | None) -> str:
-    """How the paper's curves are shown, or that they are absent."""
-    if paper is None:
-        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+def paper_sentence(paper: PaperCurves) -> str:
+    """How the paper's curves are shown."""
+    light = "light: as logged, once per epoch; lines: " if paper.with_logged else ""
     return (
-        "Grey: the paper's curves (light: as logged, once per epoch; lines: medians of 20 bins a decade), unbiased, "
+        f"Grey: the paper's curves ({light}medians of 20 bins a decade), unbiased, "
         "over its own steps. Grey dots: the zero predictor on its grid, which it does not print and we measured "
         f"({scientific(DENSITY_ZERO)}, on conformers of its test molecules). Losses per voxel depend on the grid: "
         "levels of different grids differ, their ratios to the zero predictor compare."
@@ -140,7 +135,7 @@ def papers_dips() -> str:
     rows = {
         name: paper_landmarks()[DENSITY_CURVES[name][0], DENSITY_CURVES[name][2]] for name in DENSITY_CURVES
     }
-    at_dip = sorted(rows[name]["L_mean_at_dip"] for name in TRAIN_SIZES)
+    at_dip = sorted(rows[name]["L_mean_at_dip"] for name in VOXMOL_TRAIN_SIZES)
     ends = sorted(row["end"] for row in rows.values())
     said = numbers("a")["voxmol.at_50k"]
     return (

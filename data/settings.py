@@ -14,6 +14,7 @@ heavy (no torch, numpy or h5py), so that a plan is checked in an instant.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -37,6 +38,12 @@ def settings(kind: Class) -> Class:
     """
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     return dataclass(frozen=True, kw_only=True, config=config)(kind)
+
+
+def of_dataset(dataset: str) -> type:
+    """The settings of a data set's preparation: of geom_drugs the class data.geom_drugs.settings.GeomDrugsSettings."""
+    name = "".join(word.capitalize() for word in dataset.split("_")) + "Settings"
+    return getattr(importlib.import_module(f"data.{dataset}.settings"), name)
 
 
 @cache

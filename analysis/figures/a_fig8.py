@@ -14,32 +14,30 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis import style
-from analysis.captions import footer, provenance_line
+from analysis.captions import footer
 from analysis.curves import Curve
 from analysis.monitored import gradients_sentence
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import TIMES, PaperCurves
 from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import PROTEINA
 from analysis.times import label, size_sentence
 from models.training.series import EMA, RAW, Series
 
-TITLE = "Proteína: percent of the loss against the ratio of gradient norms, by time of the path"
-RUNS = ("proteina-60m",)
-REQUIRED = RUNS
 ACROSS = 4
 RATIO = "gradient ratio"
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A panel per time, on common axes; points are measurements of the first seed that has them, coloured by step."""
     measured = (
-        (run, {t: found for t in run.times if (found := points_at(run, t))}) for run in results.of(RUNS[0])
+        (run, {t: found for t in run.times if (found := points_at(run, t))}) for run in results.of(PROTEINA)
     )
     run, points = next((pair for pair in measured if pair[1]), (None, {}))
     if run is None:
         raise ResultsError(
-            f"a_fig8: no run of {RUNS[0]} measured gradients; set model.init_args.gradients and train again."
+            f"a_fig8: no run of {PROTEINA} measured gradients; set model.init_args.gradients and train again."
         )
     drawn = Drawn()
     rows = -(-len(points) // ACROSS)
@@ -53,7 +51,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     first, shown = None, None
     for place, t, letter in zip(grid, points, "abcdefgh", strict=False):
         axes = first = figure.add_subplot(place, sharex=first, sharey=first)
-        if paper is not None and t in TIMES:
+        if t in TIMES:
             _papers(axes, paper, t, drawn, letter)
         shown = _ours(axes, run, t, points[t], norm, drawn, letter)
         found = correlations(points[t].ratio, points[t].percent)
@@ -76,12 +74,9 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     bar.set_label("training step")
     bar.ax.yaxis.set_major_formatter(lambda x, _: style.count(x))
     handles = [Line2D([], [], marker="o", ms=2.5, color=colormaps["viridis"](0.5), lw=0.5, label="ours")]
-    if paper is not None:
-        handles.append(
-            Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed")
-        )
+    handles.append(Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed"))
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(results, paper, run, points))
+    return Drawing(figure, drawn.table(), _caption(results, run, points))
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ def _papers(axes: Axes, paper: PaperCurves, t: float, drawn: Drawn, letter: str)
     about = {
         "panel": letter,
         "source": "paper",
-        "run": RUNS[0],
+        "run": PROTEINA,
         "label": label(t),
         "series": "paper, smoothed",
     }
@@ -156,7 +151,7 @@ def _numbers(axes: Axes, ours: tuple[float, float], t: float) -> None:
         axes.text(0.04, 0.97 - 0.085 * i, text, transform=axes.transAxes, fontsize=5.3, color=color, va="top")
 
 
-def _caption(results: Results, paper: PaperCurves | None, run: Run, points: dict[float, Points]) -> list[str]:
+def _caption(results: Results, run: Run, points: dict[float, Points]) -> list[str]:
     own = (
         "Percent of Proteína's validation loss that is equivariance error against the ratio of the norms of the "
         "gradients of L_equiv and L_mean over all weights, at fixed times t; a point per measurement, in the order of "
@@ -168,8 +163,5 @@ def _caption(results: Results, paper: PaperCurves | None, run: Run, points: dict
     theirs = (
         "Grey: the paper's smoothed line, read off an image; its coefficients are over the thousands of measurements "
         "of a replicate that its other figures do not show."
-        if paper is not None
-        else "The paper's lines are absent: no reference data were found (REFERENCE_DIR); its coefficients are printed."
     )
-    last = [size_sentence(results.tier, run), provenance_line(results)]
-    return [*filter(None, [own, measured, theirs]), " ".join(filter(None, last))]
+    return [*filter(None, [own, measured, theirs, size_sentence(results.tier, run)])]

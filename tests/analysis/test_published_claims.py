@@ -73,9 +73,7 @@ def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
     for run in runs_of("mini", "rotated", "recm"):
         ends = [alpha(run, place, term).value[-1] for term in ("W", "b", "noise") for place in places(run)]
         assert max(map(abs, ends)) < 0.01
-        count = {
-            name: run.curve(name, split="relaxation").value[-1] for name in ("plain", "active")
-        }
+        count = {name: run.curve(name, split="relaxation").value[-1] for name in ("plain", "active")}
         assert count["active"] == count["plain"]
 
 

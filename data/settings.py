@@ -23,10 +23,8 @@ from pydantic.dataclasses import dataclass
 
 Class = TypeVar("Class", bound=type)
 
-Seed = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]  # of something, never all of it
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -36,7 +34,11 @@ def settings(kind: Class) -> Class:
     The string below a field is its description.
     """
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    return dataclass(frozen=True, kw_only=True, config=config)(kind)
+    made = dataclass(frozen=True, kw_only=True, config=config)(kind)
+    for field in dataclasses.fields(made):  # pydantic reads these strings in `kind` itself, not in what derives from it
+        about = made.__pydantic_fields__[field.name].description
+        field.type = Annotated[field.type, Field(description=about)] if about else field.type
+    return made
 
 
 @cache
@@ -92,6 +94,8 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any], partial: bool) -> 
         return _merged(parts) | node
     if "const" in node:
         node["enum"] = [node.pop("const")]
+    if node.get("type") == "integer" and "exclusiveMinimum" in node:
+        node["minimum"] = node.pop("exclusiveMinimum") + 1  # "the minimum of 1" is plainer than "more than 0"
     if partial:
         node.pop("required", None)
     if "properties" in node:

@@ -13,20 +13,21 @@ from snakemake.utils import min_version
 sys.path.insert(0, workflow.basedir)
 
 from models import sources
-from workflow import plan as runs
+from workflow import inputs, plan as runs
+from workflow.configuration import ConfigError
 
 min_version("9.0")
 
 try:
     PLAN = runs.load(config)
-except runs.ConfigError as error:
+except ConfigError as error:
     sys.exit(f"Configuration: {error}")
 
 TIER = PLAN.tier
 GALLERY = f"figures/{TIER}/index.html"
 METRICS = f"figures/{TIER}/metrics.json"
 
-runs.write_inputs(PLAN)
+inputs.write_inputs(PLAN)
 # Bash's strict mode, which a prefix of one's own replaces; then the interpreter that runs Snakemake, whether or not
 # its environment is activated.
 shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")

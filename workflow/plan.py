@@ -1,25 +1,20 @@
-"""The configuration, read, checked and merged: which runs a tier has, with which settings, in which process.
+"""The plan of a tier: which runs it has, with which settings, in which process.
 
 `load` reads config/<tier>.yaml over the runs declared in config/runs/*.yaml and returns a Plan. A run's
 settings are, each over the one before: the system's declared `base`, the tier's `base`, the run's declared
-`change`, the tier's `change`. `python -m workflow.plan [config.yaml ...]` prints the plan. Standard library,
+`change`, the tier's `change`. `python -m workflow [config.yaml ...]` prints the plan. Standard library,
 PyYAML and jsonschema only: the Snakefile imports this module on every call.
 """
 
-import difflib
-import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-
-from data.files import write_text
+from data.settings import merge
 from models.sources import ROOT
+from workflow.configuration import ConfigError, read, tiers
+from workflow.schema import check, hint, missing, schema, schema_of
 
 DEFAULT_TIER = "mini"
 RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
@@ -27,10 +22,6 @@ RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 STEP_OVERHEAD = 5
 # A relaxed step over a plain one, about.
 METHOD_COST = {"ES": 2, "RPP": 1.5, "RECM": 2.5, "ACE": 2}
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used: one sentence for a person."""
 
 
 @dataclass(frozen=True)
@@ -187,65 +178,51 @@ def spread(name: str, runs: list[Run], processes: int | None) -> list[Group]:
     return [Group(f"{name}_{i}", tuple(members)) for i, members in enumerate(bins)]
 
 
-def merge(*layers: Mapping) -> dict:
-    """Later layers over earlier ones: mappings key by key, anything else replaced whole."""
-    merged: dict = {}
-    for layer in layers:
-        for key, value in layer.items():
-            old = merged.get(key)
-            both = isinstance(value, Mapping) and isinstance(old, Mapping)
-            merged[key] = merge(old, value) if both else merge(value) if isinstance(value, Mapping) else value
-    return merged
-
-
 def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     """The plan of the tier that `overrides` names (default mini), with the overrides merged over its file.
 
     Raises ConfigError at the first key, type, tier or run that cannot be right.
     """
     overrides = overrides or {}
-    schema = _read(root / "config" / "schema.yaml")
+    within = schema(root)
     tier = overrides.get("tier", DEFAULT_TIER)
     known = tiers(root)
     if tier not in known:
         raise ConfigError(f"There is no tier {tier!r} in config/: choose one of {', '.join(known)}.")
     path = root / "config" / f"{tier}.yaml"
     source = f"config/{tier}.yaml"
-    layer = _read(path)
-    _check(layer, schema, "tier_file", source)
+    layer = read(path)
+    check(layer, within, "tier_file", source)
     if layer["tier"] != tier:
         raise ConfigError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
     config = merge(layer, overrides)
-    _check(config, schema, "tier_file", f"{source} with --configfile and --config")
+    check(config, within, "tier_file", f"{source} with --configfile and --config")
 
     runs: list[Run] = []
     files = sorted((root / "config" / "runs").glob("*.yaml"))
     for name in config["runs"]:
         if name not in (known := [path.stem for path in files]):
-            hint = _hint(name, known)
-            raise ConfigError(f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint}")
+            raise ConfigError(
+                f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint(name, known)}"
+            )
     for path in files:
         if path.stem in config["runs"]:
-            runs += _resolve(path, config, schema)
+            runs += _resolve(path, config, root)
     return Plan(config, tuple(runs))
 
 
-def tiers(root: Path = ROOT) -> list[str]:
-    return sorted(path.stem for path in (root / "config").glob("*.yaml") if path.stem != "schema")
-
-
-def _resolve(path: Path, config: Mapping, schema: Mapping) -> Iterator[Run]:
+def _resolve(path: Path, config: Mapping, root: Path) -> Iterator[Run]:
     """The runs that one file of config/runs declares, in one tier."""
-    declared, source = _read(path), f"config/runs/{path.name}"
-    schema = _of_system(declared.get("system"), declared.get("dataset"), schema, source)
-    _check(declared, schema, "runs_file", source)
+    declared, source = read(path), f"config/runs/{path.name}"
+    within = schema_of(declared.get("system"), declared.get("dataset"), source, root)
+    check(declared, within, "runs_file", source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
         raise ConfigError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
     overlay = dict(config["runs"][path.stem])
-    _check(overlay, schema, "tier_runs", f"config/{tier}.yaml: runs.{path.stem}")
+    check(overlay, within, "tier_runs", f"config/{tier}.yaml: runs.{path.stem}")
     location = {"data": {"init_args": {"store": store(dataset, tier)}}}
     base = merge(declared["base"], overlay.pop("base", {}), location)
     for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
@@ -254,139 +231,14 @@ def _resolve(path: Path, config: Mapping, schema: Mapping) -> Iterator[Run]:
             continue
         parent = change.get("like", name)
         if parent not in declared["runs"]:
-            hint = _hint(parent, declared["runs"])
-            raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{hint}")
+            known = hint(parent, declared["runs"])
+            raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         settings = merge(base, declared["runs"][parent]["change"], change.get("change", {}))
-        missing = next(_missing(schema["$defs"]["settings"], settings, schema), None)
-        if missing:
-            raise ConfigError(f"{source}: run {name} does not say {missing}; give it in `base` or `change`.")
+        forgotten = next(missing(settings, within), None)
+        if forgotten:
+            raise ConfigError(
+                f"{source}: run {name} does not say {forgotten}; give it in `base` or `change`."
+            )
         for seed in run["seeds"]:
             yield Run(tier, name, system, dataset, run["label"], seed, tuple(run["outputs"]), settings)
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}.") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must hold keys and values, not {type(content).__name__}.")
-    return content
-
-
-def _of_system(system: object, dataset: object, schema: Mapping, source: str) -> dict:
-    """The schema in which "settings" are those of a system, `data` the data set's if the system leaves it open."""
-    definitions = schema["$defs"]
-    if f"{system}" not in definitions:
-        known = [name for name, part in definitions.items() if "trainer" in part.get("properties", {})]
-        hint = _hint(system, known)
-        raise ConfigError(f"{source}: `system` is {system!r}, which config/schema.yaml does not know{hint}")
-    settings = definitions[system]
-    if f"{dataset}_batches" in definitions:
-        batches = {"data": {"$ref": f"#/$defs/{dataset}_batches"}}
-        settings = {**settings, "properties": {**batches, **settings["properties"]}}
-    return {**schema, "$defs": {**definitions, "settings": settings}}
-
-
-def _check(value: Mapping, schema: Mapping, definition: str, source: str) -> None:
-    validator = Draft202012Validator({**schema, "$ref": f"#/$defs/{definition}"})
-    error = best_match(validator.iter_errors(value))
-    if error:
-        raise ConfigError(f"{source}: {_sentence(error)}")
-
-
-def _sentence(error: ValidationError) -> str:
-    """A schema violation as a person would say it."""
-    where = ".".join(str(part) for part in error.absolute_path)
-    rule, wanted, value = error.validator, error.validator_value, error.instance
-    if rule == "additionalProperties" and wanted is False:
-        known = error.schema.get("properties", {})
-        key = next(key for key in value if key not in known)
-        return f"{where + '.' if where else ''}{key} is not a known key{_hint(key, known)}"
-    if rule == "required":
-        key = next(key for key in wanted if key not in value)
-        return f"{where + '.' if where else ''}{key} is missing."
-    if rule == "type":
-        kinds = " or ".join([wanted] if isinstance(wanted, str) else wanted)
-        text = isinstance(value, str) and _is_number(value)
-        hint = " (YAML reads 1e3 as text, 1.0e+3 as a number)" if text else ""
-        return f"{where or 'the whole'} must be of type {kinds}, not {value!r}{hint}."
-    if rule == "enum":
-        return f"{where} must be one of {', '.join(map(str, wanted))}, not {value!r}."
-    return f"{where}: {error.message}."
-
-
-def _missing(definition: Mapping, value: Mapping, schema: Mapping, prefix: str = "") -> Iterator[str]:
-    """Keys of the schema that a resolved run lacks."""
-    if "$ref" in definition:
-        definition = schema["$defs"][definition["$ref"].rsplit("/", 1)[1]]
-    for key, part in definition.get("properties", {}).items():
-        if key not in value:
-            yield f"{prefix}{key}"
-        elif isinstance(value[key], Mapping):
-            yield from _missing(part, value[key], schema, f"{prefix}{key}.")
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    if close:
-        return f": did you mean {close[0]}?"
-    return f" (known: {', '.join(known)})."
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that another reader of YAML takes for a number, such as 3e-3."""
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style="'" if _is_number(text) else None
-    ),
-)
-
-
-def write_if_changed(path: Path, content: Mapping) -> None:
-    """Writes YAML, unless the file already says the same: its date is what a rerun is decided by."""
-    text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
-    if path.exists() and path.read_text() == text:
-        return
-    write_text(path, text)
-
-
-def write_inputs(plan: Plan) -> None:
-    """Writes what jobs read: run.yaml of every run, and the settings of every data set beside its store."""
-    for run in plan.runs:
-        write_if_changed(Path(run.folder, "run.yaml"), run.resolved())
-    for dataset in plan.datasets:
-        write_if_changed(Path(plan.store(dataset)).with_suffix(".yaml"), plan.data[dataset])
-
-
-def main(files: list[str]) -> None:
-    try:
-        plan = load(merge(*(_read(Path(file)) for file in files)))
-    except ConfigError as error:
-        sys.exit(str(error))
-    print(f"tier {plan.tier}: {len(plan.runs)} runs in {len(plan.groups)} processes")
-    for group in plan.groups:
-        for run in group.runs:
-            trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
-            steps, precision = trainer["max_steps"], trainer["precision"]
-            print(
-                f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
-                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(run.outputs)}"
-            )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

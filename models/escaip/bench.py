@@ -1,6 +1,7 @@
 """Cases of `python -m models.bench escaip`: eight molecules of twenty atoms at the mini and published sizes."""
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from models.bench import Case
@@ -8,9 +9,9 @@ from models.datasets.spice import MoleculeBatch
 from models.escaip import textbook
 from models.escaip.network import EScAIPConfig
 from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
+from models.sources import ROOT
 from twirl.metric import EquivarianceError
 from twirl.rotations import rotation_set
-from workflow import plan as runs
 
 MOLECULES, ATOMS, ROTATIONS = 8, 20, 10
 
@@ -71,8 +72,8 @@ def case(config: EScAIPConfig) -> Case:
 
 
 def mini() -> Case:
-    default = runs.load({"tier": "mini"}).runs[0]
-    return case(EScAIPConfig(**default.settings["model"]["init_args"]["network"]))
+    tier = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text())
+    return case(EScAIPConfig(**tier["runs"]["escaip"]["base"]["model"]["init_args"]["network"]))
 
 
 def published() -> Case:

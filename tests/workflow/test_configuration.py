@@ -8,8 +8,11 @@ import sys
 import pytest
 import yaml
 
+from data.settings import merge
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
+from workflow.configuration import ConfigError, tiers
+from workflow.inputs import write_if_changed
 
 WRONG = {
     "tier: huge": ("'huge'", "mini, paper, smoke"),
@@ -49,7 +52,7 @@ def rewrite(path, change):
 def test_layers_merge_key_by_key_and_anything_but_a_mapping_is_replaced_whole():
     below = {"a": {"x": 1, "y": [1, 2, 3]}, "b": {"z": 1}}
     above = {"a": {"y": [4]}, "b": None, "c": {"w": 2}}
-    assert runs.merge(below, above) == {"a": {"x": 1, "y": [4]}, "b": None, "c": {"w": 2}}
+    assert merge(below, above) == {"a": {"x": 1, "y": [4]}, "b": None, "c": {"w": 2}}
     assert below["a"]["y"] == [1, 2, 3]
 
 
@@ -95,7 +98,7 @@ def test_a_tier_leaves_a_run_out_with_null_and_adds_one_with_like(root):
 
 
 def test_every_tier_is_valid_and_every_run_is_in_exactly_one_process():
-    for tier in runs.tiers():
+    for tier in tiers():
         plan = runs.load({"tier": tier})
         members = [run.folder for group in plan.groups for run in group.runs]
         assert sorted(members) == sorted(run.folder for run in plan.runs)
@@ -223,7 +226,7 @@ def test_processes_have_about_the_same_to_do():
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
-    with pytest.raises(runs.ConfigError) as raised:
+    with pytest.raises(ConfigError) as raised:
         runs.load(yaml.safe_load(wrong))
     message = str(raised.value)
     assert all(part in message for part in WRONG[wrong]), message
@@ -233,13 +236,13 @@ def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
 
 def test_a_declaration_that_forgets_a_setting_is_refused(root):
     rewrite(root / "config/runs/escaip.yaml", lambda declared: declared["base"]["trainer"].pop("precision"))
-    with pytest.raises(runs.ConfigError, match=r"escaip-default does not say trainer\.precision"):
+    with pytest.raises(ConfigError, match=r"escaip-default does not say trainer\.precision"):
         runs.load({"tier": "smoke"}, root)
 
 
 def test_a_file_that_is_no_yaml_is_named(root):
     (root / "config/smoke.yaml").write_text("tier: [smoke")
-    with pytest.raises(runs.ConfigError, match=r"smoke\.yaml: not readable as YAML"):
+    with pytest.raises(ConfigError, match=r"smoke\.yaml: not readable as YAML"):
         runs.load({"tier": "smoke"}, root)
 
 
@@ -261,16 +264,16 @@ def test_every_key_of_the_schema_is_explained():
 
 def test_the_resolved_file_is_rewritten_only_when_it_says_something_else(tmp_path):
     path = tmp_path / "run.yaml"
-    runs.write_if_changed(path, {"a": 1})
+    write_if_changed(path, {"a": 1})
     before = path.stat().st_mtime_ns
-    runs.write_if_changed(path, {"a": 1})
+    write_if_changed(path, {"a": 1})
     assert path.stat().st_mtime_ns == before
-    runs.write_if_changed(path, {"a": 2})
+    write_if_changed(path, {"a": 2})
     assert yaml.safe_load(path.read_text()) == {"a": 2}
 
 
 def test_a_label_that_looks_like_a_number_stays_text_for_every_reader(tmp_path):
-    runs.write_if_changed(tmp_path / "run.yaml", {"label": "3e-3", "rate": 3e-3})
+    write_if_changed(tmp_path / "run.yaml", {"label": "3e-3", "rate": 3e-3})
     assert (tmp_path / "run.yaml").read_text() == "label: '3e-3'\nrate: 0.003\n"
 
 
@@ -285,9 +288,7 @@ def test_snakemake_refuses_a_wrong_configuration_in_a_sentence_within_three_seco
 
 
 def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
-    command = (
-        "import sys; from workflow import plan as runs; runs.main([]); assert 'torch' not in sys.modules"
-    )
+    command = "import sys; from workflow.__main__ import main; main([]); assert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     plan = runs.load({})

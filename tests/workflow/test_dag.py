@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from workflow import plan as runs
+from workflow.configuration import tiers
 
 NOTHING = "Nothing to be done"
 
 
-@pytest.mark.parametrize("tier", runs.tiers())
+@pytest.mark.parametrize("tier", tiers())
 def test_every_tier_has_a_plan_of_work(fresh, tier):
     said = fresh.run(tier, "-n")
     assert "gallery" in said

@@ -7,6 +7,7 @@ import yaml
 
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
+from workflow.configuration import tiers
 
 
 def dvc(*arguments: str, cwd) -> str:
@@ -27,7 +28,7 @@ def test_the_stages_are_declared_and_their_numbers_shown(fresh):
 
 
 def test_every_raw_file_of_a_tier_has_a_pointer():
-    for tier in runs.tiers():
+    for tier in tiers():
         plan = runs.load({"tier": tier})
         for dataset in plan.datasets:
             assert all((ROOT / f"{file}.dvc").is_file() for file in plan.raw_files(dataset))

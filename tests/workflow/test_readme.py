@@ -10,6 +10,7 @@ import pytest
 
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
+from workflow.configuration import tiers
 
 TEXT = (ROOT / "README.md").read_text()
 LINKS = sorted({link for link in re.findall(r"\]\(([^)#\s]+)\)", TEXT) if "://" not in link})
@@ -57,7 +58,7 @@ def test_no_placeholder_is_left():
     assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", re.sub(r"(PARITY|REFERENCE)_DIR", "", TEXT))
 
 
-@pytest.mark.parametrize("tier", runs.tiers())
+@pytest.mark.parametrize("tier", tiers())
 def test_a_tier_without_gpus_asks_lightning_for_none(tier):
     plan = runs.load({"tier": tier})
     if plan.resources("train")["gpu"] == 0:

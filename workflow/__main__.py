@@ -1,0 +1,28 @@
+"""Prints the plan of a tier: `python -m workflow [config.yaml ...]`."""
+
+import sys
+from pathlib import Path
+
+from data.settings import merge
+from workflow.configuration import ConfigError, read
+from workflow.plan import load
+
+
+def main(files: list[str]) -> None:
+    try:
+        plan = load(merge(*(read(Path(file)) for file in files)))
+    except ConfigError as error:
+        sys.exit(str(error))
+    print(f"tier {plan.tier}: {len(plan.runs)} runs in {len(plan.groups)} processes")
+    for group in plan.groups:
+        for run in group.runs:
+            trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
+            steps, precision = trainer["max_steps"], trainer["precision"]
+            print(
+                f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
+                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(run.outputs)}"
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

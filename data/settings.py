@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 Class = TypeVar("Class", bound=type)
 
+Seed = NonNegativeInt
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]  # of something, never all of it
 
@@ -35,7 +36,9 @@ def settings(kind: Class) -> Class:
     """
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     made = dataclass(frozen=True, kw_only=True, config=config)(kind)
-    for field in dataclasses.fields(made):  # pydantic reads these strings in `kind` itself, not in what derives from it
+    for field in dataclasses.fields(
+        made
+    ):  # pydantic reads these strings in `kind` itself, not in what derives from it
         about = made.__pydantic_fields__[field.name].description
         field.type = Annotated[field.type, Field(description=about)] if about else field.type
     return made

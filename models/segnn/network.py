@@ -8,7 +8,7 @@ are (m, 4, B, n), a scalar and a vector to each channel; those of edges come apa
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,49 +25,13 @@ from models.segnn.products import (
     steerable,
     together,
 )
+from models.segnn.settings import SEGNNConfig
 
 if TYPE_CHECKING:
     from twirl.relaxation.places import Place
 
 Y0 = (4 * math.pi) ** -0.5  # spherical harmonics with integral normalisation, degrees 0 and 1
 Y1 = (3 / (4 * math.pi)) ** 0.5
-
-
-@dataclass
-class SEGNNConfig:
-    """Sizes of the network; the defaults are the published 147,424 parameters.
-
-    hidden_features: of a dense layer with about as many weights, which decides the channels. layers: of message
-    passing. lmax: largest degree of features and attributes. center: what is subtracted from positions that are
-    features: nothing, the mean of the graph, or "coordinate_mean", every particle's mean of its own three
-    coordinates, a slip of the published code that makes the network no longer equivariant. particles: of each graph.
-    products: "fast", those of this file for degrees up to 1, or "e3nn", edge by edge, with features in the official
-    order (models.segnn.steerable); degrees above 1 take the latter anyway.
-    """
-
-    hidden_features: int = 64
-    layers: int = 4
-    lmax: int = 1
-    center: Literal["none", "graph_mean", "coordinate_mean"] = "none"
-    particles: int = 5
-    products: Literal["fast", "e3nn"] = "fast"
-
-    @property
-    def by_e3nn(self) -> bool:
-        """Whether e3nn computes the products."""
-        return self.lmax != 1 or self.products == "e3nn"
-
-    @property
-    def channels(self) -> int:
-        """Of every degree: the fewest with which a product has as many weights as the dense layer."""
-        degrees = range(self.lmax + 1)
-        paths = sum(
-            (a + b + c) % 2 == 0 and abs(a - b) <= c <= a + b
-            for a in degrees
-            for b in degrees
-            for c in degrees
-        )
-        return math.ceil(self.hidden_features / paths**0.5)
 
 
 @dataclass(frozen=True)

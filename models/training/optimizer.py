@@ -27,7 +27,8 @@ def optimizer(
     if settings.name != "sgd":
         options["betas"] = settings.betas
     if settings.name == "scale_free_adamw":
-        options["eps"] = least_epsilon(parameters[0].dtype, settings.betas[1])
+        first = parameters[0]["params"][0] if isinstance(parameters[0], dict) else parameters[0]
+        options["eps"] = least_epsilon(first.dtype, settings.betas[1])
     return OPTIMIZERS[settings.name](parameters, **options)
 
 
@@ -52,7 +53,7 @@ def multiplier(schedule: Schedule, step: int) -> float:
     cosine: from 1 to `final_factor`, counted from step 0, warm-up or not. steps: `factor` to the power
     (step + `ahead`) // `every`.
     """
-    if 0 < schedule.warmup_steps and step <= schedule.warmup_steps:
+    if schedule.warmup_steps > 0 and step <= schedule.warmup_steps:
         done = step / schedule.warmup_steps
         return schedule.warmup_factor * (1 - done) + done
     if schedule.kind == "cosine":

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from data.nbody.simulate import InitialState, draw, integrate, start
 from models.segnn import network, steerable
-from models.segnn.network import SEGNN, CompleteGraph, Edges, MessageLayer, SEGNNConfig
+from models.segnn.network import SEGNN, CompleteGraph, Edges, MessageLayer
 from models.segnn.official import features, flat_weight, load_state, official_features
 from models.segnn.products import Product
+from models.segnn.settings import SEGNNConfig
 from models.segnn.steerable import EdgeList, SteerableLayer, SteerableSEGNN
 from tests.parity.case import Case, Result
 from twirl.relaxation import ACE, ES, relax
@@ -89,8 +90,10 @@ def _hidden(case: Case) -> o3.Irreps:
 def _config(case: Case) -> SEGNNConfig:
     hidden, config = _hidden(case), case.config
     sizes = {"layers": config["layers"], "lmax": hidden.lmax}
-    width = next(w for w in range(1, 1000) if SEGNNConfig(w, **sizes).channels == hidden[0].mul)
-    return SEGNNConfig(width, **sizes)
+    width = next(
+        w for w in range(1, 1000) if SEGNNConfig(hidden_features=w, **sizes).channels == hidden[0].mul
+    )
+    return SEGNNConfig(hidden_features=width, **sizes)
 
 
 def _columns(edge_index: Tensor) -> Tensor:

@@ -1,20 +1,16 @@
 """What generated molecules of every data set share: which they are, how they lie, and GFN2-xTB."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rdkit import Chem, RDConfig, RDLogger
 from scipy.spatial.transform import Rotation
 
 from data.digest import name_digest
-from data.errors import DataError
 from data.units import BOHR, HARTREE
 
 MOLECULES = Path(RDConfig.RDDataDir) / "NCI" / "first_5K.smi"
 GFN2 = "GFN2-xTB"
-ELEMENTS = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")  # of molecules, where a tier names none
-_SYMBOLS = {Chem.GetPeriodicTable().GetElementSymbol(number) for number in range(1, 119)}
 
 
 class Quiet:
@@ -25,15 +21,6 @@ class Quiet:
 
     def __exit__(self, *_) -> None:
         RDLogger.EnableLog("rdApp.*")
-
-
-def checked_elements(values: dict[str, Any], where: str) -> tuple[str, ...]:
-    """The `elements` of a tier's block of values, or ELEMENTS; a DataError for a name that is none."""
-    elements = tuple(values.get("elements") or ELEMENTS)
-    for element in elements:
-        if element not in _SYMBOLS:
-            raise DataError(f"{where}.elements has '{element}', which is no element")
-    return elements
 
 
 def nci_molecules(elements: set[str], min_atoms: int, max_atoms: int, seed: int) -> list[tuple[str, str]]:

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from data.errors import DataError
 from data.processes import WorkerKilledError
+from data.settings import of_dataset
+from data.validation import read
 
 
 def prepare_command(
@@ -22,8 +24,8 @@ def prepare_command(
 ) -> int:
     """Prepares a store as the command line asks, and returns the exit status.
 
-    prepare: takes the block of the configuration, as YAML gives it, and the options out, raw and workers; returns
-    what to say in the end. What it raises of DataError, WorkerKilledError and OSError is said in a sentence.
+    prepare: takes the settings of the data set and the options out, raw and workers; returns what to say in the end.
+    A DataError, WorkerKilledError or OSError that it raises is said in a sentence.
     module: what is run of data.<dataset>, where that is a step before the store.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.{module}", description=about)
@@ -40,7 +42,8 @@ def prepare_command(
     parser.add_argument("--workers", type=int, help="processes (default: all available cores)")
     options = parser.parse_args(arguments)
     try:
-        said = prepare(yaml.safe_load(options.config.read_text()), options)
+        block = yaml.safe_load(options.config.read_text())
+        said = prepare(read(of_dataset(dataset), block, f"data.{dataset}"), options)
     except (DataError, WorkerKilledError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

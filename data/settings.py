@@ -14,6 +14,7 @@ heavy (no torch, numpy or h5py), so that a plan is checked in an instant.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -24,6 +25,7 @@ from pydantic.dataclasses import dataclass
 Class = TypeVar("Class", bound=type)
 
 Seed = NonNegativeInt
+Count = NonNegativeInt
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]  # of something, never all of it
 
@@ -36,12 +38,17 @@ def settings(kind: Class) -> Class:
     """
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     made = dataclass(frozen=True, kw_only=True, config=config)(kind)
-    for field in dataclasses.fields(
-        made
-    ):  # pydantic reads these strings in `kind` itself, not in what derives from it
+    # pydantic reads these strings in `kind` itself, not in what derives from it: there they come with the type.
+    for field in dataclasses.fields(made):
         about = made.__pydantic_fields__[field.name].description
         field.type = Annotated[field.type, Field(description=about)] if about else field.type
     return made
+
+
+def of_dataset(dataset: str) -> type:
+    """The settings of a data set's preparation: of geom_drugs the class data.geom_drugs.settings.GeomDrugsSettings."""
+    name = "".join(word.capitalize() for word in dataset.split("_")) + "Settings"
+    return getattr(importlib.import_module(f"data.{dataset}.settings"), name)
 
 
 @cache

@@ -1,6 +1,4 @@
-"""Units: CODATA factors, and the conversion of a stored array by the unit it declares."""
-
-import numpy as np
+"""Units: CODATA factors, and the factor of a stored array by the unit that it declares."""
 
 from data.errors import DataError
 
@@ -26,9 +24,3 @@ def factor(unit: str | bytes | None, known: dict[str, float], record: str) -> fl
             f"{record} is in units '{name}', not one of {', '.join(known)}: convert the file first"
         )
     return known[name.lower()]
-
-
-def converted(values: np.ndarray, scale: float) -> np.ndarray:
-    """`values` times `scale` in float64, without a copy where nothing is to be done."""
-    values = np.asarray(values, dtype=np.float64)
-    return values if scale == 1.0 else values * scale

@@ -10,12 +10,13 @@ from jsonschema.exceptions import ValidationError, best_match
 from pydantic import TypeAdapter
 from pydantic import ValidationError as Refused
 
+from data.errors import DataError
 from data.settings import defaults, merge, schema
 
 Settings = TypeVar("Settings")
 
 
-class SettingsError(ValueError):
+class SettingsError(DataError):
     """Settings that cannot be used: one sentence for a person."""
 
 

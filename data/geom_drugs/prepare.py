@@ -22,12 +22,12 @@ from data.command import advance, prepare_command, progress_bar
 from data.errors import DataError
 from data.files import write_text
 from data.geom_drugs.channels import SYMBOLS
-from data.geom_drugs.config import GeomConfig, parse_config
 from data.geom_drugs.faults import Fault, LeftOut, Made
 from data.geom_drugs.generate import Recipe, Task, generate
 from data.geom_drugs.listed import read_smiles
 from data.geom_drugs.packed import read_msgpack
 from data.geom_drugs.pickled import read_midi, read_rdkit_folder
+from data.geom_drugs.settings import GeomDrugsSettings
 from data.geom_drugs.store import SPLITS, Ensemble, Ensembles, write_store
 
 RAW_FOLDER = Path("data/geom_drugs/raw")
@@ -49,29 +49,31 @@ VOXMOL_REACH = 7.72  # [Angstrom]
 CONFORMERS_AT_ONCE = 4096
 
 
-def prepare(config: GeomConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+def prepare(
+    settings: GeomDrugsSettings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None
+) -> dict:
     """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.with_name(out.name + ".work")
     left_out = LeftOut()
-    if config.source == "generate":
-        ensembles = _generated(config, raw, work, workers, left_out)
+    if settings.source == "generate":
+        ensembles = _generated(settings, raw, work, workers, left_out)
     else:
-        ensembles = _read(config, raw, workers, left_out)
+        ensembles = _read(settings, raw, workers, left_out)
     provenance = {
-        "source": config.source,
-        "dataset": DATASETS[config.source],
-        "energy_level": LEVELS[config.source],
+        "source": settings.source,
+        "dataset": DATASETS[settings.source],
+        "energy_level": LEVELS[settings.source],
     }
-    settings = dataclasses.asdict(config)
-    counts = write_store(out, ensembles, config=settings, splits=_splits(config), **provenance)
+    recorded = dataclasses.asdict(settings)
+    counts = write_store(out, ensembles, config=recorded, splits=_splits(settings), **provenance)
     report = {
         **provenance,
         "counts": counts,
         "left_out": left_out.as_dict(),
         **_statistics(Ensembles(out)),
         "versions": _versions(),
-        "config": settings,
+        "config": recorded,
     }
     write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
@@ -79,16 +81,16 @@ def prepare(config: GeomConfig, out: Path, raw: Path = RAW_FOLDER, workers: int 
 
 
 def _generated(
-    config: GeomConfig, raw: Path, work: Path, workers: int | None, left_out: LeftOut
+    settings: GeomDrugsSettings, raw: Path, work: Path, workers: int | None, left_out: LeftOut
 ) -> Iterator[Ensemble]:
     """Ensembles of the molecules of the listed files and of NCI molecules that are not among them."""
-    recipe = Recipe(config.conformers, config.duplicate_rmsd, config.max_radius, config.seed)
+    recipe = Recipe(settings.conformers, settings.duplicate_rmsd, settings.max_radius, settings.seed)
     tasks = [
         Task(record, smiles, file.split, recipe)
-        for file in config.files
+        for file in settings.files
         for record, smiles in read_smiles(raw / file.name)
     ]
-    tasks += _nci_tasks(config, recipe, {flat_smiles(task.smiles) for task in tasks})
+    tasks += _nci_tasks(settings, recipe, {flat_smiles(task.smiles) for task in tasks})
     key = {"tasks": [dataclasses.asdict(task) for task in tasks], "versions": _versions()}
     digest = hashlib.blake2b(json.dumps(key).encode()).hexdigest()
     with progress_bar(len(tasks), "molecule", "generating") as bar:
@@ -107,22 +109,22 @@ def _generated(
         yield from map(store.ensemble, range(len(store)))
 
 
-def _nci_tasks(config: GeomConfig, recipe: Recipe, listed: set[str]) -> list[Task]:
+def _nci_tasks(settings: GeomDrugsSettings, recipe: Recipe, listed: set[str]) -> list[Task]:
     found = [
         (record, smiles)
         for record, smiles in nci_molecules(
-            set(config.elements), config.min_atoms, config.max_atoms, config.seed
+            set(settings.elements), settings.min_atoms, settings.max_atoms, settings.seed
         )
         if flat_smiles(smiles) not in listed
     ]
-    if len(found) < config.molecules:
+    if len(found) < settings.molecules:
         raise DataError(
-            f"data.geom_drugs.molecules is {config.molecules}, but RDKit's NCI file has only {len(found)} "
+            f"data.geom_drugs.molecules is {settings.molecules}, but RDKit's NCI file has only {len(found)} "
             "molecules of these elements and sizes: ask for fewer or allow more sizes"
         )
     return [
-        Task(record, smiles, config.drawn_split(flat_smiles(smiles)), recipe)
-        for record, smiles in found[: config.molecules]
+        Task(record, smiles, settings.drawn_split(flat_smiles(smiles)), recipe)
+        for record, smiles in found[: settings.molecules]
     ]
 
 
@@ -147,21 +149,23 @@ def _write_chunk(path: Path, made: Sequence[Made]) -> None:
     )
 
 
-def _read(config: GeomConfig, raw: Path, workers: int | None, left_out: LeftOut) -> Iterator[Ensemble]:
+def _read(
+    settings: GeomDrugsSettings, raw: Path, workers: int | None, left_out: LeftOut
+) -> Iterator[Ensemble]:
     """Ensembles of the raw files."""
-    limit = config.conformers_per_molecule
+    limit = settings.conformers_per_molecule
 
     def split_of(smiles: str) -> str:
-        return config.drawn_split(flat_smiles(smiles))
+        return settings.drawn_split(flat_smiles(smiles))
 
-    paths = {Path(file.name).suffix: raw / file.name for file in config.files}
-    if config.source == "rdkit_folder":
+    paths = {Path(file.name).suffix: raw / file.name for file in settings.files}
+    if settings.source == "rdkit_folder":
         made = read_rdkit_folder(paths[".gz"], paths[".npy"], limit, workers)
-    elif config.source == "midi":
-        made = (one for file in config.files for one in read_midi(raw / file.name, file.split, limit))
+    elif settings.source == "midi":
+        made = (one for file in settings.files for one in read_midi(raw / file.name, file.split, limit))
     else:
         made = (
-            one for file in config.files for one in read_msgpack(raw / file.name, split_of, limit, workers)
+            one for file in settings.files for one in read_msgpack(raw / file.name, split_of, limit, workers)
         )
     with progress_bar(None, "molecule", "reading") as bar:
         for one in made:
@@ -171,10 +175,14 @@ def _read(config: GeomConfig, raw: Path, workers: int | None, left_out: LeftOut)
                 yield one.ensemble
 
 
-def _splits(config: GeomConfig) -> list[str]:
+def _splits(settings: GeomDrugsSettings) -> list[str]:
     """Those that the store must not lack."""
-    asked = {"train": True, "validation": config.validation_fraction > 0, "test": config.test_fraction > 0}
-    return [split for split in SPLITS if asked[split] or any(file.split == split for file in config.files)]
+    asked = {
+        "train": True,
+        "validation": settings.validation_fraction > 0,
+        "test": settings.test_fraction > 0,
+    }
+    return [split for split in SPLITS if asked[split] or any(file.split == split for file in settings.files)]
 
 
 def _statistics(store: Ensembles) -> dict:
@@ -234,8 +242,8 @@ def _versions() -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+    def run(settings: GeomDrugsSettings, options) -> str:
+        report = prepare(settings, options.out, options.raw, options.workers)
         counts = report["counts"]
         splits = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
         gone = sum(reason["molecules"] for reason in report["left_out"].values())

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.digest import name_digest
-from data.mocap.config import MocapConfig
 from data.mocap.kinematics import Skeleton, joint_positions
+from data.mocap.official import STARTS
+from data.mocap.settings import MocapSettings
 from data.mocap.skeleton import FRAMES_PER_SECOND, JOINTS, UNIT_METRES
-from data.mocap.trials import SPLITS, STARTS, WINDOW, Samples, Trial
+from data.mocap.trials import SPLITS, WINDOW, Samples, Trial
 
 GRAVITY = 9.81 / UNIT_METRES  # [ASF units / s^2]
 # Bones of the left side and the middle: direction at rest and length [ASF units]. The right side mirrors the left.
@@ -127,23 +128,23 @@ def _turned(P: np.ndarray, heading: float) -> np.ndarray:
     return P @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]).T
 
 
-def generate(config: MocapConfig) -> dict[str, tuple[list[Trial], dict[str, Samples]]]:
+def generate(settings: MocapSettings) -> dict[str, tuple[list[Trial], dict[str, Samples]]]:
     """Trials and samples of every motion; each trial is a function of (seed, motion, number) alone."""
     motions = {}
-    for motion in config.motions:
+    for motion in settings.motions:
         trials: list[Trial] = []
         samples = {}
         for split in SPLITS:
-            cases = range(len(trials), len(trials) + config.trials(split))
+            cases = range(len(trials), len(trials) + settings.trials(split))
             windows = []
             for case in cases:
                 name = f"{motion} {case}"
-                rng = np.random.default_rng(name_digest(name, config.seed))
+                rng = np.random.default_rng(name_digest(name, settings.seed))
                 frames = STARTS[motion] + WINDOW - 1
                 trials.append(
-                    Trial(case, case, generate_trial(motion, frames, rng, config.heading_spread), 0, name)
+                    Trial(case, case, generate_trial(motion, frames, rng, settings.heading_spread), 0, name)
                 )
-                starts = rng.permutation(STARTS[motion])[: config.starts_per_trial]
+                starts = rng.permutation(STARTS[motion])[: settings.starts_per_trial]
                 windows += [(case, int(start)) for start in starts]
             samples[split] = Samples(tuple(windows), len(windows))
         motions[motion] = trials, samples

@@ -15,12 +15,13 @@ from pathlib import Path
 from data.command import prepare_command
 from data.errors import DataError
 from data.files import write_text
-from data.mocap.config import MocapConfig, parse_config
 from data.mocap.generate import generate
+from data.mocap.official import OFFICIAL
 from data.mocap.pickles import read_split
 from data.mocap.raw import read_trials
+from data.mocap.settings import MocapSettings
 from data.mocap.store import MotionStore, write_store
-from data.mocap.trials import OFFICIAL, SPLITS, Samples, Trial, caveat, select
+from data.mocap.trials import SPLITS, Samples, Trial, caveat, select
 
 RAW_FOLDER = Path("data/mocap/raw")
 DATASETS = {
@@ -29,45 +30,45 @@ DATASETS = {
 }
 
 
-def prepare(config: MocapConfig, out: Path, raw: Path = RAW_FOLDER) -> dict:
+def prepare(settings: MocapSettings, out: Path, raw: Path = RAW_FOLDER) -> dict:
     """Writes the store `out` and its report; returns the report."""
-    motions = generate(config) if config.source == "parametric" else _read(config, raw)
+    motions = generate(settings) if settings.source == "parametric" else _read(settings, raw)
     caveats = {
-        motion: "" if config.source == "parametric" else caveat(motion, samples, trials)
+        motion: "" if settings.source == "parametric" else caveat(motion, samples, trials)
         for motion, (trials, samples) in motions.items()
     }
     write_store(
         out,
         motions,
-        source=config.source,
-        dataset=DATASETS[config.source],
+        source=settings.source,
+        dataset=DATASETS[settings.source],
         caveats=caveats,
-        config=dataclasses.asdict(config),
+        config=dataclasses.asdict(settings),
     )
     report = {
-        "dataset": DATASETS[config.source],
+        "dataset": DATASETS[settings.source],
         "motions": {motion: _counts(trials, samples) for motion, (trials, samples) in motions.items()},
         "caveats": {motion: text for motion, text in caveats.items() if text},
         "mean_squared_error_of_predictors": MotionStore(out).predictors,
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(settings),
     }
     write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     return report
 
 
-def _read(config: MocapConfig, raw: Path) -> dict[str, tuple[list[Trial], dict[str, Samples]]]:
+def _read(settings: MocapSettings, raw: Path) -> dict[str, tuple[list[Trial], dict[str, Samples]]]:
     """Trials and official samples of every motion."""
-    files = [raw / file.name for file in config.files]
+    files = [raw / file.name for file in settings.files]
     motions = {}
-    for motion in config.motions:
+    for motion in settings.motions:
         split_file = OFFICIAL[motion].split_file
         if split_file not in [file.name for file in files]:
             raise DataError(f"data.mocap.files lacks {split_file}, the split of the motion {motion}")
         trials = read_trials(motion, files)
         starts = read_split(raw / split_file)
         samples = {
-            split: select(motion, split, starts[split], trials, config.missing_samples) for split in SPLITS
+            split: select(motion, split, starts[split], trials, settings.missing_samples) for split in SPLITS
         }
         motions[motion] = trials, samples
     return motions
@@ -85,8 +86,8 @@ def _counts(trials: Sequence[Trial], samples: Mapping[str, Samples]) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        report = prepare(parse_config(block), options.out, options.raw)
+    def run(settings: MocapSettings, options) -> str:
+        report = prepare(settings, options.out, options.raw)
         counts = "; ".join(
             f"{motion} {', '.join(f'{n} {split}' for split, n in of_motion['samples'].items())}"
             for motion, of_motion in report["motions"].items()

@@ -10,9 +10,10 @@ from data.errors import DataError
 from data.mocap.amc import read_amc
 from data.mocap.asf import read_asf
 from data.mocap.kinematics import Skeleton, chain, joint_positions, rotation
+from data.mocap.official import OFFICIAL
 from data.mocap.pickles import read_positions
 from data.mocap.skeleton import JOINTS
-from data.mocap.trials import OFFICIAL, Trial, upstream_offset
+from data.mocap.trials import Trial, upstream_offset
 
 _TRIAL = re.compile(r"(\d\d)_(\d\d)\.amc")
 # Beginnings of trials that no public AMC file has, by (subject, trial): their frames from 1 on.

@@ -6,38 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.errors import DataError
+from data.mocap.official import DROPPED, MOST_SAMPLES, OFFICIAL
 
 SPLITS = ("train", "validation", "test")
 WINDOW = 32  # frames from the start of a sample to the last one that it needs, both counted: s ... s + 31
-STARTS = {"run": 90, "walk": 300}  # upstream's samples start at one of the first so many frames
-MOST_SAMPLES = {"train": 200, "validation": 600, "test": 600}
-# Upstream drops the first six frames of every trial that is numbered ten.
-_DROPPED = {10: 6}
-
-
-@dataclass(frozen=True)
-class Official:
-    """One motion as upstream cut it. trials: the database's trial number of every case.
-
-    positions_file: upstream's converted positions; walk's is in no public place.
-    """
-
-    subject: int
-    positions_file: str
-    split_file: str
-    trials: tuple[int, ...]
-
-
-# Which trial a case is was inferred for most cases: see README.md.
-OFFICIAL = {
-    "run": Official(9, "motion_run.pkl", "split_run.pkl", (6, 7, 11, 5, 4, 10, 1, 3, 2, 9, 8)),
-    "walk": Official(
-        35,
-        "motion.pkl",
-        "split.pkl",
-        (5, 11, 10, 4, 12, 6, 7, 13, 3, 2, 16, 14, 28, 29, 15, 1, 30, 31, 33, 32, 9, 8, 34),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +33,7 @@ class Trial:
 
 def upstream_offset(number: int, first_frame: int) -> int:
     """Upstream's index of the database's frame `first_frame`, counted from 1, of trial `number`."""
-    return first_frame - 1 - _DROPPED.get(number, 0)
+    return first_frame - 1 - DROPPED.get(number, 0)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from data.digest import name_digest
 from data.errors import DataError
+from data.modelnet40.classes import GENERATED
 from data.modelnet40.clouds import LabelledCloud
 from data.modelnet40.meshes import Mesh, cloud_of, joined
 from data.modelnet40.primitives import box, lathe, quads, rod, tube
@@ -204,24 +205,10 @@ class Kind:
     pose: np.ndarray
 
 
-_UPRIGHT = np.eye(3)
+_FAMILIES = {family.__name__: family for family in (bottle, chair, cup, girder, lamp, shelf, stairs, table)}
 CLASSES = {
-    "bottle": Kind(bottle, _UPRIGHT),
-    "bottle_lying": Kind(bottle, _quarter_turns("y", 1)),
-    "chair": Kind(chair, _UPRIGHT),
-    "chair_tipped": Kind(chair, _quarter_turns("x", 1)),
-    "cup": Kind(cup, _UPRIGHT),
-    "cup_upturned": Kind(cup, _quarter_turns("x", 2)),
-    "girder": Kind(girder, _UPRIGHT),
-    "girder_standing": Kind(girder, _quarter_turns("y", 1)),
-    "lamp": Kind(lamp, _UPRIGHT),
-    "lamp_hanging": Kind(lamp, _quarter_turns("x", 2)),
-    "shelf": Kind(shelf, _UPRIGHT),
-    "shelf_lying": Kind(shelf, _quarter_turns("y", 1)),
-    "stairs": Kind(stairs, _UPRIGHT),
-    "stairs_reversed": Kind(stairs, _quarter_turns("z", 2)),
-    "table": Kind(table, _UPRIGHT),
-    "table_upturned": Kind(table, _quarter_turns("x", 2)),
+    name: Kind(_FAMILIES[family], _quarter_turns(axis, turns))
+    for name, (family, axis, turns) in GENERATED.items()
 }
 
 

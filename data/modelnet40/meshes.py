@@ -7,8 +7,7 @@ import numpy as np
 
 from data.errors import DataError
 from data.modelnet40.clouds import normalised
-
-SAMPLED = 2048  # points by which a mesh is centred and scaled, as in the HDF5 release
+from data.modelnet40.settings import SAMPLED
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ from data.errors import DataError
 from data.files import write_text
 from data.modelnet40.classes import MODELNET40
 from data.modelnet40.clouds import LabelledCloud, LeftOut, checked
-from data.modelnet40.config import ModelnetConfig, parse_config
 from data.modelnet40.generate import CLASSES, generate, invariant_ceiling
 from data.modelnet40.off import members, read_clouds
 from data.modelnet40.release import read_release, release_classes
+from data.modelnet40.settings import Modelnet40Settings
 from data.modelnet40.store import CloudStore, write_store
 from data.modelnet40.voxels import read_voxel_clouds, voxel_classes
 
@@ -48,21 +48,23 @@ SOURCES = {
 }
 
 
-def prepare(config: ModelnetConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+def prepare(
+    settings: Modelnet40Settings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None
+) -> dict:
     """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
-    files = [raw / file.name for file in config.files]
-    classes = _classes(config, files)
+    files = [raw / file.name for file in settings.files]
+    classes = _classes(settings, files)
     left_out: list[str] = []
-    clouds = list(_usable(_read(config, files, classes, workers), config, left_out))
-    clouds = _with_validation(clouds, config)
-    source = SOURCES[config.source]
+    clouds = list(_usable(_read(settings, files, classes, workers), settings, left_out))
+    clouds = _with_validation(clouds, settings)
+    source = SOURCES[settings.source]
     counts = write_store(
         out,
         clouds,
         classes=classes,
-        source=config.source,
+        source=settings.source,
         **dataclasses.asdict(source),
-        config=dataclasses.asdict(config),
+        config=dataclasses.asdict(settings),
     )
     report = {
         **dataclasses.asdict(source),
@@ -71,48 +73,48 @@ def prepare(config: ModelnetConfig, out: Path, raw: Path = RAW_FOLDER, workers: 
         "left_out": left_out,
         **_statistics(CloudStore(out)),
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(settings),
     }
-    if config.source == "parametric":
+    if settings.source == "parametric":
         report["best_accuracy_without_orientation"] = invariant_ceiling(classes)
     write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     return report
 
 
-def _classes(config: ModelnetConfig, files: list[Path]) -> tuple[str, ...]:
+def _classes(settings: Modelnet40Settings, files: list[Path]) -> tuple[str, ...]:
     """The classes of the store, alphabetical: those asked for, or all that the source has."""
-    if config.classes is not None:
-        return tuple(sorted(config.classes))
-    if config.source == "parametric":
+    if settings.classes is not None:
+        return tuple(sorted(settings.classes))
+    if settings.source == "parametric":
         return tuple(sorted(CLASSES))
     named = {
         "voxel_clouds": voxel_classes,
         "hdf5": release_classes,
-        "off": lambda file: {member.class_name for member in members(file, config.seed)},
-    }[config.source]
+        "off": lambda file: {member.class_name for member in members(file, settings.seed)},
+    }[settings.source]
     return tuple(sorted({name for file in files for name in named(file) if name in MODELNET40}))
 
 
 def _read(
-    config: ModelnetConfig, files: list[Path], classes: tuple[str, ...], workers: int | None
+    settings: Modelnet40Settings, files: list[Path], classes: tuple[str, ...], workers: int | None
 ) -> Iterator[LabelledCloud | LeftOut | DataError]:
     """Everything the source has, with a progress bar where it takes long."""
-    if config.source == "parametric":
-        counts = {"train": config.train_per_class, "test": config.test_per_class}
+    if settings.source == "parametric":
+        counts = {"train": settings.train_per_class, "test": settings.test_per_class}
         yield from progress_bar(
             len(classes) * sum(counts.values()),
             "shape",
             "generating",
-            iterable=generate(classes, counts, config.seed),
+            iterable=generate(classes, counts, settings.seed),
         )
-    for file, declared in zip(files, config.files, strict=True):
-        if config.source == "voxel_clouds":
+    for file, declared in zip(files, settings.files, strict=True):
+        if settings.source == "voxel_clouds":
             yield from read_voxel_clouds(file, declared.split)
-        elif config.source == "hdf5":
+        elif settings.source == "hdf5":
             yield from progress_bar(None, "shape", f"reading {file.name}", iterable=read_release(file))
         else:
             wanted = [
-                member for member in members(file, config.seed) if _is_wanted(member.class_name, config)
+                member for member in members(file, settings.seed) if _is_wanted(member.class_name, settings)
             ]
             yield from progress_bar(
                 len(wanted), "shape", f"sampling {file.name}", iterable=read_clouds(wanted, workers)
@@ -120,7 +122,7 @@ def _read(
 
 
 def _usable(
-    items: Iterable[LabelledCloud | LeftOut | DataError], config: ModelnetConfig, left_out: list[str]
+    items: Iterable[LabelledCloud | LeftOut | DataError], settings: Modelnet40Settings, left_out: list[str]
 ) -> Iterator[LabelledCloud]:
     """The clouds of the wanted classes; why others are left out goes to `left_out`, or is raised."""
     for item in items:
@@ -130,23 +132,23 @@ def _usable(
         try:
             if isinstance(item, DataError):
                 raise item
-            if config.source != "parametric" and item.class_name not in MODELNET40:
+            if settings.source != "parametric" and item.class_name not in MODELNET40:
                 raise DataError(
                     f"{item.record} is of the unknown class '{item.class_name}': fetch the file again"
                 )
-            if _is_wanted(item.class_name, config):
-                yield checked(item, config.points)
+            if _is_wanted(item.class_name, settings):
+                yield checked(item, settings.points)
         except DataError as error:
-            if config.bad_records == "refuse":
+            if settings.bad_records == "refuse":
                 raise
             left_out.append(str(error))
 
 
-def _is_wanted(class_name: str, config: ModelnetConfig) -> bool:
-    return config.classes is None or class_name in config.classes
+def _is_wanted(class_name: str, settings: Modelnet40Settings) -> bool:
+    return settings.classes is None or class_name in settings.classes
 
 
-def _with_validation(clouds: list[LabelledCloud], config: ModelnetConfig) -> list[LabelledCloud]:
+def _with_validation(clouds: list[LabelledCloud], settings: Modelnet40Settings) -> list[LabelledCloud]:
     """The same clouds, the validation_fraction of each class's train clouds moved to "validation".
 
     Drawn from (seed, name), so that it does not depend on the order of the clouds.
@@ -157,8 +159,8 @@ def _with_validation(clouds: list[LabelledCloud], config: ModelnetConfig) -> lis
             by_class.setdefault(cloud.class_name, []).append(cloud.name)
     held_out = set()
     for names in by_class.values():
-        ordered = sorted(names, key=lambda name: name_digest(name, config.seed))
-        held_out |= set(ordered[: round(config.validation_fraction * len(names))])
+        ordered = sorted(names, key=lambda name: name_digest(name, settings.seed))
+        held_out |= set(ordered[: round(settings.validation_fraction * len(names))])
     return [
         dataclasses.replace(cloud, split="validation") if cloud.name in held_out else cloud
         for cloud in clouds
@@ -178,8 +180,8 @@ def _statistics(store: CloudStore) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+    def run(settings: Modelnet40Settings, options) -> str:
+        report = prepare(settings, options.out, options.raw, options.workers)
         counts = ", ".join(f"{count} {split}" for split, count in report["clouds"].items())
         return f"{counts} clouds of {report['dataset']}, {len(report['left_out'])} left out"
 

@@ -19,7 +19,7 @@ from data.command import prepare_command, progress_bar
 from data.errors import DataError
 from data.files import write_text
 from data.nbody.baselines import baselines
-from data.nbody.config import NBodyConfig, parse_config
+from data.nbody.settings import NbodySettings
 from data.nbody.simulate import InitialState, draw, integrate
 from data.nbody.store import NBodyStore, write_store
 from data.processes import map_in_processes
@@ -28,23 +28,23 @@ CHUNK = 500  # trajectories integrated together: what they need fits a core's ca
 DATASET = "charged particles, simulated"
 
 
-def prepare(config: NBodyConfig, out: Path, workers: int | None = None) -> dict:
+def prepare(settings: NbodySettings, out: Path, workers: int | None = None) -> dict:
     """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
-    drawn = config.train if config.train_drawn is None else config.train_drawn
+    drawn = settings.train if settings.train_drawn is None else settings.train_drawn
     splits = {
-        "train": slice(0, config.train),
-        "validation": slice(drawn, drawn + config.validation),
-        "test": slice(drawn + config.validation, drawn + config.validation + config.test),
+        "train": slice(0, settings.train),
+        "validation": slice(drawn, drawn + settings.validation),
+        "test": slice(drawn + settings.validation, drawn + settings.validation + settings.test),
     }
-    initial = draw(config.seed, splits["test"].stop, config.frames_published)
-    stored = {split: _simulated(initial[rows], config, split, workers) for split, rows in splits.items()}
+    initial = draw(settings.seed, splits["test"].stop, settings.frames_published)
+    stored = {split: _simulated(initial[rows], settings, split, workers) for split, rows in splits.items()}
     digest = write_store(
         out,
         stored,
-        config.frames,
+        settings.frames,
         source="simulated",
         dataset=DATASET,
-        config=dataclasses.asdict(config),
+        config=dataclasses.asdict(settings),
     )
     largest = max(float(np.abs(position).max()) for position, _, _ in stored.values())
     report = {
@@ -52,44 +52,44 @@ def prepare(config: NBodyConfig, out: Path, workers: int | None = None) -> dict:
         "digest": digest,
         "trajectories": {split: len(position) for split, (position, _, _) in stored.items()},
         "largest_coordinate": largest,
-        "mean_squared_errors": baselines(NBodyStore(out), config.frames[0], config.frames[-1]),
+        "mean_squared_errors": baselines(NBodyStore(out), settings.frames[0], settings.frames[-1]),
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py")},
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(settings),
     }
     write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     return report
 
 
 def _simulated(
-    initial: InitialState, config: NBodyConfig, split: str, workers: int | None
+    initial: InitialState, settings: NbodySettings, split: str, workers: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(position, velocity, charges) of a split, particles before components."""
     parts = [initial[k : k + CHUNK] for k in range(0, len(initial), CHUNK)]
     position, velocity = [], []
     try:
         for x, v in progress_bar(
-            len(parts), f"x {CHUNK}", f"simulating {split}", iterable=_integrated(parts, config, workers)
+            len(parts), f"x {CHUNK}", f"simulating {split}", iterable=_integrated(parts, settings, workers)
         ):
             position.append(x)
             velocity.append(v)
     except DataError as error:
         raise DataError(
-            f"data.nbody seed {config.seed}, {split} from {len(position) * CHUNK} on: {error}"
+            f"data.nbody seed {settings.seed}, {split} from {len(position) * CHUNK} on: {error}"
         ) from error
     x, v = (np.concatenate(a).swapaxes(2, 3) for a in (position, velocity))
     return x, v, initial.charges
 
 
 def _integrated(
-    parts: list[InitialState], config: NBodyConfig, workers: int | None
+    parts: list[InitialState], settings: NbodySettings, workers: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    work = partial(integrate, steps=config.steps)
+    work = partial(integrate, steps=settings.steps)
     return map(work, parts) if workers == 1 or len(parts) == 1 else map_in_processes(work, parts, workers)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        report = prepare(parse_config(block), options.out, options.workers)
+    def run(settings: NbodySettings, options) -> str:
+        report = prepare(settings, options.out, options.workers)
         counts = ", ".join(f"{count} {split}" for split, count in report["trajectories"].items())
         return f"{counts} trajectories of {report['dataset']}, digest {report['digest']}"
 

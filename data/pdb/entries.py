@@ -24,8 +24,8 @@ import requests
 from data.command import prepare_command, progress_bar
 from data.errors import DataError
 from data.files import replacing, write_text
-from data.pdb.config import PdbConfig, parse_config
 from data.pdb.index import select, write_list
+from data.pdb.settings import PdbSettings
 from data.pdb.structures import LARGEST
 
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
@@ -48,9 +48,9 @@ def entry_file(folder: Path, entry: str) -> Path:
     return folder / entry[-3:-1] / f"{entry}.cif.gz"
 
 
-def listed(config: PdbConfig, out: Path, raw: Path) -> tuple[set[str], dict[str, int]]:
+def listed(settings: PdbSettings, out: Path, raw: Path) -> tuple[set[str], dict[str, int]]:
     """Writes the list; returns its entries and how many chains each filter left out."""
-    chosen, left_out = select(config, raw)
+    chosen, left_out = select(settings, raw)
     if not chosen:
         raise DataError(
             f"no chain of {raw / 'pdb_seqres.txt.gz'} passes the filters of data.pdb "
@@ -194,12 +194,11 @@ def _checked(content: bytes, md5: str | None) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        config = parse_config(block)
-        if config.source != "rcsb":
-            raise DataError(f"data.pdb.source {config.source} has no list of entries, rcsb has")
-        entries, left_out = listed(config, options.out, options.raw)
-        outcome = fetch_entries(entries, options.raw / "entries", config.origin)
+    def run(settings: PdbSettings, options) -> str:
+        if settings.source != "rcsb":
+            raise DataError(f"data.pdb.source {settings.source} has no list of entries, rcsb has")
+        entries, left_out = listed(settings, options.out, options.raw)
+        outcome = fetch_entries(entries, options.raw / "entries", settings.origin)
         absent = options.out.with_name(options.out.name + ".absent")
         write_text(absent, "".join(f"{entry}\n" for entry in outcome["absent"]))
         counts = ", ".join(f"{len(names)} {kind}" for kind, names in outcome.items())

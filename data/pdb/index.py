@@ -12,7 +12,7 @@ import numpy as np
 from data.errors import DataError
 from data.files import write_text
 from data.pdb.chains import LETTERS
-from data.pdb.config import INDEX, PdbConfig
+from data.pdb.settings import INDEX, PdbSettings
 
 _ENTRY = r"[0-9][a-z0-9]{3}|pdb_[0-9a-z]{8}"  # entries name files: nothing else is taken for one
 _HEADER = re.compile(rf">({_ENTRY})_(\S*)\s+mol:(\S*)", re.ASCII | re.IGNORECASE)
@@ -30,7 +30,7 @@ class Listed:
     sequence: str
 
 
-def select(config: PdbConfig, raw: Path) -> tuple[list[Listed], dict[str, int]]:
+def select(settings: PdbSettings, raw: Path) -> tuple[list[Listed], dict[str, int]]:
     """The chains that the block admits, in the order of the index; and how many each filter left out, in its turn.
 
     The subsample comes before all filters, as upstream's does, but is drawn from `seed` in a way of ours.
@@ -47,19 +47,19 @@ def select(config: PdbConfig, raw: Path) -> tuple[list[Listed], dict[str, int]]:
         left_out[reason] = passes.count(False)
         rows = [row for row, good in zip(rows, passes, strict=True) if good]
 
-    if config.fraction < 1:
-        drawn = np.random.default_rng(config.seed).random(len(rows)) < config.fraction
+    if settings.fraction < 1:
+        drawn = np.random.default_rng(settings.seed).random(len(rows)) < settings.fraction
         keep("not in the subsample", drawn.tolist())
-    if config.methods is not None:
-        keep("method", [methods.get(entry) in config.methods for entry, *_ in rows])
-    keep("sequence too long", [len(sequence) <= config.max_sequence for *_, sequence in rows])
-    keep("sequence too short", [len(sequence) >= config.min_sequence for *_, sequence in rows])
+    if settings.methods is not None:
+        keep("method", [methods.get(entry) in settings.methods for entry, *_ in rows])
+    keep("sequence too long", [len(sequence) <= settings.max_sequence for *_, sequence in rows])
+    keep("sequence too short", [len(sequence) >= settings.min_sequence for *_, sequence in rows])
     keep("no protein", [kind == "protein" for _, _, kind, _ in rows])
-    if config.max_resolution is not None:
+    if settings.max_resolution is not None:
         best = float("inf")
         keep(
             "resolution unknown or too low",
-            [resolutions.get(entry, best) <= config.max_resolution for entry, *_ in rows],
+            [resolutions.get(entry, best) <= settings.max_resolution for entry, *_ in rows],
         )
     standard = set(LETTERS.values())
     keep("residues that are not standard", [set(sequence) <= standard for *_, sequence in rows])

@@ -27,11 +27,11 @@ from data.command import prepare_command, progress_bar
 from data.errors import DataError
 from data.files import write_text
 from data.pdb.chains import GAP, Chain, radius_of_gyration, segments
-from data.pdb.config import PdbConfig, parse_config
 from data.pdb.entries import entry_file
 from data.pdb.generate import generate
 from data.pdb.groups import group_chains, read_clusters, split_groups
 from data.pdb.index import read_list
+from data.pdb.settings import PdbSettings
 from data.pdb.store import ChainStore, write_store
 from data.pdb.structures import LARGEST, Reading, load_reading, read_chains, save_reading
 from data.processes import map_in_processes
@@ -62,42 +62,42 @@ class File:
     wanted: dict[str, str] | None = None
 
 
-def prepare(config: PdbConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+def prepare(settings: PdbSettings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
     """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
     work = out.with_name(out.name + ".work")
     faults: list[str] = []
     seen: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    if config.source == "generate":
+    if settings.source == "generate":
         read: Iterable[Chain] = progress_bar(
-            config.chains,
+            settings.chains,
             "chain",
             "generating",
-            iterable=generate(config.chains, config.min_residues, config.max_residues, config.seed),
+            iterable=generate(settings.chains, settings.min_residues, settings.max_residues, settings.seed),
         )
     else:
-        read = _read(config, out, raw, work, workers, faults, seen)
-    chains = list(_admitted(read, config, left_out, faults))
-    clusters = read_clusters(raw / config.clusters) if config.clusters else None
+        read = _read(settings, out, raw, work, workers, faults, seen)
+    chains = list(_admitted(read, settings, left_out, faults))
+    clusters = read_clusters(raw / settings.clusters) if settings.clusters else None
     if not chains:
         raise DataError(
             f"store {out}: no chain is left of {seen['files']} files ({len(faults)} faults, "
             f"{', '.join(f'{reason}: {count}' for reason, count in left_out.items()) or 'nothing filtered'}"
             f"{'; the first fault: ' + faults[0] if faults else ''}): widen the filters of data.pdb"
         )
-    groups, grouping = group_chains(chains, clusters, by_entry=config.source == "structures")
+    groups, grouping = group_chains(chains, clusters, by_entry=settings.source == "structures")
     counts = write_store(
         out,
         chains,
         groups,
-        split_groups(groups, config.validation_fraction, config.test_fraction, config.seed),
-        source=config.source,
-        dataset=DATASETS[config.source],
+        split_groups(groups, settings.validation_fraction, settings.test_fraction, settings.seed),
+        source=settings.source,
+        dataset=DATASETS[settings.source],
         grouping=grouping,
-        config=dataclasses.asdict(config),
+        config=dataclasses.asdict(settings),
     )
     report = {
-        "dataset": DATASETS[config.source],
+        "dataset": DATASETS[settings.source],
         "counts": counts,
         "grouping": grouping,
         "read": {kind: seen[kind] for kind in ("files", "chains", *_COUNTED)},
@@ -105,7 +105,7 @@ def prepare(config: PdbConfig, out: Path, raw: Path = RAW_FOLDER, workers: int |
         "faults": faults,
         **_statistics(ChainStore(out), chains),
         "versions": {name: importlib.metadata.version(name) for name in ("gemmi", "numpy", "h5py")},
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(settings),
     }
     write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
@@ -113,7 +113,7 @@ def prepare(config: PdbConfig, out: Path, raw: Path = RAW_FOLDER, workers: int |
 
 
 def _read(
-    config: PdbConfig,
+    settings: PdbSettings,
     out: Path,
     raw: Path,
     work: Path,
@@ -122,13 +122,13 @@ def _read(
     seen: Counter[str],
 ) -> Iterator[Chain]:
     """The chains of all files, in their order; faults and counts on the way."""
-    if config.source == "rcsb":
+    if settings.source == "rcsb":
         listing = out.with_suffix(".entries.tsv")
         files: Iterable[File] = _entries(listing, raw / "entries")
         key = {"list": _digest(listing)}
     else:
-        files = (file for name in config.files for file in _files(raw / name.name))
-        key = {"files": {name.name: _digest(raw / name.name) for name in config.files}}
+        files = (file for name in settings.files for file in _files(raw / name.name))
+        key = {"files": {name.name: _digest(raw / name.name) for name in settings.files}}
     claim(work, key | {"versions": {name: importlib.metadata.version(name) for name in ("gemmi", "numpy")}})
     readings = _readings(files, work, workers)
     for reading in progress_bar(None, f"x {FILES_PER_CHUNK} files", "reading", iterable=readings):
@@ -239,10 +239,10 @@ def _digest(path: Path) -> str:
 
 
 def _admitted(
-    chains: Iterable[Chain], config: PdbConfig, left_out: Counter[str], faults: list[str]
+    chains: Iterable[Chain], settings: PdbSettings, left_out: Counter[str], faults: list[str]
 ) -> Iterator[Chain]:
     """What the filters leave, split at gaps where that is asked for. A name that comes again is a fault."""
-    gap = None if config.split_gap is None else config.split_gap / 10
+    gap = None if settings.split_gap is None else settings.split_gap / 10
     names = set()
     for chain in chains:
         if chain.name in names:
@@ -250,24 +250,24 @@ def _admitted(
             continue
         names.add(chain.name)
         for part in segments(chain, gap):
-            reason = _unwanted(part, config)
+            reason = _unwanted(part, settings)
             if reason:
                 left_out[reason] += 1
             else:
                 yield part
 
 
-def _unwanted(chain: Chain, config: PdbConfig) -> str | None:
-    if config.source == "structures":  # of others the list knows
-        if config.methods is not None and chain.method not in config.methods:
+def _unwanted(chain: Chain, settings: PdbSettings) -> str | None:
+    if settings.source == "structures":  # of others the list knows
+        if settings.methods is not None and chain.method not in settings.methods:
             return "method"
-        if config.max_resolution is not None and not chain.resolution <= config.max_resolution:
+        if settings.max_resolution is not None and not chain.resolution <= settings.max_resolution:
             return "resolution unknown or too low"
-    if len(chain) < config.min_residues:
+    if len(chain) < settings.min_residues:
         return "too short"
-    if config.max_residues is not None and len(chain) > config.max_residues:
+    if settings.max_residues is not None and len(chain) > settings.max_residues:
         return "too long"
-    if config.max_breaks is not None and len(chain.breaks()) > config.max_breaks:
+    if settings.max_breaks is not None and len(chain.breaks()) > settings.max_breaks:
         return "too many gaps"
     return None
 
@@ -293,8 +293,8 @@ def _statistics(store: ChainStore, chains: Sequence[Chain]) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+    def run(settings: PdbSettings, options) -> str:
+        report = prepare(settings, options.out, options.raw, options.workers)
         counts = report["counts"]
         return (
             f"{counts['chains']} chains of {report['dataset']}, {counts['train']} train, "

@@ -8,8 +8,8 @@ from ase.data import atomic_numbers as NUMBER_OF
 from ase.data import covalent_radii as RADIUS
 
 from data.errors import DataError
-from data.spice.config import SpiceConfig
 from data.spice.raw import RawMolecule
+from data.spice.settings import SpiceSettings
 
 OVERLAP = 0.5  # [Angstrom]; the shortest bond, H-H, is 0.74
 BOND = (0.6, 1.5)  # over the sum of the covalent radii; real bonds are 0.7 to 1.25, hot ones included
@@ -35,22 +35,22 @@ class Dropped:
 
 
 def selected(
-    molecules: Iterable[RawMolecule], config: SpiceConfig, dropped: Dropped
+    molecules: Iterable[RawMolecule], settings: SpiceSettings, dropped: Dropped
 ) -> Iterator[RawMolecule]:
-    """The molecules and conformations that `config` admits.
+    """The molecules and conformations that `settings` admits.
 
     Charged molecules, ion pairs, other elements, large forces and rows out of order are left out. A record that no
     data set should have (coordinates or labels that are not numbers, overlapping atoms, more atoms than max_atoms)
-    is a DataError, or is left out where config.bad_records is "skip".
+    is a DataError, or is left out where settings.bad_records is "skip".
     """
-    allowed = np.array([NUMBER_OF[element] for element in config.elements])
+    allowed = np.array([NUMBER_OF[element] for element in settings.elements])
     for molecule in molecules:
         reason = _unwanted(molecule, allowed)
         if reason:
             dropped.add(reason, len(molecule.positions))
             continue
-        faults = _faults(molecule, config.max_atoms)
-        if faults and config.bad_records == "refuse":
+        faults = _faults(molecule, settings.max_atoms)
+        if faults and settings.bad_records == "refuse":
             k = min(faults)
             reason, detail = faults[k]
             raise DataError(
@@ -65,8 +65,8 @@ def selected(
         broken = keep & _not_the_bonds_of_the_smiles(molecule)
         dropped.add("bonds are not those of the smiles", int(broken.sum()))
         keep &= ~broken
-        if molecule.forces is not None and config.max_force is not None:
-            large = keep & ~(np.abs(molecule.forces).max(axis=(1, 2)) <= config.max_force)
+        if molecule.forces is not None and settings.max_force is not None:
+            large = keep & ~(np.abs(molecule.forces).max(axis=(1, 2)) <= settings.max_force)
             dropped.add("force above max_force", int(large.sum()))
             keep &= ~large
         if keep.any():

@@ -21,7 +21,6 @@ from data.command import advance, prepare_command, progress_bar
 from data.errors import DataError
 from data.files import write_text
 from data.processes import map_in_processes
-from data.spice.config import RawFile, SpiceConfig, parse_config
 from data.spice.filters import Dropped, selected, spread_conformations
 from data.spice.generate import Recipe, candidates, generate
 from data.spice.label import LEVEL, Geometries, Labelled, label
@@ -36,6 +35,7 @@ from data.spice.raw import (
     write_spice,
 )
 from data.spice.reference_energies import gfn2_atoms, spice_atoms, sum_of_atoms
+from data.spice.settings import RawFile, SpiceSettings
 from data.spice.splits import held_out
 from data.spice.store import ConformationStore, LabelledMolecule, write_store
 
@@ -51,26 +51,26 @@ class Part:
     conformations_per_molecule: int | None = None
 
 
-def prepare(config: SpiceConfig, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
+def prepare(settings: SpiceSettings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
     """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.with_name(out.name + ".work")
     dropped = Dropped()
-    if config.source == "generate":
-        parts = _generated(config, work, workers)
-    elif config.source == "geometries":
-        parts = _labelled(config, raw, work, workers, dropped)
+    if settings.source == "generate":
+        parts = _generated(settings, work, workers)
+    elif settings.source == "geometries":
+        parts = _labelled(settings, raw, work, workers, dropped)
     else:
-        parts = [Part([raw / f.name], f.split, f.conformations_per_molecule) for f in config.files]
-    level, failed = _level(parts, config), _failed(parts, config)
-    atoms = _isolated_atoms(level, config.elements)
+        parts = [Part([raw / f.name], f.split, f.conformations_per_molecule) for f in settings.files]
+    level, failed = _level(parts, settings), _failed(parts, settings)
+    atoms = _isolated_atoms(level, settings.elements)
     counts = write_store(
         out,
-        _packed(parts, config, atoms, dropped),
+        _packed(parts, settings, atoms, dropped),
         labels=level,
-        source=config.source,
-        config=dataclasses.asdict(config),
-        test_molecules=lambda names: held_out(names, config.test_fraction, config.seed),
+        source=settings.source,
+        config=dataclasses.asdict(settings),
+        test_molecules=lambda names: held_out(names, settings.test_fraction, settings.seed),
     )
     report = {
         "labels": level,
@@ -80,24 +80,24 @@ def prepare(config: SpiceConfig, out: Path, raw: Path = RAW_FOLDER, workers: int
         "isolated_atoms_eV": atoms,
         **_statistics(ConformationStore(out)),
         "versions": _versions(),
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(settings),
     }
     write_text(f"{out}.report.json", json.dumps(report, indent=1) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return report
 
 
-def _generated(config: SpiceConfig, work: Path, workers: int | None) -> list[Part]:
-    recipe = Recipe(config.conformers, config.samples_per_conformer, config.temperature, config.seed)
-    tasks = candidates(set(config.elements), config.min_atoms, config.max_atoms, recipe)
-    if len(tasks) < config.molecules:
+def _generated(settings: SpiceSettings, work: Path, workers: int | None) -> list[Part]:
+    recipe = Recipe(settings.conformers, settings.samples_per_conformer, settings.temperature, settings.seed)
+    tasks = candidates(set(settings.elements), settings.min_atoms, settings.max_atoms, recipe)
+    if len(tasks) < settings.molecules:
         raise DataError(
-            f"data.spice.molecules is {config.molecules}, but RDKit's NCI file has only {len(tasks)} "
+            f"data.spice.molecules is {settings.molecules}, but RDKit's NCI file has only {len(tasks)} "
             "molecules of these elements and sizes: ask for fewer or allow more sizes"
         )
-    tasks = tasks[: config.molecules]
+    tasks = tasks[: settings.molecules]
     key = dataclasses.asdict(recipe) | {"molecules": [task.smiles for task in tasks], "versions": _versions()}
-    samples = config.conformers * config.samples_per_conformer
+    samples = settings.conformers * settings.samples_per_conformer
     with progress_bar(len(tasks) * samples, "conformation", "generating") as bar:
         files = finished_chunks(
             tasks, generate, _write_chunk, work, key, workers, lambda _, new: advance(bar, samples, new)
@@ -106,17 +106,17 @@ def _generated(config: SpiceConfig, work: Path, workers: int | None) -> list[Par
 
 
 def _labelled(
-    config: SpiceConfig, raw: Path, work: Path, workers: int | None, dropped: Dropped
+    settings: SpiceSettings, raw: Path, work: Path, workers: int | None, dropped: Dropped
 ) -> list[Part]:
     """GFN2-xTB labels for the admitted geometries of every file, in a folder of chunks per file."""
     tasks: dict[RawFile, list[Geometries]] = {}
-    for file in config.files:
+    for file in settings.files:
         molecules = (
             spread_conformations(m, file.conformations_per_molecule) for m in read_spice(raw / file.name)
         )
         tasks[file] = [
             Geometries(f"{k:06d}", molecule.smiles, molecule.atomic_numbers, molecule.positions)
-            for k, molecule in enumerate(selected(molecules, config, dropped))
+            for k, molecule in enumerate(selected(molecules, settings, dropped))
         ]
     parts = []
     total = sum(len(task.positions) for of_file in tasks.values() for task in of_file)
@@ -125,7 +125,7 @@ def _labelled(
             key = {
                 "file": file.name,
                 "content": hashlib.blake2b((raw / file.name).read_bytes()).hexdigest(),
-                "config": dataclasses.asdict(config),
+                "config": dataclasses.asdict(settings),
                 "versions": _versions(),
             }
             files = finished_chunks(
@@ -146,16 +146,16 @@ def _write_chunk(path: Path, molecules: Sequence[Labelled]) -> None:
 
 
 def _packed(
-    parts: list[Part], config: SpiceConfig, atoms: dict[str, float], dropped: Dropped
+    parts: list[Part], settings: SpiceSettings, atoms: dict[str, float], dropped: Dropped
 ) -> Iterator[LabelledMolecule]:
     """What the store takes: the admitted molecules of all parts, energies less the isolated atoms."""
     for part in parts:
         for file in part.files:
             molecules = (
                 spread_conformations(molecule, part.conformations_per_molecule)
-                for molecule in _read(file, config.source)
+                for molecule in _read(file, settings.source)
             )
-            for molecule in selected(molecules, config, dropped):
+            for molecule in selected(molecules, settings, dropped):
                 if molecule.energy is None:
                     raise DataError(
                         f"{molecule.record} has no dataset 'dft_total_energy': set data.spice.source to "
@@ -186,9 +186,9 @@ def _read(file: Path, source: str) -> Iterator[RawMolecule]:
         yield from read_spice(file)
 
 
-def _level(parts: list[Part], config: SpiceConfig) -> str:
+def _level(parts: list[Part], settings: SpiceSettings) -> str:
     """The one level of theory of all parts."""
-    if config.source == "mace_off":
+    if settings.source == "mace_off":
         return SPICE_LEVEL
     levels = {spice_level(file): file for part in parts for file in part.files}
     if len(levels) > 1:
@@ -210,10 +210,10 @@ def _isolated_atoms(level: str, elements: tuple[str, ...]) -> dict[str, float]:
     return spice_atoms(elements)
 
 
-def _failed(parts: list[Part], config: SpiceConfig) -> dict[str, int]:
+def _failed(parts: list[Part], settings: SpiceSettings) -> dict[str, int]:
     """Conformations that could not be made or labelled, by reason."""
     total: dict[str, int] = {}
-    if config.source in ("generate", "geometries"):
+    if settings.source in ("generate", "geometries"):
         for part in parts:
             for file in part.files:
                 for reason, count in spice_failures(file).items():
@@ -247,8 +247,8 @@ def _versions() -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    def run(block, options) -> str:
-        report = prepare(parse_config(block), options.out, options.raw, options.workers)
+    def run(settings: SpiceSettings, options) -> str:
+        report = prepare(settings, options.out, options.raw, options.workers)
         counts = report["counts"]
         return (
             f"{counts['conformations']} conformations of {counts['molecules']} molecules, "

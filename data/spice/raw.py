@@ -26,7 +26,7 @@ from data.errors import DataError
 from data.files import replacing
 from data.spice.label import Labelled
 from data.spice.smiles import parse_mapped_smiles
-from data.units import BOHR, ENERGY, GRADIENT, HARTREE, LENGTH, converted, factor
+from data.units import BOHR, ENERGY, GRADIENT, HARTREE, LENGTH, factor
 
 SPICE_LEVEL = "wB97M-D3(BJ)/def2-TZVPPD"
 BOND_RANGE = {6: (1.05, 1.15), 8: (0.90, 1.05)}  # median X-H distance [Angstrom], X by atomic number
@@ -143,7 +143,8 @@ def _dataset(group: h5py.Group, name: str, record: str) -> h5py.Dataset:
 def _quantity(group: h5py.Group, name: str, known: dict[str, float], record: str) -> np.ndarray:
     dataset = _dataset(group, name, record)
     scale = factor(dataset.attrs.get("units"), known, f"{record} dataset '{name}'")
-    return converted(dataset[()], scale)
+    values = np.asarray(dataset[()], dtype=np.float64)
+    return values if scale == 1.0 else values * scale
 
 
 def _text(dataset: h5py.Dataset) -> str:

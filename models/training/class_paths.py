@@ -34,17 +34,20 @@ def settings_of(class_path: str) -> type | None:
 
 @cache
 def arguments_of(class_path: str) -> tuple[str, ...]:
-    """Names of the arguments that a class takes, where it says them itself or derives from a class of its file."""
-    definition, others = _definition(class_path)
+    """Names of the arguments that a class takes; of those that it hands on, what its bases in our packages take."""
+    definition, known = _definition(class_path)
     own = next((part for part in definition.body if getattr(part, "name", "") == "__init__"), None)
-    bases = [base.id for base in definition.bases if isinstance(base, ast.Name) and base.id in others]
-    inherited = [arguments_of(f"{class_path.rpartition('.')[0]}.{base}") for base in bases]
+    inherited = [
+        name
+        for base in definition.bases
+        if isinstance(base, ast.Name) and known.get(base.id, "").split(".")[0] in PACKAGES
+        for name in arguments_of(known[base.id])
+    ]
     if own is None:
-        return tuple(name for names in inherited for name in names)
+        return tuple(inherited)
     names = [argument.arg for argument in [*own.args.args, *own.args.kwonlyargs] if argument.arg != "self"]
-    if own.args.kwarg is not None:
-        names += [name for passed in inherited for name in passed if name not in names]
-    return tuple(names)
+    handed_on = inherited if own.args.kwarg is not None else []
+    return (*names, *(name for name in handed_on if name not in names))
 
 
 def check_arguments(class_path: str, given: dict[str, Any], where: str) -> None:
@@ -75,17 +78,17 @@ def _value(given: Any) -> Any:
     return tuple(given) if isinstance(given, list) else given
 
 
-def _definition(class_path: str) -> tuple[ast.ClassDef, dict[str, ast.ClassDef]]:
-    """A class as its file defines it, and all classes of that file."""
+def _definition(class_path: str) -> tuple[ast.ClassDef, dict[str, str]]:
+    """A class as its file defines it, and the class paths of all names that the file defines or imports."""
     module, _, name = str(class_path).rpartition(".")
     if module.split(".")[0] not in PACKAGES:
         raise SettingsError(f"{class_path} is not a class in {' or '.join(PACKAGES)}.")
-    classes, imported = _classes(_file(module))
+    classes, imported = _names(_file(module))
     if name in imported:
-        return _definition(f"{imported[name]}.{name}")
+        return _definition(imported[name])
     if name not in classes:
         raise SettingsError(f"{module} has no class {name}{hint(name, [*classes, *imported])}")
-    return classes[name], classes
+    return classes[name], imported | {other: f"{module}.{other}" for other in classes}
 
 
 def _file(module: str) -> Path:
@@ -97,11 +100,15 @@ def _file(module: str) -> Path:
 
 
 @cache
-def _classes(path: Path) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
-    """The classes that a file defines, and what it imports from which module, by name."""
+def _names(path: Path) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
+    """The classes that a file defines, and the class paths of what it imports, by name."""
     body = ast.parse(path.read_text()).body
     imports = [node for node in body if isinstance(node, ast.ImportFrom) and node.module]
     return (
         {node.name: node for node in body if isinstance(node, ast.ClassDef)},
-        {alias.asname or alias.name: node.module for node in imports for alias in node.names},
+        {
+            alias.asname or alias.name: f"{node.module}.{alias.name}"
+            for node in imports
+            for alias in node.names
+        },
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.pdb.chains import LETTERS
-from data.pdb.config import INDEX
+from data.pdb.settings import INDEX
 
 DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
 BM5 = "640907e110cdc978404a512d5e7c56a8"

@@ -10,11 +10,12 @@ from rdkit.Geometry import Point3D
 
 from data.errors import DataError
 from data.geom_drugs import faults, prepare
-from data.geom_drugs.config import parse_config
 from data.geom_drugs.listed import read_smiles
 from data.geom_drugs.packed import read_msgpack
 from data.geom_drugs.pickled import read_midi, read_rdkit_folder, read_split
+from data.geom_drugs.settings import GeomDrugsSettings
 from data.geom_drugs.store import Ensembles
+from data.validation import read
 from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file, states
 
 
@@ -148,7 +149,7 @@ def test_what_is_left_out_is_counted_in_the_report(tmp_path):
     archive(tmp_path / "x.tar.gz", members)
     split_file(tmp_path / "x.npy", [0, 1, 2], [], [])
     block = {"source": "rdkit_folder", "files": [{"name": "x.tar.gz"}, {"name": "x.npy"}]}
-    report = prepare.prepare(parse_config(block), tmp_path / "x.h5", tmp_path)
+    report = prepare.prepare(read(GeomDrugsSettings, block, "data.geom_drugs"), tmp_path / "x.h5", tmp_path)
     counted = {reason: entry["molecules"] for reason, entry in report["left_out"].items()}
     assert counted == {faults.UNREADABLE: 1, faults.NO_CONFORMER: 1}
     assert len(Ensembles(tmp_path / "x.h5")) == 1
@@ -327,17 +328,24 @@ def test_a_list_without_smiles_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ([], "is not a mapping"),
-        ({"source": "dream"}, "source is 'dream', not one of generate"),
-        ({"source": "generate"}, "source generate needs data.geom_drugs.molecules"),
-        ({"source": "midi"}, "source midi needs data.geom_drugs.files"),
+        ([], "data.geom_drugs: the whole must be of type object"),
+        ({"source": "dream"}, "source must be one of generate, rdkit_folder, midi, msgpack, not 'dream'"),
+        ({"source": "generate"}, "source generate needs molecules"),
+        ({"source": "midi"}, "source midi needs files"),
         ({"source": "midi", "files": [{"name": "x"}]}, "needs a split"),
-        ({"source": "rdkit_folder", "files": [{"name": "x.tar.gz"}]}, "needs two data.geom_drugs.files"),
-        ({"source": "msgpack", "files": [{"name": "x"}], "test_fraction": 1.0}, "leave some to train on"),
-        ({"source": "generate", "elements": ["Xx"]}, "'Xx', which is no element"),
-        ({"source": "generate", "size": 3}, "has no key 'size'"),
+        ({"source": "rdkit_folder", "files": [{"name": "x.tar.gz"}]}, "needs two files"),
+        (
+            {"source": "msgpack", "files": [{"name": "x"}], "test_fraction": 1.0},
+            "test_fraction: 1.0 is greater",
+        ),
+        (
+            {"source": "msgpack", "files": [{"name": "x"}], "test_fraction": 0.5, "validation_fraction": 0.5},
+            "leave some to train on",
+        ),
+        ({"source": "generate", "elements": ["Xx"]}, "elements.0: 'Xx' is not an element"),
+        ({"source": "generate", "size": 3}, "size is not a known key"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(block, message):
     with pytest.raises(DataError, match=message):
-        parse_config(block)
+        read(GeomDrugsSettings, block, "data.geom_drugs")

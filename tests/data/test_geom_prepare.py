@@ -13,11 +13,12 @@ from rdkit.Geometry import Point3D
 from data.errors import DataError
 from data.geom_drugs import faults, prepare
 from data.geom_drugs.channels import ATOMIC_NUMBERS, SYMBOLS
-from data.geom_drugs.config import parse_config
 from data.geom_drugs.graphs import molecule_of
 from data.geom_drugs.listed import read_smiles
+from data.geom_drugs.settings import GeomDrugsSettings
 from data.geom_drugs.store import Ensembles
 from data.processes import map_in_processes
+from data.validation import read
 from models.voxmol.voxels import GridConfig
 from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file
 
@@ -52,7 +53,7 @@ def raw(tmp_path):
 
 def prepared(tmp_path, raw, **block):
     out = tmp_path / "x.h5"
-    report = prepare.prepare(parse_config(block), out, raw, 1)
+    report = prepare.prepare(read(GeomDrugsSettings, block, "data.geom_drugs"), out, raw, 1)
     assert json.loads(Path(f"{out}.report.json").read_text()) == json.loads(json.dumps(report))
     return Ensembles(out), report
 
@@ -208,7 +209,7 @@ def test_the_report_counts_what_the_published_grid_does_not_show(tmp_path, raw):
 
 
 def test_splits_depend_on_the_molecule_alone():
-    config = parse_config({**GENERATE, "test_fraction": 0.2})
+    config = read(GeomDrugsSettings, {**GENERATE, "test_fraction": 0.2}, "data.geom_drugs")
     drawn = [config.drawn_split(f"molecule {k}") for k in range(2000)]
     assert drawn == [config.drawn_split(f"molecule {k}") for k in range(2000)]
     assert drawn.count("test") == pytest.approx(400, abs=60)

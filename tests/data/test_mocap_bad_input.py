@@ -10,11 +10,12 @@ import pytest
 from data.errors import DataError
 from data.mocap.amc import read_amc
 from data.mocap.asf import read_asf
-from data.mocap.config import parse_config
 from data.mocap.pickles import read_positions, read_split
 from data.mocap.prepare import prepare
+from data.mocap.settings import MocapSettings
 from data.mocap.store import MotionStore, write_store
 from data.mocap.trials import Samples, Trial
+from data.validation import read
 from tests.data.mocap_files import (
     PARAMETRIC,
     amc_folder,
@@ -202,7 +203,7 @@ def test_pickles_of_another_shape(tmp_path):
 
 
 def run_block(*names):
-    return parse_config({"source": "cmu", "motions": ["run"], "files": [{"name": name} for name in names]})
+    return MocapSettings(source="cmu", motions=["run"], files=[{"name": name} for name in names])
 
 
 def test_files_that_do_not_make_a_motion(tmp_path):
@@ -254,31 +255,34 @@ def test_a_split_that_asks_for_a_case_that_no_trial_is(tmp_path, case):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "kinect"}, "data.mocap.source is 'kinect'"),
-        ({"colour": 1}, "data.mocap has no key 'colour'"),
-        ({"motions": ["swim"]}, "data.mocap.motions is ['swim']"),
-        ({"motions": None}, "data.mocap.motions is None, not a list of some of run, walk"),
+        ({"source": "kinect"}, "data.mocap: source must be one of parametric, cmu, not 'kinect'"),
+        ({"colour": 1}, "data.mocap: colour is not a known key"),
+        ({"motions": ["swim"]}, "data.mocap: motions.0 must be one of run, walk, not 'swim'"),
+        ({"motions": None}, "data.mocap: motions must be of type array, not None"),
         ({"motions": ["run", "run"]}, "names a motion twice"),
-        ({"missing_samples": "guess"}, "data.mocap.missing_samples is 'guess'"),
-        ({"train_trials": None}, "needs data.mocap.train_trials, at least 1"),
-        ({"starts_per_trial": 91}, "data.mocap.starts_per_trial is 91, and a trial has no more than 90"),
-        ({"seed": -1}, "data.mocap.seed must be a whole number of at least 0, and is -1"),
-        ({"heading_spread": 200}, "heading_spread must lie in [0, 180] degrees, and is 200"),
-        ({"heading_spread": "x"}, "heading_spread must lie in [0, 180] degrees, and is 'x'"),
-        ({"source": "cmu"}, "needs data.mocap.files"),
-        ({"files": "x"}, "data.mocap.files is 'x', not a list of files"),
-        ({"files": ["x"]}, "data.mocap.files lists 'x', not a mapping with the file's name"),
-        ({"files": [{}]}, "data.mocap.files lists a file without a name: {}"),
-        ({"files": [{"path": "x"}]}, "data.mocap.files has no key 'path'"),
+        (
+            {"missing_samples": "guess"},
+            "data.mocap: missing_samples must be one of refuse, drop, fill, not 'guess'",
+        ),
+        ({"train_trials": None}, "data.mocap: source parametric needs train_trials"),
+        ({"starts_per_trial": 91}, "data.mocap: starts_per_trial is 91, and a trial has no more than 90"),
+        ({"seed": -1}, "data.mocap: seed: -1 is less than the minimum of 0"),
+        ({"heading_spread": 200}, "data.mocap: heading_spread: 200 is greater than the maximum of 180"),
+        ({"heading_spread": "x"}, "data.mocap: heading_spread must be of type number, not 'x'"),
+        ({"source": "cmu"}, "data.mocap: source cmu needs files"),
+        ({"files": "x"}, "data.mocap: files must be of type array, not 'x'"),
+        ({"files": ["x"]}, "data.mocap: files.0 must be of type object, not 'x'"),
+        ({"files": [{}]}, "data.mocap: files.0.name is missing"),
+        ({"files": [{"path": "x"}]}, "data.mocap: files.0.path is not a known key"),
     ],
 )
 def test_blocks_that_make_no_sense(change, message):
-    assert message in refusal(parse_config, PARAMETRIC | change)
+    assert message in refusal(read, MocapSettings, PARAMETRIC | change, "data.mocap")
 
 
 def test_stores_that_cannot_be_read(tmp_path):
     assert "prepare it with python -m data.mocap.prepare" in refusal(MotionStore, tmp_path / "a.h5")
-    prepare(parse_config(PARAMETRIC | {"motions": ["walk"]}), tmp_path / "a.h5")
+    prepare(read(MocapSettings, PARAMETRIC | {"motions": ["walk"]}, "data.mocap"), tmp_path / "a.h5")
     store = MotionStore(tmp_path / "a.h5")
     assert "has no motion 'run': it has walk" in refusal(store.indices, "run", "train")
     assert "1 to 30 target frames, not 31" in refusal(store.read, [0], 31)

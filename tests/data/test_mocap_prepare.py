@@ -12,13 +12,15 @@ import yaml
 
 from data.errors import DataError
 from data.fetch import read_pointer
-from data.mocap.config import parse_config
+from data.mocap.official import OFFICIAL
 from data.mocap.pickles import read_split
 from data.mocap.prepare import RAW_FOLDER, main, prepare
 from data.mocap.raw import read_trials
+from data.mocap.settings import MocapSettings
 from data.mocap.skeleton import JOINTS, PARENTS, edges
 from data.mocap.store import MotionStore
-from data.mocap.trials import OFFICIAL, caveat, select
+from data.mocap.trials import caveat, select
+from data.validation import read
 from tests.data.mocap_files import PARAMETRIC, amc_folder, positions_pickle, split_pickle
 
 SHARED = Path(os.environ.get("DATA_DIR", "../shared/data"))
@@ -34,7 +36,7 @@ needs_shared = pytest.mark.skipif(
 
 
 def prepared(tmp_path, block, name="out.h5"):
-    report = prepare(parse_config(block), tmp_path / name, tmp_path)
+    report = prepare(read(MocapSettings, block, "data.mocap"), tmp_path / name, tmp_path)
     assert json.loads((tmp_path / f"{name}.report.json").read_text()) == json.loads(json.dumps(report))
     return MotionStore(tmp_path / name), report
 
@@ -96,7 +98,7 @@ def test_absent_trials_are_refused_dropped_or_filled(tmp_path):
         DataError,
         match=r"walk: 66 of the 198 official train samples cannot be had: 66 because trial 4 is absent",
     ):
-        prepare(parse_config(block), tmp_path / "out.h5", tmp_path)
+        prepare(read(MocapSettings, block, "data.mocap"), tmp_path / "out.h5", tmp_path)
     dropped, report = prepared(tmp_path, block | {"missing_samples": "drop"}, "dropped.h5")
     assert report["motions"]["walk"]["samples"]["train"] == 132
     filled, report = prepared(tmp_path, block | {"missing_samples": "fill"}, "filled.h5")
@@ -162,7 +164,9 @@ def test_the_command_prepares_and_tells(tmp_path, capsys):
     assert "walk 15 train, 10 validation, 10 test samples of generated" in capsys.readouterr().out
     (tmp_path / "block.yaml").write_text("source: nowhere\n")
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith("error: data.mocap.source is 'nowhere', not one of")
+    assert capsys.readouterr().err.startswith(
+        "error: data.mocap: source must be one of parametric, cmu, not 'nowhere'"
+    )
 
 
 def raw_pointers():
@@ -196,7 +200,7 @@ def published(motion):
 def store_of(tmp_path, raw, motion, missing_samples="fill"):
     files = [{"name": path.name} for path in sorted(raw.iterdir())]
     block = {"source": "cmu", "motions": [motion], "files": files, "missing_samples": missing_samples}
-    report = prepare(parse_config(block), tmp_path / "out.h5", raw)
+    report = prepare(read(MocapSettings, block, "data.mocap"), tmp_path / "out.h5", raw)
     return MotionStore(tmp_path / "out.h5"), report
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from data.errors import DataError
-from data.modelnet40.config import parse_config
 from data.modelnet40.prepare import prepare
+from data.modelnet40.settings import Modelnet40Settings
+from data.validation import read
 from tests.data.modelnet_files import (
     TETRAHEDRON,
     hdf5_bytes,
@@ -23,7 +24,7 @@ def refusal(tmp_path, block):
     """The sentence with which `prepare` refuses; checks that it leaves nothing but the raw files."""
     before = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(DataError) as caught:
-        prepare(parse_config(block), tmp_path / "out.h5", tmp_path, 1)
+        prepare(read(Modelnet40Settings, block, "data.modelnet40"), tmp_path / "out.h5", tmp_path, 1)
     assert {path.name for path in tmp_path.iterdir()} == before
     sentence = str(caught.value)
     assert "\n" not in sentence
@@ -195,23 +196,29 @@ def test_a_mesh_of_an_unknown_class(tmp_path):
 @pytest.mark.parametrize(
     ("block", "sentence"),
     [
-        (None, "data.modelnet40 is not a mapping"),
-        (PARAMETRIC | {"point": 3}, "has no key 'point'"),
-        (PARAMETRIC | {"source": "ply"}, "source is 'ply', not one of parametric, voxel_clouds, hdf5, off"),
-        (PARAMETRIC | {"points": 0}, "points must be a whole number from 1 to 2048"),
-        (PARAMETRIC | {"points": 4096}, "points must be a whole number from 1 to 2048"),
+        (None, "data.modelnet40: the whole must be of type object"),
+        (PARAMETRIC | {"point": 3}, "point is not a known key: did you mean points?"),
+        (
+            PARAMETRIC | {"source": "ply"},
+            "source must be one of parametric, voxel_clouds, hdf5, off, not 'ply'",
+        ),
+        (PARAMETRIC | {"points": 0}, "points: 0 is less than the minimum of 1"),
+        (PARAMETRIC | {"points": 4096}, "points: 4096 is greater than the maximum of 2048"),
         (PARAMETRIC | {"classes": ["boat"]}, "classes has 'boat', which source parametric does not know"),
         (HDF5 | {"classes": ["cup_upturned"]}, "classes has 'cup_upturned', which source hdf5 does not know"),
-        (PARAMETRIC | {"classes": ["cup", "cup"]}, "classes must name at least one class and none twice"),
-        (PARAMETRIC | {"test_per_class": None}, "parametric needs data.modelnet40.test_per_class"),
-        (OFF | {"files": []}, "source off needs data.modelnet40.files"),
+        (PARAMETRIC | {"classes": ["cup", "cup"]}, "classes names a class twice"),
+        (PARAMETRIC | {"test_per_class": None}, "parametric needs test_per_class"),
+        (OFF | {"files": []}, "source off needs files"),
         (VOXELS | {"files": [{"name": "a.npz"}]}, "voxel_clouds needs a split, train or test, for each"),
-        (OFF | {"files": [{"file": "a.zip"}]}, "data.modelnet40.files has no key 'file'"),
-        (PARAMETRIC | {"validation_fraction": 1.0}, "validation_fraction must lie in"),
-        (PARAMETRIC | {"bad_records": "ignore"}, "bad_records is 'ignore', not refuse or skip"),
+        (OFF | {"files": [{"file": "a.zip"}]}, "files.0.file is not a known key"),
+        (
+            PARAMETRIC | {"validation_fraction": 1.0},
+            "validation_fraction: 1.0 is greater than or equal to the maximum of 1",
+        ),
+        (PARAMETRIC | {"bad_records": "ignore"}, "bad_records must be one of refuse, skip, not 'ignore'"),
     ],
 )
 def test_configurations_that_make_no_sense(block, sentence):
     with pytest.raises(DataError) as caught:
-        parse_config(block)
+        read(Modelnet40Settings, block, "data.modelnet40")
     assert sentence in str(caught.value)

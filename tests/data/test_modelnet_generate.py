@@ -5,7 +5,8 @@ import pytest
 
 from data.errors import DataError
 from data.modelnet40.generate import CLASSES, generate, invariant_ceiling, shape
-from data.modelnet40.meshes import SAMPLED, areas
+from data.modelnet40.meshes import areas
+from data.modelnet40.settings import SAMPLED
 
 
 def clouds(split, count, seed=0, classes=tuple(CLASSES)):

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from data.fetch import read_pointer
-from data.modelnet40.config import parse_config
 from data.modelnet40.prepare import RAW_FOLDER, main, prepare
+from data.modelnet40.settings import Modelnet40Settings
 from data.modelnet40.store import CloudStore
+from data.validation import read
 from tests.data.modelnet_files import CLASSES, off_archive, random_clouds, release_archive, voxel_file
 
 PARAMETRIC = {"source": "parametric", "points": 300, "train_per_class": 3, "test_per_class": 2}
@@ -28,7 +29,7 @@ REAL = Path(os.environ.get("DATA_DIR", "../shared/data")) / "modelnet" / "modeln
 
 
 def prepared(tmp_path, block, workers=1, name="out.h5"):
-    report = prepare(parse_config(block), tmp_path / name, tmp_path, workers)
+    report = prepare(read(Modelnet40Settings, block, "data.modelnet40"), tmp_path / name, tmp_path, workers)
     assert json.loads((tmp_path / f"{name}.report.json").read_text()) == json.loads(json.dumps(report))
     return CloudStore(tmp_path / name), report
 
@@ -122,9 +123,9 @@ def test_the_command_prepares_and_tells(tmp_path, capsys):
     arguments = ["--config", str(tmp_path / "block.yaml"), "--out", str(tmp_path / "a.h5"), "--workers", "1"]
     assert main(arguments) == 0
     assert "6 train, 4 test clouds of generated shapes, 0 left out" in capsys.readouterr().out
-    (tmp_path / "block.yaml").write_text("source: nowhere\n")
+    (tmp_path / "block.yaml").write_text("{source: nowhere, points: 9}")
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith("error: data.modelnet40.source is 'nowhere', not one of")
+    assert capsys.readouterr().err.startswith("error: data.modelnet40: source must be one of")
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no {REAL}: set DATA_DIR")

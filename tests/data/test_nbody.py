@@ -9,10 +9,11 @@ import yaml
 from data.errors import DataError
 from data.nbody import simulate
 from data.nbody.baselines import baselines
-from data.nbody.config import parse_config
 from data.nbody.prepare import main, prepare
+from data.nbody.settings import NbodySettings
 from data.nbody.simulate import InitialState, draw, integrate, start
 from data.nbody.store import NBodyStore
+from data.validation import read
 
 DIGEST = (
     "a76255903746b9a46a6e0b45283434ea"  # of two training, one validation, one test trajectory, frames 0 and 2
@@ -23,7 +24,7 @@ PUBLISHED_DIGEST = "a3e47907d1b8178ac1c04c0f9d8f7717"
 
 
 def prepared(tmp_path, block=SMALL, workers=1, name="out.h5"):
-    report = prepare(parse_config(block), tmp_path / name, workers)
+    report = prepare(read(NbodySettings, block, "data.nbody"), tmp_path / name, workers)
     assert json.loads((tmp_path / f"{name}.report.json").read_text()) == json.loads(json.dumps(report))
     return NBodyStore(tmp_path / name), report
 
@@ -172,7 +173,7 @@ def test_the_command_prepares_and_tells(tmp_path, capsys):
     assert "6 train, 3 validation, 4 test trajectories of charged particles" in capsys.readouterr().out
     (tmp_path / "block.yaml").write_text("train: 3\n")
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith("error: data.nbody needs the key 'validation'")
+    assert capsys.readouterr().err.startswith("error: data.nbody: validation is missing")
 
 
 def test_a_store_of_another_kind_is_refused(tmp_path):
@@ -188,37 +189,37 @@ def test_nothing_is_left_behind_where_integration_fails(tmp_path, monkeypatch):
     with pytest.raises(
         DataError, match=r"data.nbody seed 43, train from 0 on: the integration of trajectory \d"
     ):
-        prepare(parse_config(SMALL), tmp_path / "out.h5", 1)
+        prepare(read(NbodySettings, SMALL, "data.nbody"), tmp_path / "out.h5", 1)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("block", "sentence"),
     [
-        (None, "data.nbody is not a mapping"),
-        (SMALL | {"trajectories": 3}, "data.nbody has no key 'trajectories'"),
-        ({"train": 3, "test": 1}, "data.nbody needs the key 'validation'"),
-        (SMALL | {"test": 0}, "data.nbody.test must be a whole number of at least 1"),
-        (SMALL | {"seed": -1}, "data.nbody.seed must be a whole number of at least 0"),
+        (None, "data.nbody: the whole must be of type object"),
+        (SMALL | {"trajectories": 3}, "data.nbody: trajectories is not a known key"),
+        ({"train": 3, "test": 1}, "data.nbody: validation is missing"),
+        (SMALL | {"test": 0}, "data.nbody: test: 0 is less than or equal to the minimum of 0"),
+        (SMALL | {"seed": -1}, "data.nbody: seed: -1 is less than the minimum of 0"),
         (
             SMALL | {"train_drawn": 5},
-            "data.nbody.train_drawn must be a whole number of at least data.nbody.train, 6",
+            "data.nbody: train_drawn must be at least train, 6, and is 5",
         ),
-        (SMALL | {"frames": [40, 30]}, "data.nbody.frames must be ascending whole numbers from 0 to 48"),
-        (SMALL | {"frames": [30, 49]}, "data.nbody.frames must be ascending whole numbers from 0 to 48"),
-        (SMALL | {"frames": []}, "data.nbody.frames must be ascending"),
-        (SMALL | {"frames": None}, "data.nbody.frames must be a list of ascending whole numbers, not None"),
-        (SMALL | {"frames": "30"}, "data.nbody.frames must be a list of ascending whole numbers, not '30'"),
-        (SMALL | {"frames": 30}, "data.nbody.frames must be a list of ascending whole numbers, not 30"),
+        (SMALL | {"frames": [40, 30]}, "data.nbody: frames must be ascending whole numbers from 0 to 48"),
+        (SMALL | {"frames": [30, 49]}, "data.nbody: frames must be ascending whole numbers from 0 to 48"),
+        (SMALL | {"frames": []}, "data.nbody: frames: [] should be non-empty"),
+        (SMALL | {"frames": None}, "data.nbody: frames must be of type array, not None"),
+        (SMALL | {"frames": "30"}, "data.nbody: frames must be of type array, not '30'"),
+        (SMALL | {"frames": 30}, "data.nbody: frames must be of type array, not 30"),
         (
             SMALL | {"length": 10},
-            "data.nbody.length, 10 steps, must be at least twice data.nbody.sample_freq, 100",
+            "data.nbody: length, 10 steps, must be at least twice sample_freq, 100",
         ),
     ],
 )
 def test_configurations_that_make_no_sense(block, sentence):
     with pytest.raises(DataError) as caught:
-        parse_config(block)
+        read(NbodySettings, block, "data.nbody")
     assert sentence in str(caught.value)
 
 

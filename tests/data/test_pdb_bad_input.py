@@ -8,10 +8,11 @@ import pytest
 
 from data.errors import DataError
 from data.pdb import structures
-from data.pdb.config import INDEX, parse_config
 from data.pdb.prepare import main, prepare
+from data.pdb.settings import INDEX, PdbSettings
 from data.pdb.store import ChainStore
 from data.pdb.structures import read_chains
+from data.validation import read
 from tests.data.pdb_files import chain, cif, pdb, residue, write
 
 GOOD = {"a.pdb": pdb(chain(6)), "b.cif": cif(chain(6, sequence="CDEFGH"))}
@@ -28,7 +29,7 @@ def report(tmp_path, **files):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     block = STRUCTURES | {"files": [{"name": name} for name in [*GOOD, *files]]}
-    return prepare(parse_config(block), tmp_path / "s.h5", raw, 1)
+    return prepare(read(PdbSettings, block, "data.pdb"), tmp_path / "s.h5", raw, 1)
 
 
 def fault(tmp_path, name, content):
@@ -44,7 +45,7 @@ def fault(tmp_path, name, content):
 def refusal(block, tmp_path, raw="raw"):
     """The sentence with which a preparation refuses; it leaves no store."""
     with pytest.raises(DataError) as caught:
-        prepare(parse_config(block), tmp_path / "s.h5", tmp_path / raw, 1)
+        prepare(read(PdbSettings, block, "data.pdb"), tmp_path / "s.h5", tmp_path / raw, 1)
     assert not (tmp_path / "s.h5").exists()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -229,32 +230,44 @@ def test_a_cluster_file_that_is_none(tmp_path, text, problem):
 @pytest.mark.parametrize(
     ("block", "problem"),
     [
-        ({"source": "download"}, "data.pdb.source is 'download', not one of generate, structures, rcsb"),
-        (GENERATE | {"chain": 3}, "data.pdb has no key 'chain'"),
-        (GENERATE | {"chains": 1}, "needs data.pdb.chains, at least 2"),
-        (GENERATE | {"max_residues": 3}, "needs data.pdb.max_residues, at least min_residues"),
+        (
+            {"source": "download"},
+            "data.pdb: source must be one of generate, structures, rcsb, not 'download'",
+        ),
+        (GENERATE | {"chain": 3}, "data.pdb: chain is not a known key: did you mean chains?"),
+        (GENERATE | {"chains": 1}, "data.pdb: chains: 1 is less than the minimum of 2"),
+        (GENERATE | {"max_residues": 3}, "needs max_residues, at least min_residues"),
         (GENERATE | {"min_residues": 3}, "must be at least 8"),
-        (GENERATE | {"validation_fraction": 0.0}, "validation_fraction must lie between 0 and 1"),
-        (STRUCTURES, "data.pdb.source structures needs data.pdb.files"),
-        (RCSB, "data.pdb.source rcsb needs pdb_seqres.txt.gz among data.pdb.files"),
-        (STRUCTURES | {"files": [{"name": "a"}], "methods": ["xray"]}, "data.pdb.methods has 'xray'"),
+        (
+            GENERATE | {"validation_fraction": 0.0},
+            "validation_fraction: 0.0 is less than or equal to the minimum of 0",
+        ),
+        (STRUCTURES, "data.pdb: source structures needs files"),
+        (RCSB, "data.pdb: source rcsb needs pdb_seqres.txt.gz among files"),
+        (
+            STRUCTURES | {"files": [{"name": "a"}], "methods": ["xray"]},
+            "data.pdb: methods.0 must be one of diffraction, EM, NMR, other, not 'xray'",
+        ),
         (
             RCSB | {"files": [{"name": name} for name in INDEX], "fraction": 0.0},
-            "data.pdb.fraction must lie above 0",
+            "data.pdb: fraction: 0.0 is less than or equal to the minimum of 0",
         ),
         (
             STRUCTURES | {"files": [{"name": "a"}], "chains": 4},
-            "data.pdb.chains belongs to source generate, not to structures: leave it out",
+            "data.pdb: chains belongs to source generate, not to structures: leave it out",
         ),
         *(
             (
                 STRUCTURES | {"files": [{"name": "a"}], key: value},
-                f"data.pdb.{key} belongs to source rcsb, not to",
+                f"data.pdb: {key} belongs to source rcsb, not to",
             )
             for key, value in {"min_sequence": 4, "max_sequence": 9, "fraction": 0.5, "origin": "o"}.items()
         ),
         *(
-            (GENERATE | {key: value}, f"data.pdb.{key} belongs to source structures or rcsb, not to generate")
+            (
+                GENERATE | {key: value},
+                f"data.pdb: {key} belongs to source structures or rcsb, not to generate",
+            )
             for key, value in {
                 "files": [{"name": "a"}],
                 "methods": ["EM"],
@@ -266,7 +279,7 @@ def test_a_cluster_file_that_is_none(tmp_path, text, problem):
 )
 def test_a_block_that_makes_no_sense(block, problem):
     with pytest.raises(DataError, match=r"data\.pdb") as caught:
-        parse_config(block)
+        read(PdbSettings, block, "data.pdb")
     assert problem in str(caught.value)
 
 

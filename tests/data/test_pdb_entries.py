@@ -12,11 +12,12 @@ from werkzeug import Request, Response
 from data.errors import DataError
 from data.pdb import entries as module
 from data.pdb import prepare as preparation
-from data.pdb.config import INDEX, parse_config
 from data.pdb.entries import Ledger, entry_file, fetch_entries, listed, main
 from data.pdb.index import Listed, read_list, select, write_list
 from data.pdb.prepare import main as prepare
+from data.pdb.settings import INDEX, PdbSettings
 from data.pdb.store import ChainStore
+from data.validation import read
 from tests.data.pdb_files import ARCHIVE, LONG, chain, cif, residue, write, write_entries, write_index
 
 WANTED = ["1aaa", "1bbb", "5iii"]
@@ -41,7 +42,7 @@ def raw(tmp_path):
 
 def config(raw, index=True, **changes):
     files = write_index(raw) if index else [{"name": name} for name in INDEX]
-    return parse_config(PAPER | {"files": files, "min_residues": 10} | changes)
+    return read(PdbSettings, PAPER | {"files": files, "min_residues": 10} | changes, "data.pdb")
 
 
 class Archive:
@@ -92,7 +93,7 @@ def test_the_filters_are_those_of_the_paper_in_their_order(raw):
 def test_the_lengths_admitted_are_51_to_255(raw):
     chosen, _ = select(config(raw, min_sequence=99, max_sequence=100), raw)
     assert sorted({len(row.sequence) for row in chosen}) == [99, 100]
-    default = parse_config(PAPER | {"files": write_index(raw)})
+    default = read(PdbSettings, PAPER | {"files": write_index(raw)}, "data.pdb")
     assert (default.min_sequence, default.max_sequence) == (51, 255)
 
 

@@ -10,10 +10,11 @@ import yaml
 
 from data.pdb import prepare as module
 from data.pdb.chains import Chain
-from data.pdb.config import parse_config
 from data.pdb.groups import group_chains, split_groups
 from data.pdb.prepare import main, prepare
+from data.pdb.settings import PdbSettings
 from data.pdb.store import SPLITS, ChainStore
+from data.validation import read
 from tests.data.pdb_files import chain, cif, pdb, real_archive, residue, write
 
 STRUCTURES = {"source": "structures", "min_residues": 3, "validation_fraction": 0.3}
@@ -42,7 +43,10 @@ def raw(tmp_path):
 def prepared(raw, out, block=None, workers=1, **changes):
     files = [{"name": path.name} for path in sorted(raw.iterdir())]
     return prepare(
-        parse_config({**STRUCTURES, "files": files, **(block or {}), **changes}), out, raw, workers
+        read(PdbSettings, {**STRUCTURES, "files": files, **(block or {}), **changes}, "data.pdb"),
+        out,
+        raw,
+        workers,
     )
 
 
@@ -224,7 +228,7 @@ def test_clusters_of_a_file_are_the_groups(raw, tmp_path):
     pairs = [(f"s{k - k % 2}_A", f"S{k}_A") for k in range(10)]
     write(raw / "clusters.tsv", "".join(f"{representative}\t{member}\n" for representative, member in pairs))
     files = [{"name": path.name} for path in sorted(raw.iterdir()) if path.suffix != ".tsv"]
-    config = parse_config(STRUCTURES | {"files": files, "clusters": "clusters.tsv"})
+    config = read(PdbSettings, STRUCTURES | {"files": files, "clusters": "clusters.tsv"}, "data.pdb")
     report = prepare(config, tmp_path / "s.h5", raw, 1)
     store = ChainStore(tmp_path / "s.h5")
     group = dict(zip(store.names, store.group.tolist(), strict=True))
@@ -252,7 +256,7 @@ def test_a_split_that_is_held_out_begins_with_one_chain_of_every_group(tmp_path)
     pairs = [(f"s{k}_A", f"s{k}_{c}") for k in range(8) for c in "ABC"]
     write(raw / "clusters.tsv", "".join(f"{representative}\t{member}\n" for representative, member in pairs))
     block = STRUCTURES | {"files": files, "clusters": "clusters.tsv", "validation_fraction": 0.5}
-    prepare(parse_config(block), tmp_path / "s.h5", raw, 1)
+    prepare(read(PdbSettings, block, "data.pdb"), tmp_path / "s.h5", raw, 1)
     store = ChainStore(tmp_path / "s.h5")
     held_out = store.group[store.split_indices("validation")]
     assert len(held_out) == 12
@@ -280,7 +284,7 @@ def test_the_real_structures_become_chains_of_proteins(tmp_path):
         "min_residues": 50,
         "max_residues": 256,
     }
-    report = prepare(parse_config(block), tmp_path / "s.h5", tmp_path, 1)
+    report = prepare(read(PdbSettings, block, "data.pdb"), tmp_path / "s.h5", tmp_path, 1)
     assert report["faults"] == []
     assert report["read"]["files"] == 460
     assert report["counts"]["chains"] == 547

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from data.errors import DataError
-from data.spice.config import parse_config
 from data.spice.prepare import prepare
+from data.spice.settings import SpiceSettings
+from data.validation import read
 from tests.data.spice_files import METHANE, SILANE, WATER, conformations, spice_file, write_group, xyz_frame
 
 SPICE = {"source": "spice", "files": [{"name": "a.hdf5"}], "test_fraction": 0.5}
@@ -23,7 +24,7 @@ def refusal(tmp_path, block=SPICE):
     """The sentence with which `prepare` refuses; checks that it leaves nothing but the raw files."""
     before = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(DataError) as caught:
-        prepare(parse_config(block), tmp_path / "out.h5", tmp_path, 1)
+        prepare(read(SpiceSettings, block, "data.spice"), tmp_path / "out.h5", tmp_path, 1)
     assert {path.name for path in tmp_path.iterdir()} == before
     sentence = str(caught.value)
     assert "\n" not in sentence
@@ -219,22 +220,28 @@ def test_an_archive_without_xyz(tmp_path):
     [
         (
             {"source": "spicy"},
-            "data.spice.source is 'spicy', not one of generate, geometries, spice, mace_off",
+            "data.spice: source must be one of generate, geometries, spice, mace_off, not 'spicy'",
         ),
-        ({"source": "spice", "test_fraction": 0.1}, "source spice needs data.spice.files"),
-        (SPICE | {"test_fraction": 1.5}, "data.spice.test_fraction must lie between 0 and 1"),
-        (SPICE | {"colour": 1}, "data.spice has no key 'colour'"),
-        (SPICE | {"files": [{"name": "a", "size": 1}]}, "data.spice.files has no key 'size'"),
-        (SPICE | {"elements": ["Xx"]}, "data.spice.elements has 'Xx', which is no element"),
-        (SPICE | {"bad_records": "maybe"}, "data.spice.bad_records is 'maybe', not refuse or skip"),
+        ({"source": "spice", "test_fraction": 0.1}, "source spice needs files"),
+        (
+            SPICE | {"test_fraction": 1.5},
+            "data.spice: test_fraction: 1.5 is greater than or equal to the maximum of 1",
+        ),
+        (SPICE | {"colour": 1}, "data.spice: colour is not a known key"),
+        (SPICE | {"files": [{"name": "a", "size": 1}]}, "data.spice: files.0.size is not a known key"),
+        (SPICE | {"elements": ["Xx"]}, "data.spice.elements.0: 'Xx' is not an element"),
+        (
+            SPICE | {"bad_records": "maybe"},
+            "data.spice: bad_records must be one of refuse, skip, not 'maybe'",
+        ),
         ({"source": "mace_off", "files": [{"name": "a"}]}, "needs a split, train or test"),
-        ({"source": "generate", "molecules": 3}, "source generate needs data.spice.min_atoms"),
-        ("mini", "data.spice is not a mapping"),
+        ({"source": "generate", "molecules": 3}, "source generate needs min_atoms"),
+        ("mini", "data.spice: the whole must be of type object"),
     ],
 )
 def test_settings_that_make_no_sense(block, complaint):
     with pytest.raises(DataError, match=complaint.replace("(", r"\(")):
-        parse_config(block)
+        read(SpiceSettings, block, "data.spice")
 
 
 def test_more_molecules_than_there_are(tmp_path):

@@ -11,11 +11,12 @@ import yaml
 from data import chunks
 from data.processes import WorkerKilledError, map_in_processes
 from data.spice import prepare
-from data.spice.config import parse_config
 from data.spice.label import Geometries, Labelled
 from data.spice.reference_energies import SPICE_ATOMS
+from data.spice.settings import SpiceSettings
 from data.spice.splits import held_out
 from data.spice.store import ConformationStore
+from data.validation import read
 from tests.data.spice_files import (
     AMMONIUM,
     METHANE,
@@ -42,7 +43,7 @@ SPICE = {"source": "spice", "files": [{"name": "a.hdf5"}], "test_fraction": 0.5}
 
 
 def run(block, out, raw, workers=1):
-    return prepare.prepare(parse_config(block), out, raw, workers)
+    return prepare.prepare(read(SpiceSettings, block, "data.spice"), out, raw, workers)
 
 
 def test_a_generated_store_is_the_same_whatever_the_number_of_workers(tmp_path):
@@ -110,7 +111,7 @@ def test_the_real_ligand_pairs_have_167_conformations_out_of_order():
     for name, expected in (("amino-acid-ligand-test.hdf5", 167), ("des-monomers.hdf5", 0)):
         dropped = Dropped()
         everything = [dataclasses.replace(m, charge=0) for m in read_spice(real_file(name))]
-        for _ in selected(everything, parse_config(SPICE), dropped):
+        for _ in selected(everything, read(SpiceSettings, SPICE, "data.spice"), dropped):
             pass
         assert dropped.conformations.get("bonds are not those of the smiles", 0) == expected
 

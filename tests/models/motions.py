@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from data.mocap.config import parse_config
 from data.mocap.prepare import prepare
+from data.mocap.settings import MocapSettings
+from data.validation import read
 from tests.data.mocap_files import PARAMETRIC
 
 NETWORK = {"layers": 2, "hidden": 8, "time_features": 6, "frames": 5, "modes": 2}
 
 
 def write_motions(path: Path) -> Path:
-    prepare(parse_config(PARAMETRIC), path)
+    prepare(read(MocapSettings, PARAMETRIC, "data.mocap"), path)
     return path
 
 

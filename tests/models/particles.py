@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-from data.nbody.config import parse_config
 from data.nbody.prepare import prepare
+from data.nbody.settings import NbodySettings
 
 NETWORK = {"hidden_features": 8, "layers": 2, "lmax": 1, "center": "none", "particles": 5}
 
 
 def write_particles(path: Path, **change) -> Path:
     """Seven training, four validation, six test trajectories; frames 1 to 4."""
-    prepare(parse_config({"train": 7, "validation": 4, "test": 6, "frames": [1, 2, 3, 4]} | change), path, 1)
+    block = {"train": 7, "validation": 4, "test": 6, "frames": [1, 2, 3, 4]} | change
+    prepare(NbodySettings(**block), path, 1)
     return path
 
 

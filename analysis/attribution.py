@@ -12,8 +12,8 @@ from analysis import style
 from analysis.curves import Curve
 from analysis.depth import colors_of
 from analysis.panels import Drawn
-from analysis.relaxed import OWN
 from analysis.results import ResultsError, Run
+from analysis.tasks import OWN
 
 SYMBOLS = {"L_equiv": r"$L_\mathrm{equiv}$", "L_total": "$L$"}
 COLUMNS = ["run", "seed", "place", "quantity", "step", "full", "without", "change"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.catalogue import Output
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
 from analysis.style import count
@@ -122,10 +123,14 @@ def words_only_sentence(figure: str, says: str) -> str:
     return f"Of its {figure} the paper gives no numbers, and its curves were not recovered; it says: {says}"
 
 
-def absent_sentence(results: Results, names: list[str]) -> str:
-    """Runs that the tier leaves out."""
-    absent = results.absent(names)
-    return f"Not part of this tier: {', '.join(absent)}." if absent else ""
+def ending(output: Output, results: Results, drawn: Results) -> str:
+    """What every caption ends with: which runs were drawn, and which of the output's the tier leaves out.
+
+    results: what the plan has for the output; drawn: what it shows of them.
+    """
+    absent = results.absent(output.runs)
+    left_out = [f"Not part of this tier: {', '.join(absent)}."] if absent else []
+    return " ".join([provenance_line(drawn), *left_out])
 
 
 def train_size(run: Run) -> str:

@@ -14,10 +14,8 @@ from analysis.panels import DOTTED, Drawn, Ours
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperCurves
 from analysis.reference.printed import numbers, paper_landmarks
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
 
-NETWORKS = ("voxmol-111m", "voxmol-28m", "voxmol-7m")
-TRAIN_SIZES = ("voxmol-111m", "voxmol-50pct", "voxmol-25pct", "voxmol-10pct", "voxmol-1pct")
-"""Both largest first."""
 UNIT = "squared error per voxel and channel"
 ROTATIONS = {
     "axis_preserving": "16 that keep an axis",
@@ -34,7 +32,7 @@ CROSSINGS = "Diamonds: where L_mean of the same weights falls below the zero pre
 
 def largest(results: Results) -> Run | None:
     """The first seed of the largest network that was trained on the whole training set."""
-    return next(filter(None, map(results.first, NETWORKS)), None)
+    return next(filter(None, map(results.first, VOXMOL_NETWORKS)), None)
 
 
 def lines_sentence(runs: Sequence[Run]) -> str:
@@ -72,7 +70,7 @@ def fraction(run: Run) -> str:
 
 def papers_name(name: str) -> str:
     """What the paper's curves of a run are called at their ends, among training sets."""
-    return "100%" if name == TRAIN_SIZES[0] else DENSITY_CURVES[name][2]
+    return "100%" if name == VOXMOL_TRAIN_SIZES[0] else DENSITY_CURVES[name][2]
 
 
 def all_rotations(axes: Axes, our: Ours, drawn: Drawn, panel: str, at_most: int = 24) -> None:
@@ -138,7 +136,7 @@ def papers_dips() -> str:
     rows = {
         name: paper_landmarks()[DENSITY_CURVES[name][0], DENSITY_CURVES[name][2]] for name in DENSITY_CURVES
     }
-    at_dip = sorted(rows[name]["L_mean_at_dip"] for name in TRAIN_SIZES)
+    at_dip = sorted(rows[name]["L_mean_at_dip"] for name in VOXMOL_TRAIN_SIZES)
     ends = sorted(row["end"] for row in rows.values())
     said = numbers("a")["voxmol.at_50k"]
     return (

@@ -20,8 +20,10 @@ from analysis import style
 from analysis.curves import Curve
 from analysis.methods import COLORS, WIDTHS, draw_seeds
 from analysis.panels import DASHED, DOTTED, LOSS_DASHES, LOSS_NAMES, SOLID, Drawn, log_limits
-from analysis.relaxed import METHODS, OWN, PRUNE_BELOW, largest_alpha
+from analysis.relaxed import PRUNE_BELOW, largest_alpha
 from analysis.results import Run
+from analysis.run_names import METHODS
+from analysis.tasks import OWN
 
 FLOOR = 1e-4
 """Percents below are rounding of an exactly equivariant network and are drawn here [%]."""
@@ -33,12 +35,25 @@ THRESHOLD = "#b0b0b0"
 
 @dataclass(frozen=True)
 class Shown:
-    """A method's runs and the series of the readout that is drawn; solid for the readout that is meant."""
+    """A method's runs and the series of the readout that is drawn; solid for the readout that is meant.
+
+    method: one of METHODS, or the name of another network, which has a colour of its own.
+    """
 
     method: str
     runs: tuple[Run, ...]
     series: str = OWN
     dashes: object = SOLID
+    other: str | None = None
+
+    @property
+    def color(self) -> str:
+        return self.other or COLORS[self.method]
+
+    @property
+    def width(self) -> float:
+        """Of its lines, relative."""
+        return WIDTHS.get(self.method, 1.0)
 
 
 @dataclass(frozen=True)
@@ -98,8 +113,8 @@ def _percents(axes: Axes, column: Column, words: Words, drawn: Drawn) -> None:
     found = False
     for order, one in _ordered(column.shown):
         middle = draw_seeds(
-            axes, one.runs, _of("percent", one.series), COLORS[one.method], drawn, floor=FLOOR, dashes=one.dashes,
-            width=(style.THICK if one.dashes == SOLID else 0.9) * WIDTHS[one.method], order=order,
+            axes, one.runs, _of("percent", one.series), one.color, drawn, floor=FLOOR, dashes=one.dashes,
+            width=(style.THICK if one.dashes == SOLID else 0.9) * one.width, order=order,
             panel=column.letter, series=one.series, quantity="percent", estimator="rotations",
         )  # fmt: skip
         found = found or middle is not None
@@ -113,8 +128,8 @@ def _losses(axes: Axes, column: Column, words: Words, drawn: Drawn) -> None:
     for order, one in _ordered(column.shown):
         for quantity in ("L_mean", "L_equiv") if one.dashes == SOLID else ():
             draw_seeds(
-                axes, one.runs, _of(quantity, one.series), COLORS[one.method], drawn, floor=FLOOR / 100,
-                width=0.9 * WIDTHS[one.method], dashes=LOSS_DASHES[quantity], order=order, panel=column.letter,
+                axes, one.runs, _of(quantity, one.series), one.color, drawn, floor=FLOOR / 100,
+                width=0.9 * one.width, dashes=LOSS_DASHES[quantity], order=order, panel=column.letter,
                 series=one.series, quantity=quantity, estimator="rotations",
             )  # fmt: skip
     if (run := column.zero) is not None and run.zero_loss:
@@ -136,8 +151,8 @@ def _alphas(axes: Axes, column: Column, words: Words, drawn: Drawn) -> None:
             continue
         seen.add(ids)
         draw_seeds(
-            axes, one.runs, largest_alpha, COLORS[one.method], drawn, floor=SMALLEST, order=order,
-            width=style.THICK * WIDTHS[one.method], panel=column.letter, series="relaxation",
+            axes, one.runs, largest_alpha, one.color, drawn, floor=SMALLEST, order=order,
+            width=style.THICK * one.width, panel=column.letter, series="relaxation",
             quantity="largest_alpha",
         )  # fmt: skip
     axes.axhline(PRUNE_BELOW, color=THRESHOLD, lw=0.5, ls=DASHED, zorder=1)
@@ -180,8 +195,9 @@ def ends_panel(
     offset: float = 0.15,
 ) -> None:
     """Percent of every seed after the last step: a column per method, a mark (shape, filled) per group."""
-    shown = {one.method for group in groups.values() for one in group if one.runs}
-    methods = [method for method in METHODS if method in shown]
+    shown = dict.fromkeys(one.method for group in groups.values() for one in group if one.runs)
+    methods = [method for method in (*METHODS, *shown) if method in shown]
+    methods = list(dict.fromkeys(methods))
     middle = (len(groups) - 1) / 2
     for position, ((label, group), (shape, filled)) in enumerate(zip(groups.items(), marks, strict=True)):
         for one in group:
@@ -192,12 +208,12 @@ def ends_panel(
                     Curve(percent.step[-1:], percent.value[-1:]), panel=panel, source="ours", run=run.name,
                     seed=run.seed, label=label, series=one.series, quantity="percent", estimator="rotations",
                 )  # fmt: skip
-                color = COLORS[one.method]
+                color = one.color
                 axes.plot(
                     methods.index(one.method) + 2 * offset * (position - middle), max(float(end.value[0]), FLOOR),
                     shape, ms=3.2, mec=color, mew=0.7, mfc=color if filled else "white", zorder=4,
                 )  # fmt: skip
-    axes.set_xticks(range(len(methods)), [METHODS[method] for method in methods])
+    axes.set_xticks(range(len(methods)), [METHODS.get(method, method) for method in methods])
     axes.set_xlim(-0.5, len(methods) - 0.5)
     percent_axis(axes.yaxis)
 

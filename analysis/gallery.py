@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import catalogue
+from analysis.catalogue import Output
 from analysis.reference.paper_curves import ROOT
-from analysis.render import outputs
 from analysis.results import ResultsError
 from data.files import replacing
 
@@ -63,22 +64,26 @@ tr[data-whose="paper"], tr[data-whose="difference"] { color: var(--soft); }
 
 
 PAPERS = {
-    "a": ("Paper A", "Training Dynamics of Learning 3D-Rotational Equivariance"),
-    "b": ("Paper B", "Recurrent Equivariant Constraint Modulation"),
-    "x": ("Beyond both", "one paper's measure on the other's methods"),
+    "A": ("Paper A", "Training Dynamics of Learning 3D-Rotational Equivariance"),
+    "B": ("Paper B", "Recurrent Equivariant Constraint Modulation"),
+    None: ("Beyond both", "one paper's measure on the other's methods"),
 }
-"""First letter of an output -> what its part of the page is called, and about what it is."""
+"""Paper of an output -> what its part of the page is called, and about what it is."""
 
 
 def gallery(figures: Path) -> str:
     """The page for what was rendered into `figures`. Raises ResultsError if nothing was."""
-    shown = [(name, facts) for name in outputs() if (facts := _facts(figures / f"{name}.json")) is not None]
+    shown = [
+        (output, facts)
+        for output in catalogue.OUTPUTS
+        if (facts := _facts(figures / f"{output.name}.json")) is not None
+    ]
     if not shown:
         raise ResultsError(f"{figures}: nothing rendered there yet; run `snakemake --cores all figures`.")
     tiers = sorted({facts["tier"] for _, facts in shown})
-    papers = {name[0]: [entry for entry in shown if entry[0][0] == name[0]] for name, _ in shown}
-    nav = "\n".join(_nav(letter, entries) for letter, entries in papers.items())
-    sections = "\n".join(_paper(figures, letter, entries) for letter, entries in papers.items())
+    papers = {paper: entries for paper in PAPERS if (entries := [e for e in shown if e[0].paper == paper])}
+    nav = "\n".join(_nav(paper, entries) for paper, entries in papers.items())
+    sections = "\n".join(_paper(figures, paper, entries) for paper, entries in papers.items())
     tier = html.escape(", ".join(tiers))
     return f"""<!doctype html>
 <html lang="en">
@@ -99,14 +104,14 @@ the command that made it.</p>
 """
 
 
-def _nav(letter: str, entries: list[tuple[str, dict]]) -> str:
-    links = " ".join(f'<a href="#{name}">{_title(name)}</a>' for name, _ in entries)
-    return f"<nav><b>{PAPERS[letter][0]}</b>{links}</nav>"
+def _nav(paper: str | None, entries: list[tuple[Output, dict]]) -> str:
+    links = " ".join(f'<a href="#{output.name}">{_short(output)}</a>' for output, _ in entries)
+    return f"<nav><b>{PAPERS[paper][0]}</b>{links}</nav>"
 
 
-def _paper(figures: Path, letter: str, entries: list[tuple[str, dict]]) -> str:
-    heading = "".join(f"<span>{html.escape(text)}</span>" for text in PAPERS[letter])
-    shown = "\n".join(_section(figures, name, facts) for name, facts in entries)
+def _paper(figures: Path, paper: str | None, entries: list[tuple[Output, dict]]) -> str:
+    heading = "".join(f"<span>{html.escape(text)}</span>" for text in PAPERS[paper])
+    shown = "\n".join(_section(figures, output.name, facts) for output, facts in entries)
     return f'<h2 class="paper">{heading}</h2>\n{shown}'
 
 
@@ -163,9 +168,9 @@ def _provenance(facts: dict) -> str:
     return f"<dl>{shown}</dl>"
 
 
-def _title(name: str) -> str:
+def _short(output: Output) -> str:
     """a_fig2 -> fig. 2; b_table1 -> table 1; a_landmarks -> landmarks; x1 -> X1."""
-    paper, _, what = name.partition("_")
+    paper, _, what = output.name.partition("_")
     for kind, short in (("fig", "fig."), ("table", "table")):
         if what.startswith(kind):
             return f"{short} {what.removeprefix(kind)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 
 import numpy as np
@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from analysis import style
 from analysis.curves import Curve
 from analysis.panels import SOLID, Drawn, spread
-from analysis.relaxed import METHODS
 from analysis.results import Run
+from analysis.run_names import METHODS
 
 WIDTHS = {"plain": 2.2, "es": 1.0, "rpp": 1.0, "ace-exact": 1.6, "ace-appr": 1.0, "recm": 1.0}
 """Line widths, relative: plain and ACE-exact lie under the others and are to be seen where those coincide with them."""
@@ -83,6 +83,11 @@ def _visible(axes: Axes, curve: Curve, floor: float) -> tuple[np.ndarray, np.nda
 def method_handles(methods: Iterable[str]) -> list[Line2D]:
     """Names of the methods, by colour."""
     return [Line2D([], [], color=COLORS[m], lw=style.THICK * WIDTHS[m], label=METHODS[m]) for m in methods]
+
+
+def network_handles(networks: Mapping[str, str]) -> list[Line2D]:
+    """Names of other networks: name -> colour."""
+    return [Line2D([], [], color=color, lw=style.THICK, label=name) for name, color in networks.items()]
 
 
 def name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float = 0.06) -> None:

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from analysis import style
 from analysis.curves import Curve, thinned
 from analysis.reference.paper_curves import PaperCurve, PaperCurves
-from analysis.results import Run
+from analysis.results import Results, Run
 from analysis.smoothing import variable_span_ema
 
 SOLID, DASHED, DOTTED = "-", (0, (3.2, 1.4)), (0, (1, 1.4))
@@ -79,11 +79,15 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a figure module returns: the figure, the points in it, and the paragraphs of its caption."""
+    """What a figure module returns: the figure, the points in it, and the paragraphs of its caption.
+
+    shown: the runs that are drawn, where they are fewer than were given.
+    """
 
     figure: Figure
     points: pd.DataFrame
     caption: list[str]
+    shown: Results | None = None
 
 
 def percent_panel(

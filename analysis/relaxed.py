@@ -14,23 +14,6 @@ import numpy as np
 from analysis.curves import Curve
 from analysis.results import Run
 
-DATA = ("rotated", "aligned")
-METHODS = {
-    "plain": "plain",
-    "es": "ES",
-    "rpp": "RPP",
-    "ace-exact": "ACE-exact",
-    "ace-appr": "ACE-appr",
-    "recm": "RECM",
-}
-"""Names of the methods by what run names call them; plain relaxes nothing."""
-VN_METHODS = ("plain", "es", "rpp", "recm")
-"""Those that VN-PointNet is trained with."""
-OWN, KEPT = "raw", "kept"
-"""The series of a method's own readout, and that of the network with every term."""
-SIZES = (2, 4, 8, 16)
-"""|C_G|, the number of rotations in RECM's update rule (paper B, Fig. 5)."""
-
 PRUNE_BELOW = 0.01
 """A term of smaller |alpha| is left out after training (paper B, appendix C)."""
 STEADY = ("W", "b", "g")
@@ -49,16 +32,6 @@ _IN_LAYER = (
     *("message", "drift", "displacement", "update", "readout"),
 )
 """Places of a layer of SEGNN and of EGNO in order of execution."""
-
-
-def vn_run(data: str, method: str, size: int = SIZES[0]) -> str:
-    """Name of a VN-PointNet run."""
-    return f"vn-{data}-{method}" + ("" if size == SIZES[0] else f"-cg{size}")
-
-
-def vn_runs(*methods: str) -> tuple[str, ...]:
-    """Names of the runs of these methods on both data sets."""
-    return tuple(vn_run(data, method) for data in DATA for method in methods)
 
 
 def places(run: Run, term: str = "W") -> list[str]:

@@ -15,21 +15,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from analysis import catalogue
 from analysis.reference.paper_curves import ROOT, open_paper_curves
 from analysis.results import ResultsError, load_runs
 from data.files import replacing
-
-PACKAGES = ("figures", "tables")
-
-
-def outputs() -> dict[str, str]:
-    """Every figure and table that exists: name -> module, in the papers' order."""
-    here = Path(__file__).parent
-    return {
-        path.stem: f"analysis.{package}.{path.stem}"
-        for package in PACKAGES
-        for path in sorted((here / package).glob("[abx]*.py"))
-    }
 
 
 def render(
@@ -37,24 +26,29 @@ def render(
 ) -> list[Path]:
     """Draw `output` and write all its files; returns their paths. Raises ResultsError."""
     from analysis import style
+    from analysis.captions import ending
     from analysis.provenance import file_metadata, provenance
 
-    known = outputs()
-    if output not in known:
-        raise ResultsError(f"there is no figure or table {output!r}; there are {', '.join(known)}.")
-    module = importlib.import_module(known[output])
-    results = load_runs(folders, tier).only(module.RUNS)
-    results.require(module.REQUIRED, output)
+    row = _row(output)
+    module = importlib.import_module(row.module)
+    results = load_runs(folders, tier).where(row.wants)
+    results.require(row.required, output)
+    if not results.runs:
+        raise ResultsError(
+            f"{output}: none of its runs was given for tier {tier}; train {row.runs[0]} or another."
+        )
     paper = open_paper_curves()
     script = Path(module.__file__).relative_to(ROOT).as_posix()
     about = provenance(output, script, results, paper, list(command))
-    metadata = file_metadata(about, module.TITLE)
+    metadata = file_metadata(about, row.title)
 
     writers: dict[str, Callable[[Path], object]] = {}
     with style.applied():
-        if known[output].startswith("analysis.figures."):
+        drawn = results
+        if row.kind == catalogue.FIGURE:
             drawing = module.draw(results, paper)
             caption, about["width"] = drawing.caption, float(drawing.figure.get_figwidth())
+            drawn = drawing.shown or results
             # Matplotlib takes the format from the name, and temporary names have another ending.
             writers[".pdf"] = lambda path: style.save(drawing.figure, path, "pdf", metadata)
             writers[".png"] = lambda path: style.save(drawing.figure, path, "png", metadata)
@@ -65,8 +59,9 @@ def render(
             writers[".csv"] = lambda path: table.frame.to_csv(path, index=False, float_format="%.6g")
             writers[".md"] = lambda path: path.write_text(table.markdown)
             writers[".html"] = lambda path: path.write_text(table.html)
-        facts = {"title": module.TITLE, "caption": caption, **about}
-        writers[".rst"] = lambda path: path.write_text("\n\n".join([f"**{module.TITLE}**", *caption]) + "\n")
+        caption = [*caption, ending(row, results, drawn)]
+        facts = {"title": row.title, "caption": caption, **about}
+        writers[".rst"] = lambda path: path.write_text("\n\n".join([f"**{row.title}**", *caption]) + "\n")
         writers[".json"] = lambda path: path.write_text(
             json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
         )
@@ -78,12 +73,21 @@ def render(
     return written
 
 
+def _row(output: str) -> catalogue.Output:
+    """The output's row of the catalogue."""
+    try:
+        return catalogue.by_name(output)
+    except KeyError:
+        known = ", ".join(row.name for row in catalogue.OUTPUTS)
+        raise ResultsError(f"there is no figure or table {output!r}; there are {known}.") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; problems with the results are one sentence and exit code 1."""
     parser = argparse.ArgumentParser(
         prog="python -m analysis.render", description="Render one figure or table."
     )
-    parser.add_argument("output", help=f"one of: {', '.join(outputs())}")
+    parser.add_argument("output", help=f"one of: {', '.join(row.name for row in catalogue.OUTPUTS)}")
     parser.add_argument("--tier", required=True, help="tier of the runs, e.g. mini")
     parser.add_argument("--out", required=True, type=Path, help="folder to write to, e.g. figures/mini")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,14 @@ class Run:
     @property
     def name(self) -> str:
         return self.config["run"]["name"]
+
+    @property
+    def system(self) -> str:
+        return str(self.config["run"].get("system", ""))
+
+    @property
+    def dataset(self) -> str:
+        return str(self.config["run"].get("dataset", ""))
 
     @property
     def seed(self) -> int:
@@ -148,6 +156,10 @@ class Results:
         """The runs with one of these names."""
         names = set(names)
         return Results(self.tier, tuple(run for run in self.runs if run.name in names))
+
+    def where(self, chosen: Callable[[Run], bool]) -> Results:
+        """The runs of which `chosen` is so."""
+        return Results(self.tier, tuple(filter(chosen, self.runs)))
 
     def absent(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that were not given."""

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from analysis import catalogue
 from data.settings import merge
 from workflow.configuration import ConfigError, read
 from workflow.plan import load
@@ -14,13 +15,15 @@ def main(files: list[str]) -> None:
     except ConfigError as error:
         sys.exit(str(error))
     print(f"tier {plan.tier}: {len(plan.runs)} runs in {len(plan.groups)} processes")
+    outputs = catalogue.shown(plan.runs)
     for group in plan.groups:
         for run in group.runs:
+            shown = [output.name for output in outputs if output.wants(run)]
             trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
             steps, precision = trainer["max_steps"], trainer["precision"]
             print(
                 f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
-                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(run.outputs)}"
+                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(shown)}"
             )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from analysis import catalogue
 from data.settings import merge
 from models.sources import ROOT
 from workflow.configuration import ConfigError, read, tiers
@@ -34,7 +35,6 @@ class Run:
     dataset: str
     label: str
     seed: int
-    outputs: tuple[str, ...]
     settings: Mapping
 
     @property
@@ -123,8 +123,8 @@ class Plan:
 
     @property
     def outputs(self) -> list[str]:
-        """Figures and tables that some run of this tier feeds."""
-        return sorted({output for run in self.runs for output in run.outputs})
+        """Figures and tables that this tier can show, in the papers' order."""
+        return [output.name for output in catalogue.shown(self.runs)]
 
     @property
     def figures(self) -> list[str]:
@@ -136,7 +136,7 @@ class Plan:
 
     def runs_for(self, output: str) -> list[Run]:
         """Runs that a figure or table is drawn from."""
-        return [run for run in self.runs if output in run.outputs]
+        return [run for run in self.runs if catalogue.by_name(output).wants(run)]
 
     def results_for(self, output: str) -> list[str]:
         """The files of those runs that it reads."""
@@ -154,16 +154,17 @@ class Plan:
 
 def is_figure(output: str) -> bool:
     """Whether an output is a figure, e.g. a_fig2 or x1, rather than a table, e.g. a_landmarks."""
-    return (ROOT / "analysis" / "figures" / f"{output}.py").is_file()
+    return catalogue.by_name(output).kind == catalogue.FIGURE
+
+
+def module_of(output: str) -> str:
+    """The module that draws or builds an output."""
+    return f"analysis.{'figures' if is_figure(output) else 'tables'}.{output}"
 
 
 def formats(output: str) -> list[str]:
     """The files an output is rendered to, the one that a report shows first."""
-    return (
-        [".png", ".pdf", ".csv", ".json", ".rst"]
-        if is_figure(output)
-        else [".csv", ".md", ".html", ".json", ".rst"]
-    )
+    return list(catalogue.by_name(output).files)
 
 
 def store(dataset: str, tier: str) -> str:
@@ -241,4 +242,4 @@ def _resolve(path: Path, config: Mapping, root: Path) -> Iterator[Run]:
                 f"{source}: run {name} does not say {forgotten}; give it in `base` or `change`."
             )
         for seed in run["seeds"]:
-            yield Run(tier, name, system, dataset, run["label"], seed, tuple(run["outputs"]), settings)
+            yield Run(tier, name, system, dataset, run["label"], seed, settings)

@@ -11,17 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import style
-from analysis.captions import footer, provenance_line
-from analysis.densities import NETWORKS
+from analysis.captions import footer
 from analysis.latents import BASELINES, FULL_TURN, Comparison, compare, cosines, read_latents
 from analysis.panels import Drawing, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError, Run
-
-TITLE = "VoxMol: cosines between latents of turned molecules"
-RUNS = NETWORKS
-REQUIRED = ()
+from analysis.run_names import VOXMOL_NETWORKS
 
 ANGLES = (0, 90, 180, 270, 360)
 COLORS = {"x": style.BLUE, "y": style.VERMILION, "z": style.GREEN, "": style.ORANGE}
@@ -58,10 +54,10 @@ COLUMNS = [
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """a: latents as they are, turned along; b: their means over voxels. A violin per axis and angle, and one of
     different molecules. First seed of the largest network that recorded latents; the table has every seed."""
-    found = next(filter(None, (_recorded(results, name) for name in NETWORKS)), None)
+    found = next(filter(None, (_recorded(results, name) for name in VOXMOL_NETWORKS)), None)
     if found is None:
         raise ResultsError(
-            f"a_fig11: no run of {NETWORKS[0]} or a smaller network holds latents.parquet; "
+            f"a_fig11: no run of {VOXMOL_NETWORKS[0]} or a smaller network holds latents.parquet; "
             "set model.init_args.latents.molecules and train again."
         )
     run, frame = found[0]
@@ -86,7 +82,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     handles.append(Line2D([], [], color=style.PAPER, lw=0.8, ls=(0, (4, 2)), label="paper's median"))
     shown = results.only((run.name,))
     figure_key(figure, handles, footer(shown))
-    return Drawing(figure, points[COLUMNS], _caption(shown, run, frame, comparisons))
+    return Drawing(figure, points[COLUMNS], _caption(run, frame, comparisons), shown)
 
 
 def _recorded(results: Results, name: str) -> list[tuple[Run, pd.DataFrame]]:
@@ -177,13 +173,11 @@ def _paper_points() -> pd.DataFrame:
         {"panel": "a" if kind == "unpooled" else "b", "kind": kind, "value": numbers("a")[number].value}
         for kind, number in PRINTED.items()
     ]
-    about = {"source": "paper", "run": NETWORKS[0], "label": "paper", "quantity": "median"}
+    about = {"source": "paper", "run": VOXMOL_NETWORKS[0], "label": "paper", "quantity": "median"}
     return pd.DataFrame(rows).assign(**about).reindex(columns=COLUMNS)
 
 
-def _caption(
-    results: Results, run: Run, frame: pd.DataFrame, comparisons: dict[str, Comparison]
-) -> list[str]:
+def _caption(run: Run, frame: pd.DataFrame, comparisons: dict[str, Comparison]) -> list[str]:
     molecules = comparisons["pooled"].molecules
     whole = frame[frame["angle"].isin((0, FULL_TURN)) & frame["kind"].isin(PANELS)]["cosine"]
     still = (
@@ -212,4 +206,4 @@ def _caption(
         "pooled vectors in both, on which a rotation does nothing, so that its first number cannot test "
         "equivariance if it was made so; a does. It states neither test nor effect size."
     )
-    return [own, test, theirs, provenance_line(results)]
+    return [own, test, theirs]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
 from analysis import densities, plateau, style, times
-from analysis.captions import LINES, footer, paper_sentence, provenance_line
+from analysis.captions import LINES, footer, paper_sentence
 from analysis.curves import Curve
 from analysis.panels import (
     Drawing,
@@ -24,19 +24,15 @@ from analysis.panels import (
 )
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import ESCAIP, PROTEINA, PROTEINA_LARGE, VOXMOL_FEWEST, VOXMOL_NETWORKS
 from analysis.times import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
 
-TITLE = "Percent of the validation loss that is equivariance error"
-DEFAULT = "escaip-default"
-PROTEINA = ("proteina-400m", "proteina-60m")
+NETWORKS = (PROTEINA_LARGE, PROTEINA)
 """The paper's curve is of its 400M network (it is Fig. 3e's); the smaller one stands in where that is not trained."""
-FEW = "voxmol-1pct"
-"""Beside the largest network on all of GEOM-Drugs, which the paper first measured after its fall."""
-VOXMOL = (*densities.NETWORKS, FEW)
+VOXMOL = (*VOXMOL_NETWORKS, VOXMOL_FEWEST)
+"""The fewest conformers too: on all of GEOM-Drugs the paper first measured the largest network after its fall."""
 LABEL = 0.31
 """Where the names of y axes stand, from the panel [inch]."""
-RUNS = (DEFAULT, *PROTEINA, *VOXMOL)
-REQUIRED = ()
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
@@ -45,7 +41,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     shown = [panel for names, panel in PANELS.items() if any(results.of(name) for name in names)]
     if not shown:
         raise ResultsError(
-            f"a_fig1e: none of its runs was given for tier {results.tier}; train {DEFAULT} or another."
+            f"a_fig1e: none of its runs was given for tier {results.tier}; train {ESCAIP} or another."
         )
     width = min(style.PAGE, style.COLUMN * len(shown))
     figure = style.new_figure(width, 3.55)
@@ -66,30 +62,30 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     figure_key(
         figure, key_handles(ours, paper is not None), footer(results), columns=2 if width < 5 else None
     )
-    return Drawing(figure, drawn.table(), _caption(results, paper))
+    return Drawing(figure, drawn.table(), _caption(results, paper), results)
 
 
 def _shown(results: Results) -> Results:
     """The runs that are drawn: of Proteína and of VoxMol the largest network, and VoxMol's on the fewest conformers."""
     largest = (_proteina(results), densities.largest(results))
-    return results.only([DEFAULT, FEW, *(run.name for run in largest if run is not None)])
+    return results.only([ESCAIP, VOXMOL_FEWEST, *(run.name for run in largest if run is not None)])
 
 
 def _proteina(results: Results) -> Run | None:
-    return next(filter(None, map(results.first, PROTEINA)), None)
+    return next(filter(None, map(results.first, NETWORKS)), None)
 
 
 def _voxmol(results: Results) -> list[Run]:
     """The largest network on the whole training set, and on the smallest part of it; first seeds."""
-    return [run for run in (densities.largest(results), results.first(FEW)) if run is not None]
+    return [run for run in (densities.largest(results), results.first(VOXMOL_FEWEST)) if run is not None]
 
 
 def escaip(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """EScAIP on SPICE, every seed of the default run."""
-    ours = [Ours(r, f"seed {r.seed}", c) for r, c in zip(results.of(DEFAULT), style.CYCLE, strict=False)]
-    theirs = paper_runs(paper, DEFAULT)
+    ours = [Ours(r, f"seed {r.seed}", c) for r, c in zip(results.of(ESCAIP), style.CYCLE, strict=False)]
+    theirs = paper_runs(paper, ESCAIP)
     top, low = percent_panel(figure, place, ours, theirs, drawn, "EScAIP")
     _linear_over_log(top, low, drawn, "EScAIP")
     style.title(top, "", "EScAIP on SPICE")
@@ -102,7 +98,7 @@ def proteina(
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
     run = _proteina(results)
-    ours, theirs = ours_by_time(run, velocity=True), paper_by_time(paper, PROTEINA[0], velocity=True)
+    ours, theirs = ours_by_time(run, velocity=True), paper_by_time(paper, PROTEINA_LARGE, velocity=True)
     top, low = percent_panel(figure, place, ours, theirs, drawn, "Proteína", shadow=False)
     _linear_over_log(top, low, drawn, "Proteína")
     low.set_ylabel(f"loss\n[{VELOCITY}]")
@@ -144,8 +140,8 @@ def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
 
 
 PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
-    (DEFAULT,): escaip,
-    PROTEINA: proteina,
+    (ESCAIP,): escaip,
+    NETWORKS: proteina,
     VOXMOL: voxmol,
 }
 """Panels in the paper's order, by the runs of which each needs one."""
@@ -160,8 +156,8 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     )
     parts = [own]
     run = _proteina(results)
-    densest = densities.largest(results) or results.first(FEW)
-    if results.of(DEFAULT):
+    densest = densities.largest(results) or results.first(VOXMOL_FEWEST)
+    if results.of(ESCAIP):
         theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
         parts += [f"EScAIP: {LINES} {theirs}"] if run or densest else [LINES, theirs]
     if run is not None:
@@ -172,7 +168,7 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         sentences = [
             flow,
             times.LINES,
-            times.paper_sentence(paper, PROTEINA[:1]),
+            times.paper_sentence(paper, NETWORKS[:1]),
             size_sentence(results.tier, run),
         ]
         parts.append(" ".join(filter(None, sentences)))
@@ -185,14 +181,16 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
             densities.size_sentence(results.tier, densest),
         ]
         parts.append(" ".join(filter(None, sentences)))
-    return [*parts, _null(results), provenance_line(results)]
+    return [*parts, _null(results)]
 
 
 def _null(results: Results) -> str:
     """Whether a predictor of nothing explains the dips, system by system (claim X4)."""
-    named = [("EScAIP", results.of(DEFAULT))]
+    named = [("EScAIP", results.of(ESCAIP))]
     if (run := _proteina(results)) is not None:
         named.append(("Proteína", tuple(run.at(t) for t in run.times)))
-    named.append(("VoxMol", tuple(filter(None, [densities.largest(results) or results.first(FEW)]))))
+    named.append(
+        ("VoxMol", tuple(filter(None, [densities.largest(results) or results.first(VOXMOL_FEWEST)])))
+    )
     papers = densities.papers_dips() if named[-1][1] else ""
     return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))

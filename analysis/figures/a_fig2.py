@@ -11,12 +11,10 @@ from matplotlib.axes import Axes
 from analysis import style
 from analysis.captions import (
     LINES,
-    absent_sentence,
     network_size,
     optimiser,
     other_batch,
     paper_sentence,
-    provenance_line,
     train_size,
 )
 from analysis.captions import footer as footer_text
@@ -42,14 +40,7 @@ from analysis.panels import (
 )
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
-
-TITLE = "EScAIP: share of the loss that is equivariance error, over training"
-DEFAULT = "escaip-default"
-TRAIN_SIZES = ("escaip-train-50k", "escaip-train-5k", "escaip-train-500")
-MODEL_SIZES = ("escaip-param-4M", "escaip-param-1M")
-OPTIMISERS = ("escaip-lr-1e-4", "escaip-lr-1e-3", "escaip-sgd")
-RUNS = (DEFAULT, *TRAIN_SIZES, *MODEL_SIZES, *OPTIMISERS)
-REQUIRED = (DEFAULT,)
+from analysis.run_names import ESCAIP, ESCAIP_MODEL_SIZES, ESCAIP_OPTIMISERS, ESCAIP_TRAIN_SIZES
 
 TALL = 12.0
 """Distance of the titles of the first row from their panels [pt]: room for the paper's steps over panel a."""
@@ -57,7 +48,7 @@ EARLY = 10.5
 """The paper's early window ends at 10.5 times the step of its dip (50,000 / 4,740)."""
 PAPER_EARLY = 50_000
 PAPER_NAMES = {
-    DEFAULT: {"d": "950k", "e": "6M", "f": "1e-5"},
+    ESCAIP: {"d": "950k", "e": "6M", "f": "1e-5"},
     "escaip-train-50k": {"d": "50k"},
     "escaip-train-5k": {"d": "5k"},
     "escaip-train-500": {"d": "500"},
@@ -78,10 +69,10 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     )
     seeds = [
         Ours(run, f"seed {run.seed}", color)
-        for run, color in zip(results.of(DEFAULT), style.CYCLE, strict=False)
+        for run, color in zip(results.of(ESCAIP), style.CYCLE, strict=False)
     ]
-    theirs_of = {name: paper_runs(paper, name) for name in RUNS}
-    replicates = theirs_of[DEFAULT]
+    theirs_of = {name: paper_runs(paper, name) for name in PAPER_NAMES}
+    replicates = theirs_of[ESCAIP]
 
     early, early_losses = percent_panel(figure, grid[0, 0], seeds, [], drawn, "a")
     _early(early, early_losses, seeds, replicates, drawn)
@@ -97,18 +88,18 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 
     panels, named = [(whole, whole_losses)], []
     for place, letter, text, names, label in (
-        (grid[1, 0], "d", "training-set size", TRAIN_SIZES, _train_label(results)),
-        (grid[1, 1], "e", "network size", MODEL_SIZES, network_size),
-        (grid[1, 2], "f", "optimiser and learning rate", OPTIMISERS, optimiser),
+        (grid[1, 0], "d", "training-set size", ESCAIP_TRAIN_SIZES, _train_label(results)),
+        (grid[1, 1], "e", "network size", ESCAIP_MODEL_SIZES, network_size),
+        (grid[1, 2], "f", "optimiser and learning rate", ESCAIP_OPTIMISERS, optimiser),
     ):
         ours = [
             Ours(run, label(run), color)
-            for name, color in zip((DEFAULT, *names), style.CYCLE, strict=False)
+            for name, color in zip((ESCAIP, *names), style.CYCLE, strict=False)
             if (run := results.first(name)) is not None
         ]
         theirs = [
             replace(theirs_of[name][0], label=PAPER_NAMES[name][letter])
-            for name in (DEFAULT, *names)
+            for name in (ESCAIP, *names)
             if paper is not None
         ]
         top, low = percent_panel(figure, place, ours, theirs, drawn, letter)
@@ -168,7 +159,7 @@ def _early(top: Axes, low: Axes, seeds: list[Ours], replicates: list[Paper], dra
 
 
 def _losses(axes: Axes, results: Results, theirs: list[Paper], drawn: Drawn) -> None:
-    run = results.first(DEFAULT)
+    run = results.first(ESCAIP)
     colors = {"L_total": style.GREEN, "L_mean": style.BLUE, "L_equiv": style.VERMILION}
     if theirs:
         draw_paper(axes, theirs[0], colors, drawn, "c")
@@ -182,7 +173,7 @@ def _losses(axes: Axes, results: Results, theirs: list[Paper], drawn: Drawn) -> 
 
 
 def _train_label(results: Results) -> Callable[[Run], str]:
-    return lambda run: train_size(run) + other_batch(run, results.first(DEFAULT))
+    return lambda run: train_size(run) + other_batch(run, results.first(ESCAIP))
 
 
 def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) -> None:
@@ -224,5 +215,4 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         own,
         LINES,
         theirs,
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

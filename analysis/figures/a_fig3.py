@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
 from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line
+from analysis.captions import footer
 from analysis.curves import Curve
 from analysis.panels import (
     COLUMNS,
@@ -28,6 +28,7 @@ from analysis.panels import (
 )
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
+from analysis.run_names import PROTEINA, PROTEINA_LARGE, PROTEINA_TRAIN_SIZES
 from analysis.times import (
     LINES,
     VELOCITY,
@@ -40,12 +41,9 @@ from analysis.times import (
     time_legend,
 )
 
-TITLE = "Proteína: share of the loss that is equivariance error, by time of the path"
-DEFAULT = "proteina-60m"
-OTHERS = {"e": "proteina-400m", "f": "proteina-1pct", "g": "proteina-0.1pct"}
+OTHERS = dict(zip("efg", (PROTEINA_LARGE, *PROTEINA_TRAIN_SIZES), strict=True))
 SMALL = OTHERS["g"]
-RUNS = (DEFAULT, *OTHERS.values())
-REQUIRED = (DEFAULT,)
+ALL = (PROTEINA, *OTHERS.values())
 UNIT = r"nm$^2$"
 LEAST_RISE = 1.0
 """Percent above its lowest value from which a loss is said to have risen."""
@@ -67,8 +65,8 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         hspace=0.3,
         height_ratios=(2.4, 1.6, 2.2),
     )
-    run = results.first(DEFAULT)
-    pairs = [_percents(figure, grid[0, :2], results, paper, drawn, "a", DEFAULT)]
+    run = results.first(PROTEINA)
+    pairs = [_percents(figure, grid[0, :2], results, paper, drawn, "a", PROTEINA)]
     style.title(pairs[0][0], "a", f"percent by time of the path ({run.label})")
     time_legend(pairs[0][0], run.times, loc="lower left", ncols=2)
     ends = figure.add_subplot(grid[0, 2])
@@ -77,17 +75,17 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     losses = [
         _loss(figure, grid[1, i], results, paper, drawn, letter, name, quantity)
         for i, (letter, name, quantity) in enumerate(
-            (("c", DEFAULT, "L_mean"), ("d", DEFAULT, "L_equiv"), ("h", SMALL, "L_total"))
+            (("c", PROTEINA, "L_mean"), ("d", PROTEINA, "L_equiv"), ("h", SMALL, "L_total"))
         )
     ]
     for i, (letter, name) in enumerate(OTHERS.items()):
         pairs.append(_percents(figure, grid[2, i], results, paper, drawn, letter, name))
     _scales(pairs, losses, drawn)
-    for (top, low), name in zip(pairs, RUNS, strict=True):
+    for (top, low), name in zip(pairs, ALL, strict=True):
         end_labels(top, [p for p in paper_by_time(paper, name) if "percent" in p.curves])
         for axes in (top, low):
-            axes.yaxis.set_label_coords(-0.078 if name == DEFAULT else -0.2, 0.5)
-        if name not in (DEFAULT, OTHERS["e"]):
+            axes.yaxis.set_label_coords(-0.078 if name == PROTEINA else -0.2, 0.5)
+        if name not in (PROTEINA, OTHERS["e"]):
             top.set_ylabel("")
             low.set_ylabel("")
     handles = key_handles(ours_by_time(run), paper is not None)
@@ -148,7 +146,7 @@ def _loss(
 
 def _ends(axes: Axes, results: Results, paper: PaperCurves | None, drawn: Drawn) -> None:
     """Bars: the last percent by t, median over seeds; dots: seeds; grey: the paper's."""
-    runs = results.of(DEFAULT)
+    runs = results.of(PROTEINA)
     theirs = {} if paper is None else paper.last_bars()
     times = sorted({*runs[0].times, *theirs})
     frames = []
@@ -157,7 +155,7 @@ def _ends(axes: Axes, results: Results, paper: PaperCurves | None, drawn: Drawn)
         ends = [(float(line.step[-1]), float(line.value[-1])) for line in lines]
         if t in theirs:
             axes.bar(i + 0.2, theirs[t], 0.36, fc=style.SHADOW, ec=style.PAPER, lw=style.FAINT, zorder=2)
-            frames.append((DEFAULT, "paper", None, label(t), np.nan, theirs[t]))
+            frames.append((PROTEINA, "paper", None, label(t), np.nan, theirs[t]))
         if ends:
             values = [value for _, value in ends]
             axes.bar(i - 0.2, float(np.median(values)), 0.36, color=color(t), alpha=0.85, zorder=3)
@@ -165,7 +163,7 @@ def _ends(axes: Axes, results: Results, paper: PaperCurves | None, drawn: Drawn)
                 [i - 0.2] * len(values), values, "o", ms=1.6, mfc="white", mec=style.INK, mew=0.4, zorder=4
             )
             rows = zip(runs, ends, strict=False)
-            frames += [(DEFAULT, "ours", run.seed, label(t), step, value) for run, (step, value) in rows]
+            frames += [(PROTEINA, "ours", run.seed, label(t), step, value) for run, (step, value) in rows]
     for name, source, seed, text, step, value in frames:
         about = {
             "panel": "b",
@@ -235,6 +233,5 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "percent panel are L_mean (solid), L_equiv (dashed) and the loss of a predictor of no velocity (dotted), all "
         "divided by (1 - t)², which makes them those of the velocity and comparable over t."
     )
-    run = results.first(DEFAULT)
-    last = [size_sentence(results.tier, run), provenance_line(results), absent_sentence(results, list(RUNS))]
-    return [own, LINES, paper_sentence(paper, RUNS), " ".join(filter(None, last))]
+    run = results.first(PROTEINA)
+    return [*filter(None, [own, LINES, paper_sentence(paper, ALL), size_sentence(results.tier, run)])]

@@ -8,13 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import plateau, style
-from analysis.captions import absent_sentence, footer, network_size, provenance_line, scientific
+from analysis.captions import footer, network_size, scientific
 from analysis.curves import Curve
 from analysis.densities import (
     CIRCLES,
     CROSSINGS,
-    NETWORKS,
-    TRAIN_SIZES,
     UNIT,
     all_rotations,
     course_sentence,
@@ -48,12 +46,10 @@ from analysis.panels import (
 from analysis.reference.paper_curves import DENSITY_CURVES, PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError
+from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
 
-TITLE = "VoxMol: share of the loss that is equivariance error, over training"
-RUNS = (*NETWORKS, *TRAIN_SIZES[1:])
-REQUIRED = ()
 QUANTITIES = ("percent", "L_mean", "L_equiv")
-ROWS = {"training-set size": TRAIN_SIZES, "network size": NETWORKS}
+ROWS = {"training-set size": VOXMOL_TRAIN_SIZES, "network size": VOXMOL_NETWORKS}
 TOP = 600.0
 """Above 100 percent is room for the names of the runs."""
 LATE = numbers("a")["voxmol.late_L_equiv"].value
@@ -64,7 +60,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """Rows: training sets, networks. Columns: percent, L_mean, L_equiv. First seeds."""
     if largest(results) is None:
         raise ResultsError(
-            f"a_fig4: no network was trained on all of it in tier {results.tier}; train {NETWORKS[-1]}."
+            f"a_fig4: no network was trained on all of it in tier {results.tier}; train {VOXMOL_NETWORKS[-1]}."
         )
     drawn = Drawn()
     rows = {
@@ -88,7 +84,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     for i, (text, names) in enumerate(rows.items()):
         ours = _ours(results, names)
         theirs = [
-            replace(each, label=papers_name(name) if names is TRAIN_SIZES else DENSITY_CURVES[name][2])
+            replace(each, label=papers_name(name) if names is VOXMOL_TRAIN_SIZES else DENSITY_CURVES[name][2])
             for name in names
             for each in paper_runs(paper, name)
         ]
@@ -111,7 +107,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 
 
 def _ours(results: Results, names: tuple[str, ...]) -> list[Ours]:
-    label = fraction if names is TRAIN_SIZES else network_size
+    label = fraction if names is VOXMOL_TRAIN_SIZES else network_size
     return [
         Ours(run, label(run), color)
         for name, color in zip(names, style.CYCLE, strict=False)
@@ -175,9 +171,16 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "L_equiv ends, on its grid."
     )
     run = largest(results)
-    shown = [(each.label, each) for name in RUNS if (each := results.first(name)) is not None]
+    names = (*VOXMOL_NETWORKS, *VOXMOL_TRAIN_SIZES[1:])
+    shown = [(each.label, each) for name in names if (each := results.first(name)) is not None]
     dips = plateau.sentence([(label, [each]) for label, each in shown])
     null = " ".join(filter(None, [plateau.NULL, course_sentence(shown), dips, papers_dips()]))
     lines = lines_sentence([each for _, each in shown])
-    last = [size_sentence(results.tier, run), provenance_line(results), absent_sentence(results, list(RUNS))]
-    return [own, f"{lines} {CIRCLES} {CROSSINGS}", paper_sentence(paper), null, " ".join(filter(None, last))]
+    about = [
+        own,
+        f"{lines} {CIRCLES} {CROSSINGS}",
+        paper_sentence(paper),
+        null,
+        size_sentence(results.tier, run),
+    ]
+    return [*filter(None, about)]

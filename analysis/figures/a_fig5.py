@@ -8,17 +8,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from analysis import style
-from analysis.captions import footer, provenance_line
+from analysis.captions import footer
 from analysis.monitored import chains_phrase, settings_of
 from analysis.panels import Drawing, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError, Run
 from analysis.rotation_study import RESAMPLES, Study, bootstrap, read_study, root_mean_square
-
-TITLE = "Error of the percent by number and kind of rotations"
-RUNS = ("proteina-60m",)
-REQUIRED = RUNS
+from analysis.run_names import PROTEINA
 
 COUNTS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)
 KINDS = {
@@ -32,10 +29,10 @@ COLUMNS = ["panel", "source", "run", "seed", "label", "series", "quantity", "est
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """a: root mean square error of the percent by number of rotations; b: the mean estimate and its spread."""
-    studies = [(run, study) for run in results.of(RUNS[0]) if (study := read_study(run))]
+    studies = [(run, study) for run in results.of(PROTEINA) if (study := read_study(run))]
     if not studies:
         raise ResultsError(
-            f"a_fig5: no run of {RUNS[0]} holds rotations.parquet; set model.init_args.rotation_study and train again."
+            f"a_fig5: no run of {PROTEINA} holds rotations.parquet; set model.init_args.rotation_study and train again."
         )
     frame = pd.concat([_errors(run, study) for run, study in studies], ignore_index=True)
     figure = style.new_figure(style.PAGE, 3.1)
@@ -55,7 +52,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     handles.append(Line2D([], [], color=style.PAPER, marker="D", ms=3.5, ls="none", label="paper"))
     figure_key(figure, handles, footer(results))
     points = pd.concat([frame.drop(columns="spread"), paper_rows], ignore_index=True)[COLUMNS]
-    return Drawing(figure, points, _caption(results, studies))
+    return Drawing(figure, points, _caption(studies))
 
 
 def _errors(run: Run, study: Study) -> pd.DataFrame:
@@ -107,7 +104,7 @@ def _paper_point(axes: Axes) -> pd.DataFrame:
         numbers("a")["proteina.rotation_study_error"],
     )
     axes.plot(rotations.value, error.value, "D", ms=3.5, color=style.PAPER, zorder=6)
-    about = {"panel": "a", "source": "paper", "run": RUNS[0], "label": "paper", "quantity": "error"}
+    about = {"panel": "a", "source": "paper", "run": PROTEINA, "label": "paper", "quantity": "error"}
     return pd.DataFrame(
         [{**about, "estimator": "bootstrap", "rotations": rotations.value, "value": error.value}]
     )
@@ -138,7 +135,7 @@ def _rotations_axis(axes: Axes) -> None:
     axes.set_xlabel("rotations in an estimate")
 
 
-def _caption(results: Results, studies: list[tuple[Run, Study]]) -> list[str]:
+def _caption(studies: list[tuple[Run, Study]]) -> list[str]:
     run, study = studies[0]
     printed = numbers("a")["proteina.rotation_study_percent"].value
     on = chains_phrase(run, settings_of(run, "rotation_study").get("batches"))
@@ -153,7 +150,7 @@ def _caption(results: Results, studies: list[tuple[Run, Study]]) -> list[str]:
         f"Grey: the paper's standard error with ten rotations, at {printed:g}% of the loss and on its own network; "
         "its other values were not recovered. Errors scale with the percent, so compare slopes and kinds before sizes."
     )
-    return [own, theirs, provenance_line(results)]
+    return [own, theirs]
 
 
 def _deterministic(study: Study) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from analysis import style
 from analysis.captions import (
     LINES,
-    absent_sentence,
     footer,
     other_batch,
     paper_sentence,
-    provenance_line,
     train_size,
 )
 from analysis.curves import Curve
@@ -29,16 +27,9 @@ from analysis.panels import (
 )
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
+from analysis.run_names import ESCAIP, ESCAIP_TRAIN_SIZES
 
-TITLE = "EScAIP: losses over training, by training-set size"
-PAPER_SIZES = {
-    "escaip-train-500": "500",
-    "escaip-train-5k": "5k",
-    "escaip-train-50k": "50k",
-    "escaip-default": "950k",
-}
-RUNS = tuple(PAPER_SIZES)
-REQUIRED = ("escaip-default",)
+PAPER_SIZES = dict(zip((*reversed(ESCAIP_TRAIN_SIZES), ESCAIP), ("500", "5k", "50k", "950k"), strict=True))
 COLORS = {"L_total": style.GREEN, "L_mean": style.BLUE, "L_equiv": style.VERMILION}
 
 
@@ -48,7 +39,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     shown = [name for name in PAPER_SIZES if results.of(name)]
     figure = style.new_figure(style.PAGE, 2.6)
     grid = figure.add_gridspec(1, len(shown), left=0.075, right=0.99, top=0.915, bottom=0.265, wspace=0.1)
-    usual, first = results.first("escaip-default"), None
+    usual, first = results.first(ESCAIP), None
     ours: list[Ours] = []
     for place, letter, name in zip(grid, "abcd", shown, strict=False):
         axes = first = figure.add_subplot(place, sharex=first, sharey=first)
@@ -92,5 +83,4 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         own,
         LINES,
         theirs,
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

@@ -14,18 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis import style
-from analysis.captions import footer, provenance_line
+from analysis.captions import footer
 from analysis.curves import Curve
 from analysis.monitored import gradients_sentence
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import TIMES, PaperCurves
 from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import PROTEINA
 from analysis.times import label, size_sentence
 
-TITLE = "Proteína: percent of the loss against the ratio of gradient norms, by time of the path"
-RUNS = ("proteina-60m",)
-REQUIRED = RUNS
 ACROSS = 4
 RATIO = "gradient ratio"
 
@@ -33,12 +31,12 @@ RATIO = "gradient ratio"
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """A panel per time, on common axes; points are measurements of the first seed that has them, coloured by step."""
     measured = (
-        (run, {t: found for t in run.times if (found := points_at(run, t))}) for run in results.of(RUNS[0])
+        (run, {t: found for t in run.times if (found := points_at(run, t))}) for run in results.of(PROTEINA)
     )
     run, points = next((pair for pair in measured if pair[1]), (None, {}))
     if run is None:
         raise ResultsError(
-            f"a_fig8: no run of {RUNS[0]} measured gradients; set model.init_args.gradients and train again."
+            f"a_fig8: no run of {PROTEINA} measured gradients; set model.init_args.gradients and train again."
         )
     drawn = Drawn()
     rows = -(-len(points) // ACROSS)
@@ -135,7 +133,7 @@ def _papers(axes: Axes, paper: PaperCurves, t: float, drawn: Drawn, letter: str)
     about = {
         "panel": letter,
         "source": "paper",
-        "run": RUNS[0],
+        "run": PROTEINA,
         "label": label(t),
         "series": "paper, smoothed",
     }
@@ -170,5 +168,4 @@ def _caption(results: Results, paper: PaperCurves | None, run: Run, points: dict
         if paper is not None
         else "The paper's lines are absent: no reference data were found (REFERENCE_DIR); its coefficients are printed."
     )
-    last = [size_sentence(results.tier, run), provenance_line(results)]
-    return [*filter(None, [own, measured, theirs]), " ".join(filter(None, last))]
+    return [*filter(None, [own, measured, theirs, size_sentence(results.tier, run)])]

@@ -6,18 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line
+from analysis.captions import footer
 from analysis.curves import Curve
 from analysis.methods import COLORS, WIDTHS, draw_seeds, name_ends
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
-from analysis.relaxed import DATA, METHODS, VN_METHODS, active_ratio, vn_run, vn_runs
+from analysis.relaxed import active_ratio
 from analysis.results import Results
-
-TITLE = "VN-PointNet: active parameters over training, as a share of the plain network's"
-RUNS = vn_runs(*VN_METHODS)
-REQUIRED = vn_runs("recm")
+from analysis.run_names import DATA, METHODS, VN_METHODS, vn_run
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
@@ -85,5 +82,4 @@ def caption(results: Results) -> list[str]:
         "update rule) are not counted; nothing of them is left after training.",
         f"Grey: the paper's counts for RECM at the end of training, {said}, {theirs['rotated'].source}, over "
         "the first of them, which is the plain network's size to the digits printed.",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase, SubplotSpec
 
 from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line
+from analysis.captions import footer
 from analysis.depth import (
     alpha_panel,
     branch_handles,
@@ -18,17 +18,14 @@ from analysis.depth import (
     end_handles,
     ends_panel,
 )
-from analysis.dynamics import MOTIONS, NBODY, TASKS, VERTICAL, Task, between, given, last
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import OWN, places
-from analysis.results import Results, ResultsError, Run
+from analysis.relaxed import places
+from analysis.results import Results, Run
+from analysis.tasks import MOTIONS, NBODY, OWN, TASKS, VERTICAL, Task, between, given, last
 
-TITLE = "RECM on SEGNN and EGNO: alpha of every layer over training"
 RUN_OF = {task.key: task.readings["recm"].run for task in TASKS}
-RUNS = tuple(RUN_OF.values())
-REQUIRED = ()
 
 TERMS = ("W", "b", "noise")
 HEIGHT = 1.75
@@ -44,10 +41,6 @@ ADVISED = 8.0
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """A row per term, a column per task, first seed; right: alpha_W after the last step, every seed."""
     tasks = given(results, TASKS, "recm")
-    if not tasks:
-        raise ResultsError(
-            f"b_alpha: none of {', '.join(RUNS)} was given for tier {results.tier}; train one."
-        )
     first = {task: results.first(RUN_OF[task.key]) for task in tasks}
     terms = [term for term in TERMS if any(places(run, term) for run in first.values())] or ["W"]
     drawn = Drawn()
@@ -147,7 +140,6 @@ def caption(results: Results) -> list[str]:
         "exactly symmetric, and some stay on motion capture, whose bodies stand upright and travel along one "
         "line, so that no rotation is a symmetry of the data.",
         " ".join([_broken_sentence(results), _rule_sentence(results)]).strip(),
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]
     return [text for text in about if text]
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line, words_only_sentence
+from analysis.captions import footer, words_only_sentence
 from analysis.depth import alpha_row, branch_handles, end_handles
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import DATA, vn_run
 from analysis.results import Results
+from analysis.run_names import DATA, vn_run
 
-TITLE = "RECM on VN-PointNet: alpha_b and alpha_noise of every layer over training"
 RUN_OF = {data: vn_run(data, "recm") for data in DATA}
-RUNS = REQUIRED = tuple(RUN_OF.values())
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
@@ -38,5 +36,4 @@ def caption(results: Results) -> list[str]:
             "alpha_b behaves like alpha_W, to zero on rotated and partly kept on aligned data; alpha_noise goes "
             "to zero on both.",
         ),
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

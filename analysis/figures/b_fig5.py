@@ -7,19 +7,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line, words_only_sentence
+from analysis.captions import footer, words_only_sentence
 from analysis.curves import Curve
 from analysis.depth import alpha_panel, branch_handles, common_alpha_scale, depth_bar
 from analysis.panels import DOTTED, Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import DATA, SIZES, accuracy, places, vn_run
+from analysis.relaxed import accuracy, places
 from analysis.results import Results, Run
+from analysis.run_names import DATA, SIZES, vn_run
 
-TITLE = "RECM on VN-PointNet: number of rotations in the update rule"
-RUNS = tuple(vn_run(data, "recm", size) for data in DATA for size in SIZES) + tuple(
-    vn_run(data, "plain") for data in DATA
-)
-REQUIRED = tuple(vn_run(data, "recm") for data in DATA)
 MEASURES = {"instance_accuracy": ("instance", True), "class_accuracy": ("class", False)}
 
 
@@ -60,7 +56,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     scores[0].tick_params(labelbottom=False)
     scores[1].set_xlabel("$|C_G|$")
     common_alpha_scale(panels, [], drawn, "W")
-    names = places(results.first(REQUIRED[0]))
+    names = places(results.first(vn_run(DATA[0], "recm")))
     height = figure.get_figheight()
     depth_bar(figure, names, 0.36, 0.40 / height, 0.28, 0.075 / height)
     figure_key(figure, [*branch_handles(), *_score_handles()], footer(results))
@@ -114,5 +110,4 @@ def caption(results: Results) -> list[str]:
             "Figure 5",
             "the trajectories of alpha_W differ between sizes of C_G, while the final accuracy is not affected.",
         ),
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line
+from analysis.captions import footer
 from analysis.curves import Curve
 from analysis.error_panels import (
     FLOOR,
@@ -24,12 +24,10 @@ from analysis.error_panels import (
 from analysis.methods import method_handles
 from analysis.panels import DASHED, Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import DATA, KEPT, OWN, PRUNE_BELOW, VN_METHODS, largest_alpha, vn_run, vn_runs
+from analysis.relaxed import PRUNE_BELOW, largest_alpha
 from analysis.results import Results
-
-TITLE = "Percent of the loss that is equivariance error under relaxation"
-RUNS = vn_runs(*VN_METHODS)
-REQUIRED = vn_runs("recm")
+from analysis.run_names import DATA, VN_METHODS, vn_run
+from analysis.tasks import KEPT, OWN
 
 WORDS = Words("cross-entropy", "nats", "zero logits")
 MARKS = (("o", False), ("o", True))
@@ -108,5 +106,4 @@ def caption(results: Results) -> list[str]:
         "Thick: median over seeds, thin: seeds. Estimates are from sampled rotations and, as eq. 9 has no "
         f"unbiased estimate, a little low. Percents below {FLOOR:g} are rounding of an equivariant network and "
         "drawn there. Step 0 is not on logarithmic axes. Neither paper has this figure.",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

@@ -14,16 +14,14 @@ from analysis.attribution import (
     mean_full,
     place_bars,
 )
-from analysis.captions import absent_sentence, footer, provenance_line
+from analysis.captions import footer
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import DATA, METHODS, places, vn_run, vn_runs
+from analysis.relaxed import places
 from analysis.results import Results, ResultsError
+from analysis.run_names import DATA, METHODS, vn_run
 
-TITLE = "VN-PointNet: equivariance error by relaxed layer"
 SHOWN = ("recm", "rpp")
-RUNS = vn_runs(*SHOWN)
-REQUIRED = vn_runs("recm")
 COLUMNS = (("rotated", "L_equiv"), ("aligned", "L_equiv"), ("aligned", "L_total"))
 SMALLEST = 1e-3
 """Every scale reaches this far [nats]."""
@@ -74,5 +72,4 @@ def caption(results: Results) -> list[str]:
         "without a bar has no terms left, or they do nothing. The effects of single layers need not add up to the "
         "whole. Left and middle share their scale; the titles give the values with all terms, mean over seeds. "
         "Layers from the input (top) to the output. Neither paper has this figure.",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

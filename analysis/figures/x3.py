@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from analysis import style
-from analysis.captions import absent_sentence, footer, provenance_line
-from analysis.dynamics import METHODS, MOTIONS, TASKS, Reading, Task, between, error, given, last
+from itertools import cycle
+
+from analysis import catalogue, style
+from analysis.captions import footer
 from analysis.error_panels import (
     FLOOR,
     KEPT_DASHES,
@@ -16,29 +17,23 @@ from analysis.error_panels import (
     line_handles,
     mark_handles,
 )
-from analysis.methods import method_handles
+from analysis.methods import method_handles, network_handles
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import KEPT
-from analysis.results import Results, ResultsError
-
-TITLE = "Particles and motion: percent of the squared error that is equivariance error"
-RUNS = tuple(name for task in TASKS for name in task.runs)
-REQUIRED = ()
+from analysis.results import Results
+from analysis.tasks import KEPT, METHODS, MOTIONS, TASKS, Reading, Task, between, error, last
 
 WORDS = Words("MSE", "squared units", "constant-zero predictor")
 LABEL = -0.068
 """Where the names of y axes stand, from the panel [share of the page's width]."""
+OTHER_COLORS = (style.VERMILION, style.SKY)
+"""Of networks that are no method of Table 2."""
 MARKS = {"nbody": ("s", False), "run": ("o", False), "walk": ("o", True)}
 
 
 def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """A column per task: percent, losses, largest |alpha|. Right: where every seed ends."""
-    tasks = given(results)
-    if not tasks:
-        raise ResultsError(
-            f"x3: none of its runs was given for tier {results.tier}; train {RUNS[0]} or another."
-        )
+    tasks = [task for task in TASKS if any(one.runs for one in _own(results, task))]
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 4.9)
     grid = figure.add_gridspec(
@@ -61,13 +56,29 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         row[0].yaxis.set_label_coords(LABEL / row[0].get_position().width, 0.5)
     shown = [m for m in METHODS if any(results.of(task.readings[m].run) for task in tasks)]
     zero = WORDS.zero if any(column.zero and column.zero.zero_loss for column in columns.values()) else None
-    figure_key(figure, [*method_handles(shown), *line_handles(zero)], footer(results), columns=5)
+    figure_key(
+        figure,
+        [*method_handles(shown), *network_handles(_networks(results)), *line_handles(zero)],
+        footer(results),
+        columns=5,
+    )
     return Drawing(figure, drawn.table(), caption(results))
 
 
+def _networks(results: Results) -> dict[str, str]:
+    """Colours of the networks that Table 2 does not name, by label."""
+    labels = dict.fromkeys(run.label for run in filter(catalogue.other_network, results.runs))
+    return dict(zip(labels, cycle(OTHER_COLORS)))
+
+
 def _own(results: Results, task: Task) -> list[Shown]:
-    """Every method as it is meant to be read out."""
-    return [Shown(method, results.of(at.run), at.series) for method, at in task.readings.items()]
+    """Every method as it is meant to be read out, and every other network."""
+    methods = [Shown(method, results.of(at.run), at.series) for method, at in task.readings.items()]
+    others = [run for run in filter(catalogue.other_network, results.runs) if task.is_of(run)]
+    return methods + [
+        Shown(label, tuple(run for run in others if run.label == label), other=color)
+        for label, color in _networks(results).items()
+    ]
 
 
 def _column(results: Results, letter: str, task: Task) -> Column:
@@ -75,6 +86,8 @@ def _column(results: Results, letter: str, task: Task) -> Column:
     shown = []
     for own in _own(results, task):
         shown.append(own)
+        if own.method not in task.readings:
+            continue
         if Reading(task.readings[own.method].run, KEPT) not in task.readings.values():
             shown.append(Shown(own.method, own.runs, KEPT, KEPT_DASHES))
     zero = next((run for one in shown for run in one.runs), None)
@@ -97,7 +110,6 @@ def caption(results: Results) -> list[str]:
         f"samples that the monitor watches, not the whole test set. Percents below {FLOOR:g} are rounding of "
         "an equivariant network and drawn there. Step 0 is not on logarithmic axes. Neither paper has this "
         "figure.",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]
 
 

@@ -19,17 +19,13 @@ from analysis.attribution import (
     mean_full,
     place_bars,
 )
-from analysis.captions import absent_sentence, footer, provenance_line
-from analysis.dynamics import METHODS, MOTIONS, VERTICAL, Task, given
+from analysis.captions import footer
 from analysis.error_panels import FLOOR, Shown, ends_panel, mark_handles
 from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.relaxed import everything_pruned, places
-from analysis.results import Results, ResultsError, Run
-
-TITLE = "EGNO on motion capture: the symmetry that relaxation breaks, by layer"
-RUNS = tuple(name for task in MOTIONS for name in task.runs)
-REQUIRED = ()
+from analysis.results import Results, Run
+from analysis.tasks import METHODS, MOTIONS, VERTICAL, Task, given
 
 GROUPS = {"all rotations": "", "rotations about the vertical": VERTICAL}
 MARKS = (("o", True), ("o", False))
@@ -49,10 +45,6 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     """Top: percent by method under both groups. Below, a row per motion, a bar per layer: L_equiv of either group
     gone without its terms, and the loss gained."""
     tasks = given(results, MOTIONS)
-    if not tasks:
-        raise ResultsError(
-            f"x4: none of its runs was given for tier {results.tier}; train {RUNS[0]} or another."
-        )
     drawn = Drawn()
     relaxed = [task for task in tasks if results.of(task.readings["recm"].run)]
     heights = [STRIP] + [LINE * max(len(_names(results, task)), 8) + AROUND for task in relaxed]
@@ -164,7 +156,6 @@ def caption(results: Results) -> list[str]:
         "the values with all terms, mean over seeds. Layers from the input (top) to the output. All on the "
         f"samples that the monitor watches, with sampled rotations, unbiased; percents below {FLOOR:g} are "
         "rounding of an equivariant network and drawn there. Neither paper has this figure.",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]
 
 

@@ -15,6 +15,7 @@ import yaml
 
 from analysis.results import ResultsError
 
+READS = ("paper_a.yaml", "paper_b.yaml", "landmarks.csv")
 HERE = Path(__file__).parent
 
 

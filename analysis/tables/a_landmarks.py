@@ -8,7 +8,7 @@ from statistics import median
 import pandas as pd
 
 from analysis import plateau
-from analysis.captions import absent_sentence, provenance_line, scientific
+from analysis.captions import scientific
 from analysis.landmarks import LEVELS, landmarks
 from analysis.reference.paper_curves import (
     DENSITY_CURVES,
@@ -19,13 +19,9 @@ from analysis.reference.paper_curves import (
     PaperCurves,
 )
 from analysis.reference.printed import paper_landmarks
-from analysis.results import Results, ResultsError, Run
+from analysis.results import Results, Run
 from analysis.style import count
 from analysis.tabular import ABSENT, Line, Table, as_html, markdown, signed
-
-TITLE = "Landmarks of the percent curves"
-RUNS = (*PERCENT_CURVES, *TIMED_CURVES, *DENSITY_CURVES)
-REQUIRED = ()
 
 COLUMNS = {
     "start": ("start", "%"),
@@ -66,7 +62,7 @@ class Entry:
 def entries(results: Results) -> list[Entry]:
     """A run, or a run at one time of the path, whose percents were measured there by every seed."""
     theirs, found = paper_landmarks(), []
-    for name in RUNS:
+    for name in (*PERCENT_CURVES, *TIMED_CURVES, *DENSITY_CURVES):
         runs = results.of(name)
         if runs and name in PERCENT_CURVES:
             found.append(Entry(name, runs, [theirs[key] for key in PERCENT_CURVES[name]]))
@@ -92,10 +88,6 @@ def _over_steps(row: dict, rows_per_step: float) -> dict:
 
 def build(results: Results, paper: PaperCurves | None) -> Table:
     """Long frame for machines, wide table for people."""
-    if not results.runs:
-        raise ResultsError(
-            f"a_landmarks: none of its runs was given for tier {results.tier}; train {RUNS[0]} or another."
-        )
     frame = landmarks_frame(results)
     headings, lines = _headings(), _lines(frame)
     return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
@@ -234,5 +226,4 @@ def _caption(results: Results) -> list[str]:
         "sampled rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
         "answering zero (for the paper's EScAIP over 1, the variance of its targets): near 1 means that the dip is "
         f"the plateau of a model that answers almost nothing. {steps}",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

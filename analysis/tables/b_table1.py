@@ -7,16 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis.captions import absent_sentence, provenance_line
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import DATA, OWN, VN_METHODS, accuracy, vn_run, vn_runs
+from analysis.relaxed import accuracy
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import DATA, VN_METHODS, vn_run
 from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
-
-TITLE = "VN-PointNet: accuracy on rotated and on aligned shapes"
-RUNS = vn_runs(*VN_METHODS)
-REQUIRED = ()
+from analysis.tasks import OWN
 
 PAPER_ROWS = {"plain": "VN-PointNet", "es": "VN-PN+ES", "rpp": "VN-PN+RPP", "recm": "VN-PN+RECM"}
 KINDS = ("instance", "class")
@@ -32,7 +29,7 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
     frame = accuracy_frame(results)
     if frame.empty:
         raise ResultsError(
-            f"b_table1: no run of tier {results.tier} given here has a test accuracy; train one of {RUNS[0]} etc."
+            f"b_table1: no run of tier {results.tier} given here has a test accuracy; train one of them."
         )
     headings = ["", "", "seeds", *(f"{data}, {kind}" for data in DATA for kind in KINDS)]
     lines = _lines(frame)
@@ -174,5 +171,4 @@ def _caption(results: Results) -> list[str]:
         "instance accuracy on the test set is highest, as the code of the paper's training set-up does; that "
         "selects on the test set, so it flatters every method and is shown for comparison only. The CSV also "
         "holds that code's definitions (*_upstream): means over batches, of unequal size, of the batches' accuracies.",
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]

@@ -8,16 +8,15 @@ from statistics import pstdev
 
 import pandas as pd
 
-from analysis.captions import NOTED, absent_sentence, caveat, provenance_line
-from analysis.dynamics import METHODS, MOTIONS, NBODY, TASKS, Reading, Task, baseline, between, error
+from analysis import catalogue
+from analysis.captions import NOTED, caveat
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import KEPT, largest_alpha
-from analysis.relaxed import METHODS as NAMES
+from analysis.relaxed import largest_alpha
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import METHODS as NAMES
 from analysis.tabular import ABSENT, SAME, Line, Spread, Table, as_html, difference, markdown, signed
-
-TITLE = "Particles and motion: mean squared error by method"
+from analysis.tasks import KEPT, METHODS, MOTIONS, NBODY, NETWORKS, TASKS, Reading, Task, between, error
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ def _method(method: str) -> Row:
     return Row(NAMES[method], readings, _paper(f"SEGNN{suffix}", f"EGNO{suffix}"))
 
 
+PAPER_ROWS = {"RF": _paper("RF", "EF"), "EGNN": _paper("EGNN", "EGNN"), "EGNO": _paper("EGNO")}
+"""The paper's rows of NETWORKS."""
 BLOCKS = {
     "Without training": (
         Row("x", untrained="static"),
@@ -51,22 +52,15 @@ BLOCKS = {
         Row("x + t v, t fitted", untrained="drift"),
     ),
     "Other networks": (
-        Row("Linear", baseline("linear")),
-        Row("RF", baseline("rf"), _paper("RF", "EF")),
-        Row("GNN", baseline("gnn")),
-        Row("EGNN", baseline("egnn"), _paper("EGNN", "EGNN")),
-        Row("EGNO", {NBODY.key: Reading("egno-nbody-plain")}, _paper("EGNO")),
+        *(Row(name, readings, PAPER_ROWS.get(name, {})) for name, readings in NETWORKS.items()),
         Row("TFN", paper=_paper(mocap="TFN")),
         Row("SE(3)-Tr.", paper=_paper("SE(3)-Tr.", "SE(3)-Tr.")),
     ),
     "SEGNN on N-body, EGNO on motion capture": tuple(map(_method, METHODS)),
 }
-RUNS = tuple(
-    dict.fromkeys(reading.run for rows in BLOCKS.values() for row in rows for reading in row.ours.values())
-)
-REQUIRED = ()
 SELECTED, LAST = "best validation step", "last step"
 CHOICES = {SELECTED: "mse_selected", LAST: "mse"}
+NETWORKS_BLOCK, SETUPS_BLOCK = "Other networks", "Other set-ups"
 UNITS = {2: "10⁻²", 3: "10⁻³"}
 
 
@@ -75,13 +69,26 @@ def build(results: Results, paper: PaperCurves | None) -> Table:
     frame = error_frame(results)
     if not (frame["seeds"] > 0).any():
         raise ResultsError(
-            f"b_table2: no run of tier {results.tier} given here has a test error; train one of {RUNS[0]} etc."
+            f"b_table2: no run of tier {results.tier} given here has a test error; train one of them."
         )
     said = {task: caveat(results, task.key) for task in TASKS}
     names = [f"{task.name} [{UNITS[task.power]}]{f' {NOTED}' if said[task] else ''}" for task in TASKS]
     headings, lines = ["", "", "seeds", *names], _lines(frame)
     notes = [f"{NOTED} {text}." for text in said.values() if text]
     return Table(frame, markdown(headings, lines, notes), as_html(headings, lines, notes), _caption(results))
+
+
+def blocks(results: Results) -> dict[str, list[Row]]:
+    """BLOCKS, and a row for every run that none of them names, by its label: another network, or another set-up."""
+    found = {block: list(rows) for block, rows in BLOCKS.items()}
+    others: dict[tuple[str, str], dict[str, Reading]] = {}
+    for run in filter(catalogue.other_run, results.runs):
+        block = NETWORKS_BLOCK if catalogue.other_network(run) else SETUPS_BLOCK
+        task = next(task for task in TASKS if task.is_of(run))
+        others.setdefault((block, run.label), {})[task.key] = Reading(run.name)
+    for (block, label), readings in others.items():
+        found.setdefault(block, []).append(Row(label, readings))
+    return found
 
 
 def error_frame(results: Results) -> pd.DataFrame:
@@ -92,7 +99,7 @@ def error_frame(results: Results) -> pd.DataFrame:
     """
     rows = []
     for choice, metric in CHOICES.items():
-        for block, of_block in BLOCKS.items():
+        for block, of_block in blocks(results).items():
             for row in of_block:
                 for task in TASKS:
                     if not row.untrained and task.key not in row.ours and task.key not in row.paper:
@@ -261,7 +268,6 @@ def _caption(results: Results) -> list[str]:
         "several set-ups, with different centring, learning rates and numbers of epochs, so its steps from row "
         "to row are not the methods' alone. RF is the radial field, which the paper calls EF on motion capture.",
         " ".join([_schedule_sentence(results), _constraint_sentence(results)]).strip(),
-        " ".join([provenance_line(results), absent_sentence(results, list(RUNS))]).strip(),
     ]
     return [text for text in about if text]
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.captions import NOTED, absent_sentence, caveat, provenance_line
-from analysis.dynamics import NBODY, TASKS
+from analysis.captions import NOTED, caveat
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import active_ratio, step_time, vn_run
+from analysis.relaxed import active_ratio, step_time
 from analysis.results import Results, ResultsError, Run
+from analysis.run_names import vn_run
 from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
-
-TITLE = "RECM: extra parameters at inference, extra training time"
+from analysis.tasks import NBODY, TASKS
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,6 @@ OVERHEADS = (
     ),
 )
 """The rows, in the paper's order; a network joins by a row here."""
-RUNS = tuple(name for row in OVERHEADS for name in (row.plain, row.relaxed))
-REQUIRED = ()
 MEASURES = {"inference_parameters": "parameters at inference", "training_time": "training time"}
 
 
@@ -148,9 +145,7 @@ def _caption(results: Results) -> list[str]:
         "machine's: the benchmark that times both networks in turns in one process is `python -m models.bench "
         "vn_pointnet segnn egno`. The overhead depends on the widths, the batch and the device, which are "
         "this tier's.",
-        " ".join(
-            [provenance_line(results), _trained_on(results), absent_sentence(results, list(RUNS))]
-        ).strip(),
+        _trained_on(results),
     ]
 
 

@@ -17,6 +17,7 @@ from data.mocap.trials import Trial, upstream_offset
 
 _TRIAL = re.compile(r"(\d\d)_(\d\d)\.amc")
 # Beginnings of trials that no public AMC file has, by (subject, trial): their frames from 1 on.
+READS = ("supplement/*.txt",)
 SUPPLEMENTS = {(35, 5): Path(__file__).with_name("supplement") / "35_05_frames_1-9.txt"}
 
 

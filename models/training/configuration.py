@@ -176,13 +176,14 @@ def built(config: Mapping[str, Any]) -> Training:
     """The objects of a complete configuration; initial weights take torch's random numbers."""
     run, budget = read(RunIdentity, config["run"], "run"), read(Budget, config["trainer"], "trainer")
     data = config["data"]
-    monitor = load("twirl.monitor.EquivarianceMonitor")
+    from twirl.monitor import EquivarianceMonitor  # not before: it imports torch
+
     return Training(
         run,
         made(config["model"]),
         made(data, seed=run.seed, steps=budget.max_steps),
         budget,
-        [monitor(**config["monitor"], seed=run.seed), *(made(callback) for callback in config["callbacks"])],
+        [EquivarianceMonitor(**config["monitor"], seed=run.seed), *(made(callback) for callback in config["callbacks"])],
         config,
     )
 

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from data.files import replacing
-from models.sources import commit, source_digest
+from models.sources import commit, digest, training_modules
 from models.training.callbacks import (
     FiniteLoss,
     ProgressLines,
@@ -58,7 +58,7 @@ def train(
     quiet_lightning()
     # The processes that DDP starts beside rank 0 share its lock.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
-        sources = source_digest(run.system, run.dataset)
+        sources = digest(*training_modules(config))
         state = state_folder(folder, fingerprint(config, sources, data.provenance()))
         checkpoint = state / "last.ckpt"
         table = MetricsTable(state / "metrics.jsonl", data.samples_seen)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import gallery, metrics, render
+from analysis import catalogue, gallery, metrics, render
 from analysis.relaxed import PLACES
 from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
 from tests.analysis.density_runs import DENSITY_RUNS, OF_VOXMOL, write_density_run
@@ -287,7 +287,7 @@ def rendered(
     """Everything rendered from synthetic runs of the mini tier, with the paper's curves where present."""
     out = tmp_path_factory.mktemp("figures")
     others = dict.fromkeys(OF_PROTEINA, chain_folders) | dict.fromkeys(OF_VOXMOL, density_folders)
-    for output in render.outputs():
+    for output in (output.name for output in catalogue.OUTPUTS):
         command = ["python", "-m", "analysis.render", output]
         folders = others.get(output, [*run_folders, *vn_folders, *dynamics_folders])
         render.render(output, "mini", out, folders, command)

@@ -9,12 +9,13 @@ import pytest
 import yaml
 from matplotlib.text import Text
 
-from analysis import metrics, render, style
-from analysis.dynamics import METHODS, NBODY, RUN, TASKS, between, error
+from analysis import catalogue, metrics, render, style
+from analysis.captions import ending
 from analysis.reference.printed import tables
 from analysis.relaxed import everything_pruned, places
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables import b_table2, b_table4
+from analysis.tasks import METHODS, NBODY, RUN, TASKS, between, error
 from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES, UNTRAINED_ERRORS
 
 FIGURES = ["b_alpha", "x3", "x4"]
@@ -40,9 +41,9 @@ def table(results):
 
 def drawing(output, folders):
     """A figure of these runs alone, not written to files."""
-    module = importlib.import_module(f"analysis.figures.{output}")
+    row = catalogue.by_name(output)
     with style.applied():
-        return module.draw(load_runs(folders, "mini").only(module.RUNS), None)
+        return importlib.import_module(row.module).draw(load_runs(folders, "mini").where(row.wants), None)
 
 
 def without_series(folder, starts):
@@ -178,7 +179,7 @@ def test_captions_say_what_es_and_ace_came_to(results, tmp_path, write_dynamics_
     assert "(run, ACE-exact)" in text
     assert "share a training set-up, task by task" in text
     alone = b_table2.build(load_runs([write_dynamics_run(tmp_path, "segnn-plain", 0)], "mini"), None)
-    assert len(alone.caption) == 3  # neither ES nor ACE
+    assert len(alone.caption) == 2  # neither ES nor ACE
 
 
 def test_alphas_are_laid_to_gravity_alone_only_where_rotations_about_the_vertical_break_nothing(
@@ -244,17 +245,17 @@ def test_every_caption_of_numbers_from_walk_carries_the_caveat(tmp_path, write_d
         for method in ("plain", "recm")
     ]
     real = load_runs(folders, "mini")
-    for output in (b_table2, b_table4):
-        caption = " ".join(output.build(real.only(output.RUNS), None).caption)
+    for output in ("b_table2", "b_table4", *FIGURES):
+        row = catalogue.by_name(output)
+        of_output = real.where(row.wants)
+        caption = ending(row, of_output, of_output)
         assert f"Caveat: {MOTION_CAVEAT}." in caption
         assert "Data: CMU motion capture (walk, 200 training, 60 validation and 60 test samples)." in caption
         assert "generated" not in caption
     only_run = real.only(["egno-run-plain"])
-    assert "Caveat" not in " ".join(b_table2.build(only_run, None).caption)
+    assert "Caveat" not in ending(catalogue.by_name("b_table2"), only_run, only_run)
     for output in FIGURES:
-        drawn = drawing(output, folders)
-        assert f"Caveat: {MOTION_CAVEAT}." in " ".join(drawn.caption)
-        printed = " ".join(text.get_text() for text in drawn.figure.findobj(Text))
+        printed = " ".join(text.get_text() for text in drawing(output, folders).figure.findobj(Text))
         assert "(walk: with a caveat)" in " ".join(printed.split())
 
 
@@ -339,17 +340,17 @@ def test_x3_draws_every_method_as_it_is_read_out_and_ends_with_every_seed(render
 def test_x4_is_the_loss_with_and_without_a_places_terms_under_both_groups(rendered, results):
     points = pd.read_csv(rendered / "x4.csv")
     run = results.first("egno-run-recm")
-    for panel, ending, quantity in (
+    for panel, group, quantity in (
         ("c", "", "L_equiv"),
         ("d", "-vertical", "L_equiv"),
         ("e", "-vertical", "L_total"),
     ):
         part = points.query(f"panel == '{panel}' and seed == 0 and label == 'layers.0.drift'")
-        for series in (f"raw{ending}", f"without layers.0.drift{ending}"):
+        for series in (f"raw{group}", f"without layers.0.drift{group}"):
             value = part.loc[part["series"] == series, "value"].unique()
             expected = run.curve(quantity, series)
             assert value == pytest.approx(
-                (expected or run.curve(quantity, f"raw{ending}")).value[-1], rel=1e-4
+                (expected or run.curve(quantity, f"raw{group}")).value[-1], rel=1e-4
             )
     shares = points[points["panel"].isin(["a", "b"])].groupby(["run", "label"])["value"].mean()
     for motion in ("run", "walk"):
@@ -383,9 +384,10 @@ def said(drawn):
 def test_figures_of_one_run_alone_are_drawn_and_name_what_is_absent(
     tmp_path, write_dynamics_run, output, name
 ):
-    drawn = drawing(output, [write_dynamics_run(tmp_path, name, 0)])
-    assert set(drawn.points["run"]) == {name}
-    assert "Not part of this tier: " in drawn.caption[-1]
+    folder = write_dynamics_run(tmp_path, name, 0)
+    render.render(output, "mini", tmp_path / "out", [folder], ["test"])
+    assert set(pd.read_csv(tmp_path / f"out/{output}.csv")["run"]) == {name}
+    assert "Not part of this tier: " in (tmp_path / f"out/{output}.rst").read_text()
 
 
 @pytest.mark.parametrize(("output", "split"), [("b_alpha", "relaxation"), ("x3", "val")])
@@ -401,7 +403,7 @@ def test_a_run_without_what_is_drawn_is_said_in_the_panel(tmp_path, write_dynami
 def test_a_figure_without_any_of_its_runs_is_one_sentence(tmp_path, write_dynamics_run, output):
     folder = write_dynamics_run(tmp_path, "nbody-rf", 0)
     with pytest.raises(ResultsError, match=rf"{output}: none of .* given for tier mini"):
-        drawing(output, [folder])
+        render.render(output, "mini", tmp_path / "out", [folder], ["test"])
 
 
 def test_headline_numbers_are_in_the_tables_units_by_run_and_readout(rendered):

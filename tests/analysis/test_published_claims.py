@@ -9,10 +9,11 @@ from statistics import mean, variance
 
 import pytest
 
-from analysis.dynamics import MOTIONS, error
 from analysis.plateau import passes_zero
-from analysis.relaxed import accuracy, alpha, largest_alpha, places, vn_run
+from analysis.relaxed import accuracy, alpha, largest_alpha, places
 from analysis.results import load_runs
+from analysis.run_names import vn_run
+from analysis.tasks import MOTIONS, error
 from tests.workflow.checkout import ROOT
 
 TIERS = ("mini", "subset_modelnet")

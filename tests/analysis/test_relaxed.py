@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import render
+from analysis import catalogue, render
+from analysis.captions import ending
 from analysis.curves import Curve
 from analysis.methods import seed_median
 from analysis.reference.printed import tables
-from analysis.relaxed import PLACES, active_ratio, alpha, largest_alpha, places, step_time, vn_run
+from analysis.relaxed import PLACES, active_ratio, alpha, largest_alpha, places, step_time
 from analysis.results import ResultsError, load_run, load_runs
+from analysis.run_names import vn_run
 from analysis.tables import b_table1, b_table4
 from analysis.tabular import Line, Spread, as_html, difference, markdown, signed
 
@@ -23,7 +25,7 @@ OF_TABLE_TWO = ("b_alpha", "b_table2", "x3", "x4")
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory, vn_folders):
     out = tmp_path_factory.mktemp("figures")
-    for output in render.outputs():
+    for output in (output.name for output in catalogue.OUTPUTS):
         if output[0] in "bx" and output not in OF_TABLE_TWO:
             render.render(output, "mini", out, vn_folders, ["python", "-m", "analysis.render", output])
     return out
@@ -146,11 +148,14 @@ def test_a_readout_that_scores_the_same_has_no_line(tmp_path, write_vn_run):
 
 
 def test_one_seed_has_no_spread_and_absent_runs_are_named(tmp_path, write_vn_run):
-    table = b_table1.build(load_runs([write_vn_run(tmp_path, "vn-rotated-plain", 0)], "mini"), None)
+    results = load_runs([write_vn_run(tmp_path, "vn-rotated-plain", 0)], "mini")
+    table = b_table1.build(results, None)
     assert "±" not in table.markdown
     assert "| VN-PointNet | ours | 1 |" in table.markdown
     assert "| – | – |" in table.markdown
-    assert "Not part of this tier: vn-rotated-es, vn-rotated-rpp" in table.caption[-1]
+    assert "Not part of this tier: vn-rotated-es, vn-rotated-rpp" in ending(
+        catalogue.by_name("b_table1"), results, results
+    )
 
 
 def test_a_table_without_accuracies_is_one_sentence(tmp_path, write_vn_run):

@@ -1,6 +1,7 @@
 """Rendering: complete, honest, repeatable, and without heavy imports."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -8,7 +9,7 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from analysis import gallery, metrics, render
+from analysis import catalogue, gallery, metrics, render
 from analysis.panels import spread
 from analysis.style import count
 from tests.analysis.chain_runs import OF_PROTEINA
@@ -20,11 +21,12 @@ OF_OTHERS = [*OF_PROTEINA, *OF_VOXMOL]
 OF_PAPER_B = ["b_active_parameters", "b_alpha", "b_fig2", "b_fig4", "b_fig5"]
 BEYOND = ["x1", "x2", "x3", "x4"]
 TABLES = ["a_landmarks", "b_table1", "b_table2", "b_table4"]
+NAMES = [output.name for output in catalogue.OUTPUTS]
 
 
 def test_every_output_is_known_and_told_apart_as_figure_or_table():
-    assert [*render.outputs()] == [*sorted([*FIGURES, *OF_OTHERS]), *OF_PAPER_B, *BEYOND, *TABLES]
-    assert [name for name in render.outputs() if not is_figure(name)] == TABLES
+    assert set(NAMES) == {*FIGURES, *OF_OTHERS, *OF_PAPER_B, *BEYOND, *TABLES}
+    assert [name for name in NAMES if not is_figure(name)] == TABLES
 
 
 @pytest.mark.parametrize("output", [*FIGURES, *OF_OTHERS, *OF_PAPER_B, *BEYOND])
@@ -165,14 +167,14 @@ def test_metrics_of_one_paper_alone(tmp_path, vn_folders, capsys):
 
 def test_the_gallery_shows_every_output_and_links_only_to_files_that_exist(rendered):
     page = (rendered / "index.html").read_text()
-    for output in render.outputs():
+    for output in NAMES:
         assert f'<section id="{output}">' in page
     papers = ["Paper A", "Paper B", "Beyond both"]
     parts = [page.index(f'<h2 class="paper"><span>{paper}') for paper in papers]
     assert parts == sorted(parts)
-    for paper, first, last in zip("abx", parts, [*parts[1:], len(page)], strict=True):
-        sections = [name for name in render.outputs() if first < page.index(f'<section id="{name}">') < last]
-        assert sections == [name for name in render.outputs() if name[0] == paper]
+    for paper, first, last in zip(("A", "B", None), parts, [*parts[1:], len(page)], strict=True):
+        sections = re.findall(r'<section id="(\w+)">', page[first:last])
+        assert sections == [output.name for output in catalogue.OUTPUTS if output.paper == paper]
     links = {part.split('"')[0] for part in page.split('href="')[1:]} | {
         part.split('"')[0] for part in page.split('src="')[1:]
     }
@@ -188,8 +190,8 @@ def test_a_gallery_of_nothing_is_one_sentence(tmp_path, capsys):
 
 def test_rendering_imports_neither_torch_nor_seaborn():
     code = (
-        "import sys, importlib, analysis.render, analysis.gallery\n"
-        "for name in analysis.render.outputs().values(): importlib.import_module(name)\n"
+        "import sys, importlib, analysis.catalogue, analysis.render, analysis.gallery\n"
+        "for output in analysis.catalogue.OUTPUTS: importlib.import_module(output.module)\n"
         "print(sorted({'torch', 'lightning', 'seaborn', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,12 +14,24 @@ HERE = Path(__file__).parent
 RUNS = json.loads((HERE / "runs.json").read_text())
 OUTPUTS = [(published, output) for published, outputs in RUNS.items() for output in outputs]
 
+JOINED = {
+    # The legend had the plain network's accuracy, and no line was drawn of it: the run files left these runs out.
+    "b_fig5": ("vn-rotated-plain", "vn-aligned-plain"),
+}
+"""Runs whose points an output has gained, beside those that were frozen."""
+
 
 @pytest.mark.skipif(open_paper_curves() is None, reason="the paper's fine curves are absent (REFERENCE_DIR)")
 @pytest.mark.parametrize(("published", "output"), OUTPUTS, ids=lambda name: name)
 def test_an_output_shows_the_same_numbers(published, output, tmp_path):
-    folders = [ROOT / "results" / "published" / published / run for run in RUNS[published][output]]
+    results = ROOT / "results" / "published" / published
+    folders = [results / run for run in RUNS[published][output]]
+    joined = [path.parent for name in JOINED.get(output, ()) for path in results.glob(f"{name}/*/run.yaml")]
+    folders += joined
     render(output, published, tmp_path, folders, ["test"])
     found = pd.read_csv(tmp_path / f"{output}.csv")
     frozen = pd.read_csv(HERE / "outputs" / published / f"{output}.csv.xz")
+    if joined:
+        assert set(JOINED[output]) <= set(found["run"])
+        found = found[~found["run"].isin(JOINED[output])].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, frozen, rtol=1e-5, check_dtype=False)

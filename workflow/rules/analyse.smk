@@ -17,7 +17,7 @@ rule metrics:
         **PLAN.limits("render"),
     params:
         tier=TIER,
-        sources=sources.digest("analysis/**/*"),
+        sources=sources.digest("analysis.metrics"),
     message:
         "Collecting the headline numbers (log: {log})"
     shell:

@@ -20,9 +20,7 @@ rule prepare:
     resources:
         **PLAN.limits("prepare"),
     params:
-        sources=lambda wildcards: sources.digest(
-            f"data/{wildcards.dataset}/*.py", f"data/{wildcards.dataset}/supplement/*", "data/*.py"
-        ),
+        sources=lambda wildcards: sources.digest(f"data.{wildcards.dataset}.prepare"),
     message:
         "Preparing {output.store} (log: {log})"
     shell:

@@ -29,7 +29,7 @@ for output in PLAN.outputs:
             output=output,
             tier=TIER,
             folders=[run.folder for run in PLAN.runs_for(output)],
-            sources=sources.digest("analysis/**/*"),
+            sources=sources.digest("analysis.render", runs.module_of(output)),
         message:
             f"Rendering {output} (log: {{log}})"
         shell:
@@ -53,7 +53,7 @@ rule gallery:
         **PLAN.limits("render"),
     params:
         tier=TIER,
-        sources=sources.digest("analysis/**/*"),
+        sources=sources.digest("analysis.gallery"),
     message:
         "Assembling {output} (log: {log})"
     shell:

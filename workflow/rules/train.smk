@@ -25,7 +25,7 @@ for group in PLAN.groups:
             tasks=0,  # one Slurm task however many GPUs: Lightning starts its own processes
         params:
             folders=group.folders,
-            sources=sources.source_digest(group.system, group.dataset),
+            sources=[sources.digest(*sources.training_modules(run.settings)) for run in group.runs],
         message:
             f"Training {len(group.runs)} runs in process {group.name} (log: {{log}})"
         shell:

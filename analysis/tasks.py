@@ -1,16 +1,20 @@
-"""The runs of paper B's Table 2: charged particles and motion capture, by the names and series they are read from.
+"""The tasks of paper B's Table 2, charged particles and motion capture: which runs compare the methods on each.
 
 Where one run is read twice (ACE on particles: exact and approximate), a method is a run and one of its series.
+Names only: the Snakefile imports this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from analysis.relaxed import KEPT, OWN
-from analysis.results import Results, Run
+if TYPE_CHECKING:
+    from analysis.results import Results, Run
 
+OWN, KEPT = "raw", "kept"
+"""The series of a method's own readout, and that of the network with every term."""
 VERTICAL = "-vertical"
 """Ends the name of a series that was measured under rotations about the vertical alone (motion capture)."""
 
@@ -27,11 +31,14 @@ class Reading:
 class Task:
     """What is predicted, by which network the methods are compared, and where each of them is read.
 
+    dataset: the folder under data/; motion: which part of motion capture, None for data of one kind.
     power: errors are printed in units of 10^-power.
     """
 
     key: str
     name: str
+    dataset: str
+    motion: str | None
     network: str
     power: int
     readings: Mapping[str, Reading] = field(hash=False)
@@ -40,6 +47,10 @@ class Task:
     def runs(self) -> tuple[str, ...]:
         """Names of the methods' runs, each once."""
         return tuple(dict.fromkeys(reading.run for reading in self.readings.values()))
+
+    def is_of(self, run: Run) -> bool:
+        """Whether a run has learned this task."""
+        return run.dataset == self.dataset and run.data.get("motion") == self.motion
 
     @property
     def title(self) -> str:
@@ -54,6 +65,8 @@ def _separate(stem: str, *methods: str) -> dict[str, Reading]:
 NBODY = Task(
     "nbody",
     "N-body",
+    "nbody",
+    None,
     "SEGNN",
     3,
     {
@@ -65,18 +78,39 @@ NBODY = Task(
 )
 RUN, WALK = MOTIONS = tuple(
     Task(
-        motion, motion, "EGNO", 2, _separate(f"egno-{motion}", "plain", "es", "ace-exact", "ace-appr", "recm")
+        motion,
+        motion,
+        "mocap",
+        motion,
+        "EGNO",
+        2,
+        _separate(f"egno-{motion}", "plain", "es", "ace-exact", "ace-appr", "recm"),
     )
     for motion in ("run", "walk")
 )
 TASKS = (NBODY, RUN, WALK)
 METHODS = tuple(NBODY.readings)
 """Methods of Table 2 by what run names call them, in the paper's order."""
+METHOD_RUNS = tuple(name for task in TASKS for name in task.runs)
 
 
 def baseline(network: str) -> dict[str, Reading]:
     """Where an unrelaxed network of Table 2 is read, by task."""
     return {task.key: Reading(f"{task.key}-{network}") for task in TASKS}
+
+
+NETWORKS = {
+    "Linear": baseline("linear"),
+    "RF": baseline("rf"),
+    "GNN": baseline("gnn"),
+    "EGNN": baseline("egnn"),
+    "EGNO": {NBODY.key: Reading("egno-nbody-plain")},
+}
+"""The other networks of Table 2 that are trained here: name -> task -> where it is read."""
+SYSTEMS = ("segnn", "egno", "baselines")
+"""The systems, folders under models/, that all of these are of."""
+DATASETS = tuple(dict.fromkeys(task.dataset for task in TASKS))
+NETWORK_RUNS = tuple(reading.run for readings in NETWORKS.values() for reading in readings.values())
 
 
 def given(results: Results, tasks: tuple[Task, ...] = TASKS, *methods: str) -> list[Task]:

@@ -175,15 +175,15 @@ class Training:
 def built(config: Mapping[str, Any]) -> Training:
     """The objects of a complete configuration; initial weights take torch's random numbers."""
     run, budget = read(RunIdentity, config["run"], "run"), read(Budget, config["trainer"], "trainer")
-    data = config["data"]
     from twirl.monitor import EquivarianceMonitor  # not before: it imports torch
 
+    monitor = EquivarianceMonitor(**config["monitor"], seed=run.seed)
     return Training(
         run,
         made(config["model"]),
-        made(data, seed=run.seed, steps=budget.max_steps),
+        made(config["data"], seed=run.seed, steps=budget.max_steps),
         budget,
-        [EquivarianceMonitor(**config["monitor"], seed=run.seed), *(made(callback) for callback in config["callbacks"])],
+        [monitor, *(made(callback) for callback in config["callbacks"])],
         config,
     )
 

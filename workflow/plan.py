@@ -235,7 +235,7 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
             known = hint(parent, declared["runs"])
             raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
-        settings = merge(base, declared["runs"][parent]["change"], change.get("change", {}))
+        settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
         check_run(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
             yield Run(tier, name, system, dataset, run["label"], seed, settings)

@@ -1,6 +1,7 @@
 """What a configuration's files may say: classes of settings, and what of a file is wrong in a sentence."""
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
@@ -72,7 +73,7 @@ class DeclaredRun:
     """What figures and tables call the run; tells the value that this tier really uses."""
     seeds: Seeds
     """One training per seed; a seed fixes the initial weights, the order of the data and the monitor's rotations."""
-    change: dict[str, Any]
+    change: dict[str, Any] = field(default_factory=dict)
     """What this run sets differently from `base`."""
 
 
@@ -82,7 +83,7 @@ class ChangedRun(DeclaredRun):
 
     like: str
     """Makes a run that is not declared: a copy of this declared run, then changed."""
-    change: dict[str, Any]
+    change: dict[str, Any] = field(default_factory=dict)
     """Merged over the declared `change`."""
 
 

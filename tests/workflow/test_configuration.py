@@ -12,6 +12,7 @@ import yaml
 
 from analysis import catalogue
 from data.settings import merge, schema
+from models.escaip.settings import EScAIPTaskSettings
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
 from workflow.configuration import ConfigError, tiers
@@ -60,11 +61,10 @@ def test_layers_merge_key_by_key_and_anything_but_a_mapping_is_replaced_whole():
 
 
 def test_the_tier_wins_over_the_declaration_and_a_change_over_the_base():
-    declared = yaml.safe_load((ROOT / "config/runs/escaip.yaml").read_text())
     plan = runs.load({"tier": "mini"})
     rate = {run.name: run.settings["model"]["init_args"]["optimizer"]["lr"] for run in plan.runs}
-    assert declared["base"]["model"]["init_args"]["optimizer"]["lr"] == 1e-5
-    assert rate["escaip-default"] == 1e-3  # the tier's base
+    assert EScAIPTaskSettings().optimizer.lr == 1e-5
+    assert rate["escaip-default"] == 1e-3  # the tier's base, over the default
     assert rate["escaip-lr-1e-3"] == 3e-3  # the tier's change, over the declared one of 1e-3
     sgd = next(run for run in plan.runs if run.name == "escaip-sgd")
     assert sgd.settings["model"]["init_args"]["optimizer"]["name"] == "sgd"  # the declared change

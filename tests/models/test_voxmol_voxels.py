@@ -105,7 +105,7 @@ def test_atoms_outside_are_cut_off_and_counted():
 
 
 def test_grids_and_channels_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="even"):
+    with pytest.raises(ValueError, match="multiple of 2"):
         GridConfig(size=11)
     with pytest.raises(ValueError, match="divide 15"):
         GridConfig(size=12, resolution=0.4)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from data.settings import settings
+from data.settings import Count, settings
 from models.training.settings import NO_RELAXATION, Component, RelaxedOptimizer
 
 
@@ -17,8 +17,8 @@ class SEGNNConfig:
     """Of a dense layer with about as many weights as a product, which decides the channels."""
     layers: PositiveInt = 4
     """Of message passing."""
-    lmax: PositiveInt = 1
-    """Largest degree of features and attributes; above 1 e3nn computes the products."""
+    lmax: Count = 1
+    """Largest degree of hidden features; above 1 e3nn computes the products."""
     center: Literal["none", "graph_mean", "coordinate_mean"] = "none"
     """Subtracted from positions among the features: nothing, the mean of the graph, or every particle's mean of its own
     three coordinates, a slip of the published code that makes the network no longer equivariant."""
@@ -28,10 +28,46 @@ class SEGNNConfig:
     """Who computes the products for degrees up to 1; e3nn takes over three times as long, with features in the official
     order, on which ES's published slip depends."""
 
+    multiplicities: tuple[Count, ...] | None = None
+    """How many hidden features there are of degree 0, 1, ..., lmax, such as [6, 3] for the irreps 6x0e + 3x1o; null:
+    equally many of each, by hidden_features."""
+    lmax_attributes: Count | None = None
+    """Largest degree of the attributes of nodes and edges; null: lmax."""
+
     @property
     def by_e3nn(self) -> bool:
         """Whether e3nn computes the products."""
-        return self.lmax != 1 or self.products == "e3nn"
+        return self.products == "e3nn" or not self.has_fast_products
+
+    @property
+    def has_fast_products(self) -> bool:
+        """Whether features and attributes are scalars and vectors, and there are some of both."""
+        return self.lmax == self.attribute_lmax == 1 and 0 not in self.hidden
+
+    @property
+    def attribute_lmax(self) -> int:
+        return self.lmax if self.lmax_attributes is None else self.lmax_attributes
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """How many hidden features there are of degree 0, 1, ..., lmax.
+
+        ValueError for `multiplicities` of other degrees, or for attributes that cannot lead to all degrees.
+        """
+        if self.attribute_lmax < max(self.lmax, 1):
+            raise ValueError(
+                f"SEGNN: attributes up to degree {self.attribute_lmax} do not lead to features of degree "
+                f"{max(self.lmax, 1)}; set lmax_attributes to that at least"
+            )
+        if self.multiplicities is None:
+            return (self.channels,) * (self.lmax + 1)
+        found = self.multiplicities
+        if len(found) != self.lmax + 1 or min(found) < 0 or not any(found):
+            raise ValueError(
+                f"SEGNN: multiplicities must say how many features there are of each degree 0 to {self.lmax} (lmax), "
+                f"which {list(found)} does not"
+            )
+        return found
 
     @property
     def channels(self) -> int:
@@ -40,7 +76,7 @@ class SEGNNConfig:
         paths = sum(
             (a + b + c) % 2 == 0 and abs(a - b) <= c <= a + b
             for a in degrees
-            for b in degrees
+            for b in range(self.attribute_lmax + 1)
             for c in degrees
         )
         return math.ceil(self.hidden_features / paths**0.5)

@@ -46,13 +46,16 @@ DROPS = {"factor": 1.0, "every": 1, "ahead": 0}
 def said_once(settings: dict) -> dict:
     """Frozen settings with what their optimiser, schedule and callbacks have been all along, which they do not say.
 
-    Optimisers and schedules of all systems share a class of settings each, and a run says every field of them.
+    Optimisers and schedules of all systems share a class of settings each, and a run says every field of them. SEGNN
+    has since learnt other irreps, which no run asks for.
     """
     model = settings["model"]["init_args"]
     voxmol = settings["run"]["system"] == "voxmol"
     more = {"optimizer": {**ADAM, **({"name": "scale_free_adamw"} if voxmol else {}), **model["optimizer"]}}
     if "schedule" in model:
         more["schedule"] = {**WARM_UP, **DROPS, "final_factor": 0.0, **model["schedule"]}
+    if settings["run"]["system"] == "segnn":
+        more["network"] = {**model["network"], "multiplicities": None, "lmax_attributes": None}
     return {**settings, "model": {**settings["model"], "init_args": {**model, **more}}, "callbacks": []}
 
 

@@ -10,18 +10,26 @@ from rdkit.Geometry import Point3D
 
 from data.errors import DataError
 from data.geom_drugs import faults, prepare
-from data.geom_drugs.listed import read_smiles
-from data.geom_drugs.packed import read_msgpack
-from data.geom_drugs.pickled import read_midi, read_rdkit_folder, read_split
+from data.geom_drugs.geom_msgpack import read_msgpack
+from data.geom_drugs.geom_pickles import read_midi, read_rdkit_folder, read_split
 from data.geom_drugs.settings import GeomDrugsSettings
+from data.geom_drugs.smiles_lists import read_smiles
 from data.geom_drugs.store import Ensembles
 from data.validation import read
-from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file, states
+from tests.data.geom_drugs.raw_files import (
+    archive,
+    conformers,
+    in_this_process,
+    msgpacked,
+    pickled,
+    split_file,
+    states,
+)
 
 
 @pytest.fixture(autouse=True)
 def without_workers(monkeypatch):
-    for module in ("data.geom_drugs.pickled", "data.geom_drugs.packed"):
+    for module in ("data.geom_drugs.geom_pickles", "data.geom_drugs.geom_msgpack"):
         monkeypatch.setattr(f"{module}.map_in_processes", in_this_process)
 
 
@@ -160,11 +168,11 @@ def test_a_cut_archive_and_other_files_are_refused(tmp_path):
     split = split_file(tmp_path / "x.npy", [0], [], [])
     whole.write_bytes(whole.read_bytes()[:20_000])
     with pytest.raises(
-        DataError, match=r"x.tar.gz is truncated or no tar.gz .*: delete it and fetch it again"
+        DataError, match=r"x.tar.gz is truncated or not a tar.gz file .*: delete it and fetch it again"
     ):
         list(read_rdkit_folder(whole, split))
     whole.write_text("<html>")
-    with pytest.raises(DataError, match=r"is truncated or no tar\.gz"):
+    with pytest.raises(DataError, match=r"is truncated or not a tar\.gz file"):
         list(read_rdkit_folder(whole, split))
     with pytest.raises(DataError, match=r"absent.tar.gz does not exist: fetch it"):
         list(read_rdkit_folder(tmp_path / "absent.tar.gz", split))
@@ -184,7 +192,7 @@ def test_split_files_that_are_none_are_refused(tmp_path):
         with pytest.raises(DataError, match=r"three arrays of indices|each once"):
             read_split(tmp_path / "x.npy")
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01")
-    with pytest.raises(DataError, match=r"truncated or no .npy"):
+    with pytest.raises(DataError, match=r"truncated or not a .npy file"):
         read_split(tmp_path / "x.npy")
 
 
@@ -196,7 +204,7 @@ def test_midis_file_may_hold_molecules_that_are_none(tmp_path):
     assert [one.faults[0].reason for one in made[1:]] == [faults.UNREADABLE] * 3 + [faults.NO_CONFORMER]
     assert made[1].faults[0].sentence.startswith(f"pickle {tmp_path}/x.pickle: molecule 1 is damaged")
     (tmp_path / "x.pickle").write_bytes(pickle.dumps(content)[:200])
-    with pytest.raises(DataError, match="is truncated or no pickle"):
+    with pytest.raises(DataError, match="is truncated or not a pickle"):
         list(read_midi(tmp_path / "x.pickle", "train"))
 
 
@@ -219,7 +227,7 @@ def test_the_msgpack_archive_may_hold_molecules_that_are_none(tmp_path):
     ]
     for content in (msgpack.packb(batch)[:-40] + b"\xc1" * 40, msgpack.packb([1, 2])):
         path = archive(tmp_path / "x.tar.gz", {"drugs_crude.msgpack": content})
-        with pytest.raises(DataError, match=r"is damaged|is not of mappings"):
+        with pytest.raises(DataError, match=r"is damaged|does not hold mappings"):
             list(read_msgpack(path, lambda smiles: "train"))
 
 
@@ -280,12 +288,12 @@ def test_what_rdkit_fails_at_is_counted_and_the_others_are_read(tmp_path, monkey
 
     batch = msgpacked({"CCO": conformers("CCO", 2)})
     with monkeypatch.context() as patch:
-        patch.setattr("data.geom_drugs.packed.bonds_of_distances", failing)
+        patch.setattr("data.geom_drugs.geom_msgpack.bonds_of_distances", failing)
         (made,) = packed_molecules(tmp_path, batch)
     assert [fault.reason for fault in made.faults] == [faults.NOT_PROCESSED] * 2 + [faults.NO_CONFORMER]
     assert made.faults[0].sentence.endswith("conformer 0: no bonds can be told (Invariant Violation)")
     with monkeypatch.context() as patch:
-        patch.setattr("data.geom_drugs.packed.graph_in_space", failing)
+        patch.setattr("data.geom_drugs.geom_msgpack.graph_in_space", failing)
         (made,) = packed_molecules(tmp_path, batch)
     assert [fault.reason for fault in made.faults] == [faults.NOT_PROCESSED]
     monkeypatch.setattr("data.geom_drugs.assemble.graph_of", failing)

@@ -13,7 +13,7 @@ from data.pdb.settings import INDEX, PdbSettings
 from data.pdb.store import ChainStore
 from data.pdb.structures import read_chains
 from data.validation import read
-from tests.data.pdb_files import chain, cif, pdb, residue, write
+from tests.data.pdb.raw_files import chain, cif, pdb, residue, write
 
 GOOD = {"a.pdb": pdb(chain(6)), "b.cif": cif(chain(6, sequence="CDEFGH"))}
 STRUCTURES = {"source": "structures", "min_residues": 3, "validation_fraction": 0.3}
@@ -191,7 +191,7 @@ def test_a_truncated_archive(tmp_path, keep):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/a.tar.gz").write_bytes(whole[: keep if keep >= 1 else int(keep * len(whole))])
     sentence = refusal(STRUCTURES | {"files": [{"name": "a.tar.gz"}]}, tmp_path)
-    assert sentence.startswith(f"archive {tmp_path}/raw/a.tar.gz is truncated or no tar archive (")
+    assert sentence.startswith(f"archive {tmp_path}/raw/a.tar.gz is truncated or not a tar archive (")
     assert sentence.endswith("delete it and fetch it again")
 
 

@@ -15,16 +15,16 @@ from data.fetch import read_pointer
 from data.mocap.official import OFFICIAL
 from data.mocap.pickles import read_split
 from data.mocap.prepare import RAW_FOLDER, main, prepare
-from data.mocap.raw import read_trials
 from data.mocap.settings import MocapSettings
 from data.mocap.skeleton import JOINTS, PARENTS, edges
 from data.mocap.store import MotionStore
+from data.mocap.trial_files import read_trials
 from data.mocap.trials import caveat, select
 from data.validation import read
-from tests.data.mocap_files import PARAMETRIC, amc_folder, positions_pickle, split_pickle
+from tests.data.mocap.raw_files import PARAMETRIC, amc_folder, positions_pickle, split_pickle
 
 SHARED = Path(os.environ.get("DATA_DIR", "../shared/data"))
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RUN = {
     "source": "cmu",
     "motions": ["run"],
@@ -96,7 +96,7 @@ def test_absent_trials_are_refused_dropped_or_filled(tmp_path):
     }
     with pytest.raises(
         DataError,
-        match=r"walk: 66 of the 198 official train samples cannot be had: 66 because trial 4 is absent",
+        match=r"walk: 66 of the 198 official train samples are missing: 66 because trial 4 is absent",
     ):
         prepare(read(MocapSettings, block, "data.mocap"), tmp_path / "out.h5", tmp_path)
     dropped, report = prepared(tmp_path, block | {"missing_samples": "drop"}, "dropped.h5")
@@ -270,6 +270,6 @@ def test_store_and_report_of_walk_say_what_is_missing_and_why(tmp_path, real):
     )
     with pytest.raises(
         DataError,
-        match=r"walk: 38 of the 198 official train samples cannot be had: 18 because trial 6 is absent, 20 because",
+        match=r"walk: 38 of the 198 official train samples are missing: 18 because trial 6 is absent, 20 because",
     ):
         store_of(tmp_path, real, "walk", "refuse")

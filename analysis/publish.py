@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-RUN_FILES = ("run.yaml", "config.yaml", "metrics.parquet", "timing.parquet", "summary.json")
+RUN_FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 MEASURED_FILES = ("rotations.parquet", "latents.parquet")
 """What some runs measure besides."""
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")

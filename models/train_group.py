@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentError
-
-from models.train import REFUSALS, build_parser, train_configured
+from models.train import REFUSALS, train_configured
+from models.training.configuration import complete, read_file
 
 
 def main(folders: Sequence[str]) -> int:
@@ -18,16 +17,14 @@ def main(folders: Sequence[str]) -> int:
     failures = []
     for number, folder in enumerate(folders, 1):
         print(f"[{number}/{len(folders)}] {folder}", file=sys.stderr, flush=True)
-        parser = build_parser(exit_on_error=False)
+        path = Path(folder, "run.yaml")
         try:
-            config = parser.parse_args(["--config", str(Path(folder, "run.yaml"))])
-            if len(folders) > 1 and config.trainer.devices != 1:
+            config = complete(read_file(path), str(path))
+            if len(folders) > 1 and config["trainer"]["devices"] != 1:
                 raise ValueError(
                     f"{folder}: a run on several devices needs a process of its own: set processes: null"
                 )
-            train_configured(parser, config)
-        except ArgumentError as error:
-            failures.append(f"{folder}/run.yaml: {error}")
+            train_configured(config)
         except REFUSALS as error:
             failures.append(str(error))
     for failure in failures:

@@ -28,7 +28,7 @@ def read(path: Path) -> dict:
 
 def tiers(root: Path = ROOT) -> list[str]:
     """The names that config/ has a file for."""
-    return sorted(path.stem for path in (root / "config").glob("*.yaml") if path.stem != "schema")
+    return sorted(path.stem for path in (root / "config").glob("*.yaml"))
 
 
 class _Dumper(yaml.SafeDumper):

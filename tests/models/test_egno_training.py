@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from data.errors import DataError
+from data.mocap.settings import MocapDataSettings
 from models.datasets.mocap import MocapData
-from models.egno.network import EGNOConfig
-from models.egno.task import EGNOTask, OptimizerConfig
+from models.egno.settings import EGNOConfig, EGNOTaskSettings
+from models.egno.task import EGNOTask
 from models.train import main
 from models.training.evaluation import HeldOutErrors
 from tests.metrics_rows import named
@@ -20,7 +21,6 @@ from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
 from tests.models.motions import NETWORK, configuration, write_motions
 from twirl.groups import SO2
-from twirl.relaxation import Method
 from twirl.rotations import rotation_set
 
 
@@ -38,13 +38,13 @@ def run(config: dict, *overrides: str) -> Path:
 
 
 def data(store, **change) -> MocapData:
-    settings = {"motion": "walk", "batch_size": 4, "seed": 0, "steps": 10}
-    return MocapData(str(store), **settings | change)
+    settings = MocapDataSettings(store=str(store), **{"motion": "walk", "batch_size": 4} | change)
+    return MocapData(settings, seed=0, steps=10)
 
 
 def task() -> EGNOTask:
     torch.manual_seed(0)
-    return EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig()).eval()
+    return EGNOTask(EGNOTaskSettings(network=EGNOConfig(**NETWORK))).eval()
 
 
 # ---- batches

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from data.pdb.chains import Chain
+from data.pdb.settings import ChainDataSettings
 from data.pdb.store import write_store
 from models.datasets.pdb import ChainData
 from models.train import main
@@ -47,8 +48,8 @@ def write_chains(path: Path) -> Path:
     return path
 
 
-def data(store, start=0, rank=0, world_size=1, **options) -> ChainData:
-    source = ChainData(str(store), **{"batch_size": 4, "seed": 0, "steps": 12, **options})
+def data(store, start=0, rank=0, world_size=1, seed=0, steps=12, **options) -> ChainData:
+    source = ChainData(ChainDataSettings(store=str(store), **options), seed, steps)
     source.trainer = SimpleNamespace(global_step=start, global_rank=rank, world_size=world_size)
     return source
 

@@ -11,9 +11,9 @@ import torch
 from data.pdb.chains import radius_of_gyration
 from models.official import official_name
 from models.proteina import generate
-from models.proteina.network import PUBLISHED
 from models.proteina.official import RULES
 from models.proteina.samples import clashes, describe, report, write_calpha
+from models.proteina.settings import PUBLISHED
 from models.train import main as train
 from tests.models.chain_runs import configuration
 from tests.models.chains import NETWORK, walk

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.training.rotation_study import RotationStudyConfig, _rows, gram_sums
+from models.training.rotation_study import _rows, gram_sums
+from models.training.settings import RotationStudyConfig
 from tests.models.chains import chains
 from tests.models.test_proteina import task
 from twirl.decomposition import concat

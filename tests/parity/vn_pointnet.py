@@ -21,8 +21,9 @@ from models.vn_pointnet.layers import (
     VNMaxPool,
     VNStdFeature,
 )
-from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
+from models.vn_pointnet.network import VNPointNet
 from models.vn_pointnet.official import RULES, DenseTerm, load_state
+from models.vn_pointnet.settings import VNPointNetConfig
 from tests.parity.case import Case, Result
 
 TOLERANCES = {"values": 1e-9, "gradients": 1e-7, "float32": 1e-4, "float32 gradients": 1e-2}

@@ -22,7 +22,7 @@ for folder in map(pathlib.Path, sys.argv[1:]):
     print("training", folder, file=sys.stderr)
     assert not (folder / "fail").exists(), f"{folder} was told to fail"
     (folder / "trained").open("a").write("once ")
-    for name in ("metrics.parquet", "timing.parquet", "summary.json", "config.yaml"):
+    for name in ("metrics.parquet", "timing.parquet", "summary.json"):
         (folder / name).write_text("result")
 """
 RENDER = """

@@ -12,7 +12,6 @@ for group in PLAN.groups:
             metrics=[f"{folder}/metrics.parquet" for folder in group.folders],
             timing=[f"{folder}/timing.parquet" for folder in group.folders],
             summary=[f"{folder}/summary.json" for folder in group.folders],
-            config=[f"{folder}/config.yaml" for folder in group.folders],
         log:
             f"logs/{TIER}/train/{group.name}.log",
         benchmark:

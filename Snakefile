@@ -5,6 +5,7 @@ snakemake --cores all figures/mini/a_fig2.pdf           one figure; `a_fig2` for
 snakemake --cores all --configfile config/subset.yaml   another tier
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -35,12 +36,15 @@ shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$P
 
 wildcard_constraints:
     dataset=r"[a-z0-9_]+",
+    folder=r"results/[^/]+/[^/]+/seed[0-9]+",
+    measurement=r"[a-z_]+",
     file=r"[^/]+(?<!\.dvc)(?<!\.checked)",
 
 
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/render.smk"
 
@@ -57,6 +61,7 @@ rule all:
     default_target: True
     input:
         [f"{run.folder}/summary.json" for run in PLAN.runs],
+        [*PLAN.measurements],
         METRICS,
         GALLERY,
 

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.measure.registry import MEASUREMENTS, table_in
+
 RUN_FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
-MEASURED_FILES = ("rotations.parquet", "latents.parquet")
-"""What some runs measure besides."""
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
 
 
@@ -29,7 +29,7 @@ def publish(tier: str, root: Path) -> list[Path]:
             f"{root / 'results' / tier} holds no finished run: run snakemake for this tier first"
         )
     chosen = [run / name for run in runs for name in RUN_FILES]
-    chosen += [path for run in runs for name in MEASURED_FILES if (path := run / name).exists()]
+    chosen += [path for run in runs for name in MEASUREMENTS if (path := table_in(run, name)).exists()]
     figures = Path(root, "figures", tier)
     chosen += sorted({path for pattern in FIGURE_FILES for path in figures.glob(pattern)})
     missing = [str(path) for path in chosen if not path.exists()]

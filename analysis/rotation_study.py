@@ -12,8 +12,7 @@ import numpy as np
 
 from analysis.results import Run
 
-FILE = "rotations.parquet"
-COLUMNS = ("step", "series", "t", "kind", "rotations", "first", "second", "product", "total")
+COLUMNS = ("step", "weights", "t", "kind", "rotations", "first", "second", "product", "total")
 RESAMPLES = 1000
 
 
@@ -43,13 +42,17 @@ class Sets:
 
 @dataclass(frozen=True)
 class Study:
-    """One run's record: when, of which weights, at which time; the pool of single rotations; deterministic sets."""
+    """One run's record: when, of which weights, at which time; the pool of single rotations; deterministic sets.
+
+    batches: of the monitor's, how many it is of; None: all.
+    """
 
     step: int
-    series: str
+    weights: str
     t: float
     pool: Sets
     sets: dict[tuple[str, int], Sets]
+    batches: int | None = None
 
     @property
     def most(self) -> tuple[str, Sets]:
@@ -69,7 +72,7 @@ class Study:
 
 def read_study(run: Run) -> Study | None:
     """The study that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
-    frame = run.record(FILE, COLUMNS)
+    frame = run.measured("rotations", COLUMNS)
     if frame is None:
         return None
     found = {}
@@ -81,7 +84,8 @@ def read_study(run: Run) -> Study | None:
         found[str(kind), int(size)] = Sets(int(size), G, own["total"].to_numpy())
     first = frame.iloc[0]
     pool = found.pop(("iid", 1))
-    return Study(int(first["step"]), str(first["series"]), float(first["t"]), pool, found)
+    batches = frame.attrs.get("batches")
+    return Study(int(first["step"]), str(first["weights"]), float(first["t"]), pool, found, batches)
 
 
 def bootstrap(pool: Sets, n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:

@@ -75,7 +75,7 @@ class Monitor(lightning.Callback):
 
         group: of a problem that has one of its own.
         """
-        generator = torch.Generator().manual_seed(_seed(self.seed, step))
+        generator = torch.Generator().manual_seed(step_seed(self.seed, step))
         return rotation_set("iid", self.n_rotations, generator, group=group or self.group)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
@@ -107,7 +107,7 @@ class Monitor(lightning.Callback):
         with undisturbed(pl_module, self.seed):
             if self._batches is None:
                 self._batches = self._load(trainer, pl_module)
-        with undisturbed(pl_module, _seed(self.seed, step)):
+        with undisturbed(pl_module, step_seed(self.seed, step)):
             return self._values(trainer, pl_module, step)
 
     def _measure_if_due(self, trainer, pl_module) -> None:
@@ -248,6 +248,6 @@ def _loader(trainer):
     return loaders
 
 
-def _seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
     """A 63-bit seed that mixes both numbers, the same on every machine."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 
 from analysis import catalogue
+from analysis.measure import registry
 from data.settings import merge
 from data.validation import hint
-from models.sources import ROOT
+from models.sources import ROOT, training_modules
 from models.training.configuration import defaults_of
 from workflow.configuration import ConfigError, read, tiers
-from workflow.schema import check_changes, check_declaration, check_run, check_tier
+from workflow.schema import check_changes, check_declaration, check_run, check_tier, measured
 
 DEFAULT_TIER = "mini"
 RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
@@ -38,6 +39,8 @@ class Run:
     label: str
     seed: int
     settings: Mapping
+    measure: Mapping
+    """What is measured of the trained network, and with which settings; no setting of the training."""
 
     @property
     def folder(self) -> str:
@@ -80,6 +83,24 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A measurement that a run asks for of its trained network."""
+
+    run: Run
+    name: str
+
+    @property
+    def settings(self) -> Mapping:
+        return self.run.measure[self.name]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What it depends on: the command, the measurement, and the classes of the run."""
+        command = "analysis.measure.__main__", registry.module_of(self.name)
+        return *command, *training_modules(self.run.settings)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A tier, resolved: everything the workflow needs to know."""
 
@@ -99,8 +120,9 @@ class Plan:
         return self.config["data"]
 
     def resources(self, kind: str) -> Mapping:
-        """What a job of a kind (prepare, train, render) asks for: threads, mem_mb, runtime, gpu."""
-        return self.config["resources"][kind]
+        """What a job of a kind (prepare, train, measure, render) asks for: threads, mem_mb, runtime, gpu."""
+        resources = self.config["resources"]
+        return resources.get(kind) or resources["train"]
 
     def limits(self, kind: str) -> dict:
         """The same without the threads, which Snakemake takes apart from the rest."""
@@ -136,13 +158,33 @@ class Plan:
     def tables(self) -> list[str]:
         return [output for output in self.outputs if not is_figure(output)]
 
+    @cached_property
+    def measurements(self) -> dict[str, Asked]:
+        """What is measured of trained networks, by the table that it is written to."""
+        return {
+            f"{run.folder}/{registry.table_of(name)}": Asked(run, name)
+            for run in self.runs
+            for name in run.measure
+        }
+
+    def measured(self, folder: str, measurement: str) -> Asked:
+        """A measurement by the run's folder and its name. Raises KeyError."""
+        return self.measurements[f"{folder}/{registry.table_of(measurement)}"]
+
     def runs_for(self, output: str) -> list[Run]:
         """Runs that a figure or table is drawn from."""
         return [run for run in self.runs if catalogue.by_name(output).wants(run)]
 
     def results_for(self, output: str) -> list[str]:
-        """The files of those runs that it reads."""
-        return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RESULTS]
+        """The files of those runs that it reads, tables of what was measured of their networks among them."""
+        read, extras = self.runs_for(output), catalogue.by_name(output).extras
+        tables = [
+            f"{run.folder}/{registry.table_of(name)}"
+            for run in read
+            for name in extras
+            if name in run.measure
+        ]
+        return [f"{run.folder}/{name}" for run in read for name in RESULTS] + tables
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -236,6 +278,9 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
             raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
+        measure = measured(settings.pop("measure", {}), f"{source}: run {name}")
+        kept = {*settings["trainer"]["snapshots"], *registry.steps_of(measure)}
+        settings = merge(settings, {"trainer": {"snapshots": sorted(kept)}})
         check_run(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
-            yield Run(tier, name, system, dataset, run["label"], seed, settings)
+            yield Run(tier, name, system, dataset, run["label"], seed, settings, measure)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from data.settings import Count, Seed, of_dataset, schema, settings
-from data.validation import SettingsError, hint
+from analysis.measure.registry import MEASUREMENTS
+from data.settings import Count, Seed, of_dataset, plain, schema, settings
+from data.validation import SettingsError, hint, read
 from data.validation import check as hold
 from models.sources import ROOT
 from models.training.configuration import check_together, class_paths, schema_of
@@ -40,6 +41,8 @@ class Jobs:
     """Training a group of runs."""
     render: Resources
     """Drawing a figure or building a table."""
+    measure: Resources | None = None
+    """Measuring a trained network; null: as training."""
 
 
 @settings
@@ -117,7 +120,7 @@ def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
     _check(value, schema(Declaration), source)
     try:
         model, data = class_paths(value["base"], f"{source}: base")
-        run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
+        run = _with(schema(DeclaredRun), change=_changes(model, data))
     except SettingsError as error:
         raise ConfigError(str(error)) from error
     named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}
@@ -127,18 +130,41 @@ def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
 
 def check_changes(value: Mapping, model: str, data: str, source: str) -> None:
     """Raises ConfigError unless a tier may say this of the runs of one file; model, data: their class paths."""
-    settings_schema = schema_of(model, data, partial=True)
+    settings_schema = _changes(model, data)
     run = _with(schema(ChangedRun, partial=True), change=settings_schema)
     run = {**run, "type": ["object", "null"]}
     _check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
 
 
 def check_run(resolved: Mapping, source: str) -> None:
-    """Raises ConfigError unless the resolved settings of a run say everything, and go together."""
+    """Raises ConfigError unless the resolved settings of a run's training say everything, and go together."""
     try:
         check_together(resolved, source)
     except SettingsError as error:
         raise ConfigError(str(error)) from error
+
+
+def measured(asked: Mapping, source: str) -> dict[str, dict]:
+    """All settings of what is measured of a trained network, by measurement, of what a run says of them.
+
+    A measurement that is null is left out. Raises ConfigError where fields do not go together.
+    """
+    try:
+        return {
+            name: plain(read(MEASUREMENTS[name].settings, given, f"{source}: measure.{name}"))
+            for name, given in asked.items()
+            if given is not None
+        }
+    except SettingsError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _changes(model: str, data: str) -> dict:
+    """What a layer of settings may say: of the training, and of what is measured of the trained network."""
+    training = schema_of(model, data, partial=True)
+    of = {name: schema(each.settings, partial=True) for name, each in MEASUREMENTS.items()}
+    asked = {name: {**part, "type": ["object", "null"]} for name, part in of.items()}
+    return {**training, "properties": {**training["properties"], "measure": _mapping(asked)}}
 
 
 def _check(value: Mapping, allowed: Mapping, source: str) -> None:

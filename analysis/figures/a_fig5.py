@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from analysis import style
 from analysis.captions import footer
-from analysis.monitored import chains_phrase, settings_of
+from analysis.monitored import chains_phrase
 from analysis.panels import Drawing, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
@@ -32,7 +32,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     studies = [(run, study) for run in results.of(PROTEINA) if (study := read_study(run))]
     if not studies:
         raise ResultsError(
-            f"a_fig5: no run of {PROTEINA} holds rotations.parquet; set model.init_args.rotation_study and train again."
+            f"a_fig5: no run of {PROTEINA} was measured for it; ask for measure.rotations in its file."
         )
     frame = pd.concat([_errors(run, study) for run, study in studies], ignore_index=True)
     figure = style.new_figure(style.PAGE, 3.1)
@@ -68,7 +68,7 @@ def _errors(run: Run, study: Study) -> pd.DataFrame:
             "run": run.name,
             "seed": run.seed,
             "label": KINDS[kind][0],
-            "series": study.series,
+            "series": study.weights,
         }
         estimator = "bootstrap" if kind == "iid" else "random turns"
         values = {"error": ("a", root_mean_square(percents, centre)), "mean": ("b", float(percents.mean()))}
@@ -138,9 +138,9 @@ def _rotations_axis(axes: Axes) -> None:
 def _caption(studies: list[tuple[Run, Study]]) -> list[str]:
     run, study = studies[0]
     printed = numbers("a")["proteina.rotation_study_percent"].value
-    on = chains_phrase(run, settings_of(run, "rotation_study").get("batches"))
+    on = chains_phrase(run, study.batches)
     own = (
-        f"How the estimate of Proteína's percent at step {study.step} and t = {study.t:g} ({study.series} weights"
+        f"How the estimate of Proteína's percent at step {study.step} and t = {study.t:g} ({study.weights} weights"
         f"{on and f', {on}'}) depends on the rotations. Independent ones: {RESAMPLES} resamples with replacement from "
         f"a pool of {len(study.pool)}, with the correction of Prop. 8 (paper A, B.1), about the pool's own value. "
         f"{_deterministic(study)}Thick: median over seeds, thin: seeds; bars: one standard deviation. "

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from models.training.rotation_study import _rows, gram_sums
+
 from models.training.settings import RotationStudyConfig
 from tests.models.chains import chains
 from tests.models.test_proteina import task

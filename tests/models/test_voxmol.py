@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from models.voxmol.latents import COLUMNS, cosines, pooled
 from torch import nn
 
 from models.datasets.geom_drugs import AtomBatch
@@ -13,7 +14,6 @@ from models.training.optimizer import optimizer as made_optimizer
 from models.training.series import parse_key
 from models.voxmol import textbook
 from models.voxmol.curvature import last_layer_hessians
-from models.voxmol.latents import COLUMNS, cosines, pooled
 from models.voxmol.network import VoxMol
 from models.voxmol.official import RULES, load_checkpoint, load_state
 from models.voxmol.sampling import Walk, walk_jump

@@ -11,6 +11,7 @@ from analysis import metrics, render
 from analysis.captions import data_sentences
 from analysis.figures.a_fig3 import end_of_loss
 from analysis.figures.a_fig8 import correlations
+from analysis.measure.registry import table_in
 from analysis.monitored import gradients_sentence
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
 from analysis.results import load_run, load_runs
@@ -162,7 +163,7 @@ def test_the_papers_lines_are_drawn_without_its_logged_curves(tmp_path, chain_fo
 def test_a_study_is_read_back_as_sets(chain_folders):
     run = next(run for run in load_runs(chain_folders, "mini").runs if run.name == "proteina-60m")
     study = read_study(run)
-    assert (study.step, study.series, study.t) == (60, "ema", 0.5)
+    assert (study.step, study.weights, study.t) == (60, "ema", 0.5)
     assert len(study.pool) == 40
     assert {key: len(sets) for key, sets in study.sets.items()} == {
         ("super_fibonacci", 5): 8,
@@ -216,12 +217,12 @@ def test_figure_five_has_all_kinds_on_the_same_axes_beside_the_papers_number(dra
 def test_a_missing_or_broken_study_is_one_sentence(tmp_path, write_chain_run, capsys):
     folder = write_chain_run(tmp_path, "proteina-60m", 0)
     command = ["a_fig5", "--tier", "mini", "--out", str(tmp_path / "out"), "--runs", str(folder)]
-    (folder / "rotations.parquet").write_text("no")
+    table_in(folder, "rotations").write_text("no")
     assert render.main(command) == 1
     assert "rotations.parquet: cannot be read as parquet" in capsys.readouterr().err
-    (folder / "rotations.parquet").unlink()
+    table_in(folder, "rotations").unlink()
     assert render.main(command) == 1
-    assert "holds rotations.parquet; set model.init_args.rotation_study" in capsys.readouterr().err
+    assert "was measured for it; ask for measure.rotations" in capsys.readouterr().err
 
 
 # ---- gradients

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from models.voxmol.latents import COLUMNS, cosines, pooled
 from torch import nn
 
+from analysis.measure.latents import COLUMNS, cosines, pooled
 from models.datasets.geom_drugs import AtomBatch
 from models.official import CheckpointError, official_name
 from models.training.optimizer import optimizer as made_optimizer

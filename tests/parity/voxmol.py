@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from models.voxmol.latents import pooled, rotated_latents
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from analysis.measure.latents import pooled, rotated_latents
 from models.datasets.geom_drugs import PADDING
 from models.official import official_name
 from models.training.optimizer import optimizer as made_optimizer

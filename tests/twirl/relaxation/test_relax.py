@@ -120,6 +120,13 @@ def test_a_pruned_network_gives_the_same_output_to_the_bit(name, readout, channe
     assert not [k for k in small.state_dict() if "noise" in k or "sigma" in k]
 
 
+def test_a_pruned_network_keeps_every_digit_of_a_scheduled_alpha():
+    net, (x, _) = trained("es").eval(), batch()
+    net.method.alpha = 0.63  # no number of single precision
+    with net.reading("kept"):
+        assert torch.equal(prune(net, "kept")(x), net(x))
+
+
 def test_a_network_whose_terms_are_all_dead_has_the_plain_parameters():
     net = trained("recm").eval()
     net.method.scalars[:, :-1] = 0.0099

@@ -1,4 +1,4 @@
-"""ES: relaxation on a schedule, with a penalty on the equivariance error of the added map (relaxation.md section 2).
+"""ES: relaxation on a schedule, with a penalty on the equivariance error of the added map (spec relaxation.md 2).
 
 Pertigkiozoglou et al. 2024, "Improving equivariant model training via constraint relaxation".
 """
@@ -14,11 +14,11 @@ from twirl.relaxation.method import Method
 from twirl.relaxation.places import Place
 from twirl.relaxation.terms import Terms
 
-_SMALLEST_SUM = 1e-12  # keeps the gradient of sqrt finite at W = 0 (relaxation.md 2.3)
+_SMALLEST_SUM = 1e-12  # keeps the gradient of sqrt finite at W = 0 (spec relaxation.md 2.3)
 
 
 def schedule(epoch: int, epochs: int) -> float:
-    """alpha(e): 0 in epoch 0, 1 in the middle, 2 / E in the last epoch (relaxation.md 2.2).
+    """alpha(e): 0 in epoch 0, 1 in the middle, 2 / E in the last epoch (spec relaxation.md 2.2).
 
     >>> [schedule(epoch, 4) for epoch in range(4)]
     [0.0, 0.5, 1.0, 0.5]
@@ -91,10 +91,10 @@ def lie_norm_of(
 
 
 def scrambled(A: Tensor) -> Tensor:
-    """The matrices that the published code uses in place of A (3, dim, dim), by its slip of a reshape.
+    """The matrices that the published code uses instead of A (3, dim, dim), because of a wrong reshape.
 
     It stacks z A_x^T | z A_y^T | z A_z^T along the features and cuts the 3 dim columns into dim triples, where
-    three runs of dim were meant: row j of its k-th matrix is row 3 j + k of the stack (relaxation.md 2.3).
+    three runs of dim were meant: row j of its k-th matrix is row 3 j + k of the stack (spec relaxation.md 2.3).
 
     >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
     >>> scrambled(A).shape, torch.equal(scrambled(A), A)
@@ -104,7 +104,7 @@ def scrambled(A: Tensor) -> Tensor:
 
 
 def penalty(sums: Iterable[tuple[Tensor, Tensor]], reg: float = 0.01) -> Tensor:
-    """reg * (sqrt(sum of LD^2) + sqrt(sum of N^2)): one root over all places (relaxation.md 2.3).
+    """reg * (sqrt(sum of LD^2) + sqrt(sum of N^2)): one root over all places (spec relaxation.md 2.3).
 
     >>> penalty([(torch.tensor(4.0), torch.tensor(9.0))], reg=0.5)
     tensor(2.5000)

@@ -47,7 +47,7 @@ class Shared:
 
 
 class RelaxedLayer(nn.Module):
-    """f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z) (recm.md section 1), with the scalars of `shared`.
+    """f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z) (spec recm.md 1), with the scalars of `shared`.
 
     >>> place, layer = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), torch.nn.Linear(3, 4)
     >>> shared, z = Shared(), torch.randn(5, 3)

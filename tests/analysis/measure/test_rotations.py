@@ -14,7 +14,7 @@ from analysis.measure.settings import RotationsSettings
 from data.settings import plain
 from data.validation import SettingsError, read
 from models.train import main as train
-from tests.models.chain_runs import configuration
+from tests.models.chain_runs import configuration, write_chains
 from tests.models.chains import chains
 from tests.models.configuration import write_run
 from tests.models.test_proteina import task
@@ -76,6 +76,7 @@ def test_a_run_keeps_the_weights_that_a_measurement_takes_and_the_table_says_of_
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    write_chains()
     config = configuration("kept")
     config["trainer"]["snapshots"] = [0, 5]
     folder = write_run(Path(), config).parent
@@ -100,6 +101,7 @@ def test_a_run_keeps_the_weights_that_a_measurement_takes_and_the_table_says_of_
 
 def test_weights_that_were_not_kept_are_asked_for_in_one_sentence(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    write_chains()
     folder = write_run(Path(), configuration("none", steps=2)).parent
     train(["--config", str(folder / "run.yaml")])
     assert main(["rotations", "--run", str(folder), "--settings", '{"step": 1}']) == 1

@@ -189,7 +189,7 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         "x2", FIGURE, None, "", "VN-PointNet: equivariance error by relaxed layer",
-        vn_runs("recm", "rpp"), required=vn_runs("recm"), claims=("X2",),
+        vn_runs("recm", "rpp"), required=vn_runs("recm"), claims=("X2",), extras=("attribution",),
     ),
     Output(
         "x3", FIGURE, None, "", "Particles and motion: percent of the squared error that is equivariance error",
@@ -197,7 +197,7 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         "x4", FIGURE, None, "", "EGNO on motion capture: the symmetry that relaxation breaks, by layer",
-        tuple(name for task in MOTIONS for name in task.runs), claims=("X2",),
+        tuple(name for task in MOTIONS for name in task.runs), claims=("X2",), extras=("attribution",),
     ),
 )  # fmt: skip
 

@@ -164,4 +164,4 @@ def _not_drawn(results: Results) -> str:
     others = [run for task in MOTIONS for run in results.of(task.readings["ace-appr"].run)]
     if not any(map(is_attributed, others)):
         return ""
-    return " (ACE-appr's layers were taken out, too: in its runs' metrics, not drawn)"
+    return " (ACE-appr's layers were taken out, too: measured, not drawn)"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.measure.settings import LatentsSettings, RotationsSettings
+from analysis.measure.settings import AttributionSettings, LatentsSettings, RotationsSettings
 
 FOLDER = "measured"
 """Of a run, with a table per measurement."""
@@ -22,6 +22,7 @@ class Measurement:
 MEASUREMENTS = {
     "rotations": Measurement(RotationsSettings, "Errors by number and kind of rotations"),
     "latents": Measurement(LatentsSettings, "Cosines between latents of turned molecules"),
+    "attribution": Measurement(AttributionSettings, "Losses without the terms of one relaxed layer"),
 }
 
 

@@ -43,3 +43,11 @@ class LatentsSettings:
     """Molecules at once, an even number: different ones are compared in pairs."""
     noise: Literal["turned", "fresh"] = "turned"
     """Noise of rotated densities: turned with them, so that 0 and 360 degrees are the same input, or drawn anew."""
+
+
+@settings
+class AttributionSettings:
+    """Which layer's relaxation causes the equivariance error, after the last step."""
+
+    rotations: Annotated[int, Field(ge=2)] | None = None
+    """Rotations per measurement; null: the monitor's."""

@@ -1,7 +1,9 @@
 """A trained network as measurements take it: the module with its weights, and the run's data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -14,10 +16,11 @@ from models.training.trained import module_of_run
 
 @dataclass(frozen=True)
 class Trained:
-    """module: with the weights after `step`, in eval mode on the device that there is. seed: the run's."""
+    """module: with the weights after `step`, in eval mode, on a GPU if there is one. monitor, seed: the run's."""
 
     module: LightningModule
     data: LightningDataModule
+    monitor: Mapping[str, Any]
     seed: int
     step: int
 
@@ -34,4 +37,4 @@ def trained(folder: Path, step: int | None = None) -> Trained:
     run = read(RunIdentity, config["run"], "run")
     data = made(config["data"], seed=run.seed, steps=config["trainer"]["max_steps"])
     device = "cuda" if torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu" else "cpu"
-    return Trained(module.to(device).eval(), data, run.seed, about["step"])
+    return Trained(module.to(device).eval(), data, config["monitor"], run.seed, about["step"])

@@ -13,7 +13,7 @@ from analysis.curves import Curve
 from analysis.depth import colors_of
 from analysis.panels import Drawn
 from analysis.results import ResultsError, Run
-from analysis.tasks import OWN
+from models.training.series import Series
 
 SYMBOLS = {"L_equiv": r"$L_\mathrm{equiv}$", "L_total": "$L$"}
 COLUMNS = ["run", "seed", "place", "quantity", "step", "full", "without", "change"]
@@ -21,24 +21,24 @@ COLUMNS = ["run", "seed", "place", "quantity", "step", "full", "without", "chang
 
 def is_attributed(run: Run) -> bool:
     """Whether the run measured what its places do, after the last step."""
-    return any(series.startswith("without ") for series in run.series("val"))
+    return any(series.without for series in run.series("val"))
 
 
 def change_frame(runs: Sequence[Run], names: Sequence[str], quantity: str, group: str = "") -> pd.DataFrame:
     """A row per seed and place: the loss with all terms (`full`), without the place's (`without`), `change`.
 
     change: by how much L_equiv falls, or any other loss rises, when the terms are taken out. A place that was
-    not taken out has none to take. group: the ending of the names of series, "" for all rotations. Raises
-    ResultsError where a run has no last measurement of `quantity`.
+    not taken out has none to take. group: of rotations, as in Series. Raises ResultsError where a run has no
+    last measurement of `quantity`.
     """
     rows = []
     for run in runs:
-        if (full := run.line(quantity, f"{OWN}{group}")) is None:
+        if (full := run.line(quantity, Series(group=group))) is None:
             raise ResultsError(
                 f"{run.folder}: no {quantity} of the validation loss; train it with the monitor on."
             )
         for place in names:
-            curve = run.line(quantity, f"without {place}{group}")
+            curve = run.line(quantity, Series(group=group, without=place))
             before, after = float(full.value[-1]), float((full if curve is None else curve).value[-1])
             change = before - after if quantity == "L_equiv" else after - before
             rows.append((run.name, run.seed, place, quantity, full.step[-1], before, after, change))
@@ -58,7 +58,8 @@ def place_bars(
             zorder=4, clip_on=False,
         )  # fmt: skip
     for row in changes.itertuples():
-        for series, value in ((f"without {row.place}{group}", row.without), (f"{OWN}{group}", row.full)):
+        left_out, full = Series(group=group, without=row.place), Series(group=group)
+        for series, value in ((left_out, row.without), (full, row.full)):
             drawn.add(
                 Curve([row.step], [value]), panel=panel, source="ours", run=row.run, seed=row.seed, label=row.place,
                 series=series, quantity=row.quantity, estimator="rotations",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperC
 from analysis.reference.printed import numbers, paper_landmarks
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
+from models.training.series import ZERO
 
 UNIT = "squared error per voxel and channel"
 ROTATIONS = {
@@ -76,7 +78,7 @@ def papers_name(name: str) -> str:
 def all_rotations(axes: Axes, our: Ours, drawn: Drawn, panel: str, at_most: int = 24) -> None:
     """Circles: percents of the drawn weights under all 24 rotations, where they were measured."""
     series = our.run.plotted_series
-    curve = our.run.curve("percent", f"{series} 24")
+    curve = our.run.curve("percent", replace(series, group="octahedral"))
     if curve is None:
         return
     about = {"source": "ours", "run": our.run.name, "seed": our.run.seed, "label": our.label}
@@ -113,7 +115,7 @@ def paper_zero(axes: Axes, paper: PaperCurves | None, drawn: Drawn, panel: str, 
     """The zero predictor's loss on the paper's grid, in the paper's grey, up to step `last` in the record."""
     if paper is None:
         return
-    about = {"source": "paper", "series": "zero", "label": "constant-zero predictor", "quantity": "L_total"}
+    about = {"source": "paper", "series": ZERO, "label": "constant-zero predictor", "quantity": "L_total"}
     curve = Curve(np.array([0.0, last]), np.full(2, DENSITY_ZERO))
     drawn.add(curve, panel=panel, estimator="exact", **about)
     axes.axhline(DENSITY_ZERO, color=style.PAPER, lw=0.7, ls=DOTTED, zorder=1.5)

@@ -24,6 +24,7 @@ from analysis.relaxed import PRUNE_BELOW, largest_alpha
 from analysis.results import Run
 from analysis.run_names import METHODS
 from analysis.tasks import OWN
+from models.training.series import ZERO, Series
 
 FLOOR = 1e-4
 """Percents below are rounding of an exactly equivariant network and are drawn here [%]."""
@@ -42,7 +43,7 @@ class Shown:
 
     method: str
     runs: tuple[Run, ...]
-    series: str = OWN
+    series: Series = OWN
     dashes: object = SOLID
     other: str | None = None
 
@@ -99,7 +100,7 @@ def error_columns(
     return rows
 
 
-def _of(quantity: str, series: str) -> Callable[[Run], Curve | None]:
+def _of(quantity: str, series: Series) -> Callable[[Run], Curve | None]:
     return lambda run: run.line(quantity, series)
 
 
@@ -136,7 +137,7 @@ def _losses(axes: Axes, column: Column, words: Words, drawn: Drawn) -> None:
         last = run.metrics["step"].max()
         zero = drawn.add(
             Curve(np.array([0.0, last]), np.full(2, run.zero_loss)), panel=column.letter, source="ours", run=run.name,
-            seed=run.seed, label=words.zero, series="zero", quantity="L_total", estimator="exact",
+            seed=run.seed, label=words.zero, series=ZERO, quantity="L_total", estimator="exact",
         )  # fmt: skip
         axes.axhline(zero.value[0], color=style.INK, lw=0.7, ls=DOTTED, zorder=3)
     axes.set_ylabel(f"loss\n[{words.unit}]")

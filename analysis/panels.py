@@ -22,6 +22,7 @@ from analysis.curves import Curve, thinned
 from analysis.reference.paper_curves import PaperCurve, PaperCurves
 from analysis.results import Results, Run
 from analysis.smoothing import variable_span_ema
+from models.training.series import EMA, RAW, ZERO, Series
 
 SOLID, DASHED, DOTTED = "-", (0, (3.2, 1.4)), (0, (1, 1.4))
 LOSS_DASHES = {"L_total": (0, (5, 1, 1, 1)), "L_mean": SOLID, "L_equiv": DASHED}
@@ -69,6 +70,8 @@ class Drawn:
         """Record `curve`, thinned to what the eye can see, and return what is to be drawn."""
         curve = thinned(curve)
         frame = pd.DataFrame({"step": curve.step.astype(np.int64), "value": curve.value})
+        if isinstance(series := about.get("series"), Series):
+            about["series"] = str(series)
         self.frames.append(frame.assign(**about).reindex(columns=COLUMNS))
         return curve
 
@@ -142,13 +145,13 @@ def draw_ours(
     line = run.line(quantity, series)
     if line is None:
         return
-    if series == "raw":
+    if series == RAW:
         smooth = Curve(line.step, variable_span_ema(line.value, line.step))
         thick = drawn.add(smooth, series="raw, smoothed", quantity=quantity, estimator=estimator, **about)
     else:
         thick = drawn.add(line, series=series, quantity=quantity, estimator=estimator, **about)
-    if raw and (thin := run.line(quantity, "raw")) is not None:
-        thin = drawn.add(thin, series="raw", quantity=quantity, estimator=estimator, **about)
+    if raw and (thin := run.line(quantity, RAW)) is not None:
+        thin = drawn.add(thin, series=RAW, quantity=quantity, estimator=estimator, **about)
         opacity = 0.55 if len(thin) <= 100 else 0.25
         axes.plot(thin.step, thin.value, color=color, lw=style.THIN, alpha=opacity, zorder=3)
     axes.plot(thick.step, thick.value, color=color, lw=width, ls=dashes, zorder=5)
@@ -202,7 +205,7 @@ def zero_level(axes: Axes, ours: Sequence[Ours], drawn: Drawn, panel: str) -> No
         about = {"run": our.run.name, "seed": our.run.seed, "label": "constant-zero predictor"}
         curve = Curve(np.array([0.0, last]), np.full(2, our.run.zero_loss))
         drawn.add(
-            curve, panel=panel, source="ours", series="zero", quantity="L_total", estimator="exact", **about
+            curve, panel=panel, source="ours", series=ZERO, quantity="L_total", estimator="exact", **about
         )
         axes.axhline(our.run.zero_loss, color=style.INK, lw=0.7, ls=DOTTED, zorder=4)
 
@@ -267,7 +270,7 @@ def key_handles(
 ) -> list[Line2D]:
     """What thick, thin, points, grey, solid, dashed and dotted mean: one key for the whole figure."""
     ink = style.INK
-    ema = any(our.run.plotted_series == "ema" for our in ours)
+    ema = any(our.run.plotted_series == EMA for our in ours)
     exact = any(our.run.has_closed_form() for our in ours)
     handles = [Line2D([], [], color=ink, lw=style.THICK, label="EMA weights" if ema else "smoothed")]
     handles.append(Line2D([], [], color=ink, lw=style.THIN, alpha=0.7, label="raw weights"))

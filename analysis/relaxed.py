@@ -1,7 +1,7 @@
 """What the runs of paper B's methods measured: accuracy, alpha of every place, parameters left, time per step.
 
 A place is a layer of the network that the method relaxes, named by its path. All functions read what training
-logged: rows relaxation/<place>/alpha_<term>, relaxation/network/<count>, test/<series>/<accuracy>.
+logged: split "relaxation" has alpha_<term> of every place and the network's counts, split "test" the accuracies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.curves import Curve
 from analysis.results import Run
+from models.training.series import Series
 
 PRUNE_BELOW = 0.01
 """A term of smaller |alpha| is left out after training (paper B, appendix C)."""
@@ -36,8 +37,8 @@ _IN_LAYER = (
 
 def places(run: Run, term: str = "W") -> list[str]:
     """The places that have this term, from the first layer to the last; names not known here come last."""
-    having = [p for p in run.series("relaxation") if p != "network" and alpha(run, p, term) is not None]
-    return sorted(having, key=_depth)
+    named = [series.place for series in run.series("relaxation") if series.place]
+    return sorted((place for place in named if alpha(run, place, term) is not None), key=_depth)
 
 
 def _depth(place: str) -> tuple[float, int, str]:
@@ -53,7 +54,7 @@ def _depth(place: str) -> tuple[float, int, str]:
 
 def alpha(run: Run, place: str, term: str) -> Curve | None:
     """alpha of a place's term after each logged step; None if the place has no such term."""
-    return run.curve(f"alpha_{term}", place, split="relaxation")
+    return run.curve(f"alpha_{term}", Series(place=place), split="relaxation")
 
 
 def largest_alpha(run: Run, terms: tuple[str, ...] = STEADY) -> Curve | None:
@@ -74,7 +75,7 @@ def everything_pruned(run: Run) -> bool:
 
 def parameters(run: Run, kind: str) -> Curve | None:
     """Parameter counts of one kind: plain (f_eq), terms (f_un), method, active (those the readout leaves)."""
-    return run.curve(kind, "network", split="relaxation")
+    return run.curve(kind, split="relaxation")
 
 
 def active_ratio(run: Run) -> Curve | None:
@@ -87,7 +88,7 @@ def active_ratio(run: Run) -> Curve | None:
     return active.scaled(1 / plain)
 
 
-def accuracy(run: Run, series: str, measure: str) -> Curve | None:
+def accuracy(run: Run, series: Series, measure: str) -> Curve | None:
     """Test accuracy of a readout; measures: instance_accuracy, class_accuracy, each also with _upstream."""
     return run.curve(measure, series, split="test")
 

@@ -13,8 +13,9 @@ import pandas as pd
 import yaml
 
 from analysis.curves import Curve
+from models.training.series import EMA, RAW, SERIES_COLUMNS, ZERO, Series
 
-METRIC_COLUMNS = ("step", "samples_seen", "split", "series", "t", "metric", "value")
+METRIC_COLUMNS = ("step", "samples_seen", "split", *SERIES_COLUMNS, "t", "metric", "value")
 TIMING_COLUMNS = ("step", "wall_s")
 FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 
@@ -27,7 +28,7 @@ class ResultsError(RuntimeError):
 class Run:
     """One finished training: what it was asked to do (`config`), and what it measured.
 
-    `metrics` is tidy: step, samples_seen, split, series, t, metric, value; `timing` has step and wall_s [s].
+    `metrics` has METRIC_COLUMNS, `timing` step and wall_s [s].
     """
 
     folder: Path
@@ -68,7 +69,7 @@ class Run:
     @property
     def parameters(self) -> int | None:
         """Number of trainable parameters of the network, without what relaxes it."""
-        plain = self.curve("plain", "network", split="relaxation")
+        plain = self.curve("plain", split="relaxation")
         return self.summary.get("parameters") if plain is None else int(plain.value[-1])
 
     @property
@@ -82,20 +83,21 @@ class Run:
         return _table(path, columns) if path.is_file() else None
 
     @cached_property
-    def _curves(self) -> dict[tuple[str, str, str], Curve]:
+    def _curves(self) -> dict[tuple[str, Series, str], Curve]:
         frame = self.metrics[self.metrics["t"].isna()]
+        keys = ["split", "metric", *SERIES_COLUMNS]
         return {
-            key: Curve(part["step"].to_numpy(), part["value"].to_numpy())
-            for key, part in frame.groupby(["split", "series", "metric"], sort=False, observed=True)
+            (split, Series(*of), metric): Curve(part["step"].to_numpy(), part["value"].to_numpy())
+            for (split, metric, *of), part in frame.groupby(keys, sort=False, observed=True)
         }
 
-    def curve(self, metric: str, series: str, split: str = "val") -> Curve | None:
+    def curve(self, metric: str, series: Series = RAW, split: str = "val") -> Curve | None:
         """The curve of a metric that has no time t, or None where it was not logged."""
         curve = self._curves.get((split, series, metric))
         return curve if curve is not None and len(curve) else None
 
-    def series(self, split: str) -> list[str]:
-        """The series that were logged in a split, in alphabetical order."""
+    def series(self, split: str) -> list[Series]:
+        """The series that were logged in a split, in the order of their fields."""
         return sorted({series for other, series, _ in self._curves if other == split})
 
     @cached_property
@@ -116,7 +118,7 @@ class Run:
             frame["value"] = frame["value"].where(~is_loss, frame["value"] / (1 - t) ** 2)
         return replace(self, metrics=frame)
 
-    def line(self, quantity: str, series: str) -> Curve | None:
+    def line(self, quantity: str, series: Series = RAW) -> Curve | None:
         """`quantity` in closed form where the model has one, else from sampled rotations."""
         exact = self.curve(f"{quantity}_exact", series)
         return exact if exact is not None else self.curve(quantity, series)
@@ -126,14 +128,14 @@ class Run:
         return any(metric == "percent_exact" for _, _, metric in self._curves)
 
     @property
-    def plotted_series(self) -> str:
+    def plotted_series(self) -> Series:
         """The weights a figure draws thick: the EMA where the run keeps one, else the raw weights."""
-        return "ema" if self.line("percent", "ema") is not None else "raw"
+        return EMA if self.line("percent", EMA) is not None else RAW
 
     @property
     def zero_loss(self) -> float | None:
         """Loss of the predictor that always answers zero, on the monitored samples."""
-        curve = self.curve("L_total", "zero")
+        curve = self.curve("L_total", ZERO)
         return None if curve is None else float(curve.value[0])
 
 

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from models.training.series import Series
+
 if TYPE_CHECKING:
     from analysis.results import Results, Run
 
-OWN, KEPT = "raw", "kept"
-"""The series of a method's own readout, and that of the network with every term."""
-VERTICAL = "-vertical"
-"""Ends the name of a series that was measured under rotations about the vertical alone (motion capture)."""
+OWN, KEPT = Series(), Series(readout="kept")
+"""A method's own readout, and the network with every term."""
+VERTICAL = "vertical"
+"""The group of rotations about the vertical alone, which motion capture is measured under, too."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Reading:
     """A run, and the series of the readout that is meant: the method's own unless it says otherwise."""
 
     run: str
-    series: str = OWN
+    series: Series = OWN
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def given(results: Results, tasks: tuple[Task, ...] = TASKS, *methods: str) -> l
     ]
 
 
-def last(run: Run, metric: str, series: str, split: str = "val") -> float | None:
+def last(run: Run, metric: str, series: Series, split: str = "val") -> float | None:
     """The last value of a curve, or None where it was not measured."""
     curve = run.curve(metric, series, split)
     return None if curve is None else float(curve.value[-1])
@@ -140,6 +142,6 @@ def _written(value: float, digits: int) -> str:
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
-def error(run: Run, series: str, which: str) -> float | None:
+def error(run: Run, series: Series, which: str) -> float | None:
     """Test error of a readout: "mse_selected", at the step that is best on validation, or "mse", the last."""
     return last(run, which, series, split="test")

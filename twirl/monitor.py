@@ -145,8 +145,9 @@ class EquivarianceMonitor(Monitor):
     """Measures L_total, L_mean, L_equiv and percent on fixed batches with fresh random rotations.
 
     Arguments: see Monitor. Logged as "val/<series>/<metric>", the metrics being those of `EquivarianceError`; once,
-    at step 0, the loss of the constant-zero predictor as "val/zero/L_total" ("val/zero/<rest>/L_total" for a
-    series "raw/<rest>").
+    at step 0, the loss of the constant-zero predictor as "val/zero/L_total". A series may be words and name=value
+    parts with slashes between them; of these the time `t` alone concerns the zero predictor, whose loss of a series
+    "raw/t=0.4" is "val/zero/t=0.4/L_total".
     """
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
@@ -211,7 +212,8 @@ def _update(metric, series: str, problem: Problem, rotations, chunk, step: int) 
 
 
 def _zero_key(series: str) -> str:
-    return "/".join(["val", "zero", *series.split("/")[1:], "L_total"])
+    times = [part for part in series.split("/") if part.startswith("t=")]
+    return "/".join(["val", "zero", *times, "L_total"])
 
 
 def _loader(trainer):

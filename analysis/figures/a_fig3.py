@@ -175,7 +175,7 @@ def _ends(axes: Axes, results: Results, paper: PaperCurves | None, drawn: Drawn)
         }
         series = "paper" if source == "paper" else runs[0].at(runs[0].times[0]).plotted_series
         point = pd.DataFrame({"step": [step], "value": [value]}).assign(
-            series=series, estimator="rotations", **about
+            series=str(series), estimator="rotations", **about
         )
         drawn.frames.append(point.reindex(columns=COLUMNS))
     style.log_percent(axes)

@@ -23,6 +23,7 @@ from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import PROTEINA
 from analysis.times import label, size_sentence
+from models.training.series import EMA, RAW, Series
 
 ACROSS = 4
 RATIO = "gradient ratio"
@@ -85,7 +86,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 class Points:
     """Measurements of one run at one time: of which weights; steps, ratios of gradient norms, percents, each (n,)."""
 
-    series: str
+    series: Series
     step: np.ndarray
     ratio: np.ndarray
     percent: np.ndarray
@@ -97,7 +98,7 @@ def points_at(run: Run, t: float) -> Points | None:
     Ratios are of the plain (naive) sums over rotations.
     """
     at = run.at(t)
-    for series in ("ema", "raw"):
+    for series in (EMA, RAW):
         curves = [at.curve(name, series) for name in ("grad_L_mean_naive", "grad_L_equiv_naive", "percent")]
         if any(curve is None for curve in curves):
             continue

@@ -23,7 +23,8 @@ from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
 from analysis.relaxed import places
 from analysis.results import Results, Run
-from analysis.tasks import MOTIONS, NBODY, OWN, TASKS, VERTICAL, Task, between, given, last
+from analysis.tasks import MOTIONS, NBODY, TASKS, VERTICAL, Task, between, given, last
+from models.training.series import Series
 
 RUN_OF = {task.key: task.readings["recm"].run for task in TASKS}
 
@@ -149,7 +150,7 @@ def _broken_sentence(results: Results) -> str:
     shares, about_vertical = [], []
     for task in MOTIONS:
         runs = results.of(RUN_OF[task.key])
-        found = [[last(run, "percent", f"{OWN}{group}") for run in runs] for group in ("", VERTICAL)]
+        found = [[last(run, "percent", Series(group=group)) for run in runs] for group in ("", VERTICAL)]
         every, vertical = ([value for value in of_group if value is not None] for of_group in found)
         if every and vertical:
             shares.append(f"{between(every)} and {between(vertical)} ({task.name})")

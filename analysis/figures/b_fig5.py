@@ -15,6 +15,7 @@ from analysis.reference.paper_curves import PaperCurves
 from analysis.relaxed import accuracy, places
 from analysis.results import Results, Run
 from analysis.run_names import DATA, SIZES, vn_run
+from models.training.series import RAW
 
 MEASURES = {"instance_accuracy": ("instance", True), "class_accuracy": ("class", False)}
 
@@ -82,10 +83,10 @@ def _accuracies(axes: Axes, results: Results, data: str, sizes: list[int], drawn
 
 
 def _end(run: Run, measure: str, data: str, drawn: Drawn) -> float | None:
-    curve = accuracy(run, "raw", measure)
+    curve = accuracy(run, RAW, measure)
     if curve is None:
         return None
-    about = {"source": "ours", "run": run.name, "seed": run.seed, "label": run.label, "series": "raw"}
+    about = {"source": "ours", "run": run.name, "seed": run.seed, "label": run.label, "series": RAW}
     drawn.add(Curve(curve.step[-1:], curve.value[-1:]), panel=f"{data}, accuracy", quantity=measure, **about)
     return float(curve.value[-1])
 

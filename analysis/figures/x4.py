@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,7 +26,8 @@ from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.relaxed import everything_pruned, places
 from analysis.results import Results, Run
-from analysis.tasks import METHODS, MOTIONS, VERTICAL, Task, given
+from analysis.tasks import MOTIONS, VERTICAL, Task, given
+from models.training.series import Series
 
 GROUPS = {"all rotations": "", "rotations about the vertical": VERTICAL}
 MARKS = (("o", True), ("o", False))
@@ -34,7 +36,7 @@ COLUMNS = (
     ("vertical", VERTICAL, "L_equiv"),
     ("vertical", VERTICAL, "L_total"),
 )
-"""What a bar's rotations are called, the ending of its series, its quantity."""
+"""What a bar's rotations are called, their group, its quantity."""
 SMALLEST = 1e-4
 """Every scale of bars reaches this far [squared units]."""
 STRIP, LINE, AROUND = 1.75, 0.088, 0.72
@@ -82,12 +84,10 @@ def _strip(
         axes, letter = figure.add_subplot(inner[1, column]), next(letters)
         groups = {
             name: [
-                Shown(
-                    method, results.of(task.readings[method].run), f"{task.readings[method].series}{ending}"
-                )
-                for method in METHODS
+                Shown(method, results.of(at.run), replace(at.series, group=group))
+                for method, at in task.readings.items()
             ]
-            for name, ending in GROUPS.items()
+            for name, group in GROUPS.items()
         }
         ends_panel(axes, groups, MARKS, drawn, letter)
         axes.tick_params(labelleft=column == 1)
@@ -108,12 +108,12 @@ def _attribution(
     measured = [run for run in runs if is_attributed(run) or (_reads(run) and everything_pruned(run))]
     names = _names(results, task)
     panels, changes = [], []
-    for column, (rotations, ending, quantity) in enumerate(COLUMNS, start=1):
+    for column, (rotations, group, quantity) in enumerate(COLUMNS, start=1):
         axes, letter = figure.add_subplot(inner[1, column]), next(letters)
         title = f"{task.name}: {SYMBOLS[quantity]}"
         if any(map(is_attributed, measured)):
-            frame = change_frame(measured, names, quantity, ending)
-            place_bars(axes, frame, names, drawn, letter, ending)
+            frame = change_frame(measured, names, quantity, group)
+            place_bars(axes, frame, names, drawn, letter, group)
             changes.append(frame["change"])
             panels.append(axes)
             title += f" = {mean_full(frame)}"
@@ -129,7 +129,7 @@ def _attribution(
 
 def _reads(run: Run) -> bool:
     """Whether the monitor measured both groups."""
-    return all(run.line("L_equiv", f"raw{ending}") is not None for ending in GROUPS.values())
+    return all(run.line("L_equiv", Series(group=group)) is not None for group in GROUPS.values())
 
 
 def _nothing(axes: Axes, runs: Sequence[Run]) -> None:

@@ -14,6 +14,7 @@ from analysis.results import Results, ResultsError, Run
 from analysis.run_names import DATA, VN_METHODS, vn_run
 from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
 from analysis.tasks import OWN
+from models.training.series import Series
 
 PAPER_ROWS = {"plain": "VN-PointNet", "es": "VN-PN+ES", "rpp": "VN-PN+RPP", "recm": "VN-PN+RECM"}
 KINDS = ("instance", "class")
@@ -51,19 +52,19 @@ def accuracy_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def last_step(run: Run, readout: str) -> float | None:
+def last_step(run: Run, readout: Series) -> float | None:
     """The last step at which the readout was tested."""
     curve = accuracy(run, readout, "instance_accuracy")
     return None if curve is None else float(curve.step[-1])
 
 
-def best_step(run: Run, readout: str) -> float | None:
+def best_step(run: Run, readout: Series) -> float | None:
     """The first step of the readout's highest instance accuracy on the test set."""
     curve = accuracy(run, readout, "instance_accuracy")
     return None if curve is None else float(curve.step[np.argmax(curve.value)])
 
 
-def _readouts(runs: tuple[Run, ...]) -> list[str]:
+def _readouts(runs: tuple[Run, ...]) -> list[Series]:
     """The method's own first, then the others."""
     found = {series for run in runs for series in run.series("test")}
     return sorted(found, key=lambda series: (series != OWN, series))
@@ -76,7 +77,7 @@ def _rows(
     data: str,
     method: str,
     runs: tuple[Run, ...],
-    readout: str,
+    readout: Series,
 ) -> list[dict]:
     rows = []
     at = [(run, step) for run in runs if (step := chosen(run, readout)) is not None]
@@ -96,7 +97,7 @@ def _rows(
                     "run": runs[0].name,
                     "method": method,
                     "data": data,
-                    "readout": readout,
+                    "readout": str(readout),
                     "measure": f"{kind}{definition}",
                     "first_step": min(step for _, step in at),
                     "last_step": max(step for _, step in at),
@@ -118,11 +119,11 @@ def _lines(frame: pd.DataFrame) -> list[Line]:
         lines.append(Line(heading))
         for method, name in PAPER_ROWS.items():
             of_method = frame[(frame["block"] == block) & (frame["method"] == method)]
-            own = of_method[of_method["readout"] == OWN]
+            own = of_method[of_method["readout"] == str(OWN)]
             if own.empty:
                 continue
             lines.append(Line(name, "ours", [_seeds(own), *_cells(own, _ours)]))
-            for readout, other in of_method[of_method["readout"] != OWN].groupby("readout", sort=False):
+            for readout, other in of_method[of_method["readout"] != str(OWN)].groupby("readout", sort=False):
                 if not _same(own, other):
                     lines.append(Line("", f"ours, {readout}", [_seeds(other), *_cells(other, _ours)]))
             lines.append(Line("", "paper", ["", *_cells(own, lambda row: f"{row['paper']:.2f}")]))

@@ -17,6 +17,7 @@ from analysis.results import Results, ResultsError, Run
 from analysis.run_names import METHODS as NAMES
 from analysis.tabular import ABSENT, SAME, Line, Spread, Table, as_html, difference, markdown, signed
 from analysis.tasks import KEPT, METHODS, MOTIONS, NBODY, NETWORKS, TASKS, Reading, Task, between, error
+from models.training.series import Series
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _found(results: Results, row: Row, task: Task, metric: str) -> Iterator[dict
         return
     reading = row.ours.get(task.key)
     if reading is None:
-        yield _cell((), "", "", task, metric) | _paper_cell(row, task, None)
+        yield _cell((), "", None, task, metric) | _paper_cell(row, task, None)
         return
     runs = results.of(reading.run)
     own = _cell(runs, reading.run, reading.series, task, metric)
@@ -128,18 +129,23 @@ def _found(results: Results, row: Row, task: Task, metric: str) -> Iterator[dict
         yield _cell(runs, reading.run, series, task, metric) | {"meant": False}
 
 
-def _others(runs: Sequence[Run], reading: Reading, task: Task) -> list[str]:
+def _others(runs: Sequence[Run], reading: Reading, task: Task) -> list[Series]:
     """Readouts of a run beside the one that is meant, without those that are a row of their own."""
     meant = {other.series for other in task.readings.values() if other.run == reading.run} | {reading.series}
     return sorted({series for run in runs for series in run.series("test")} - meant)
 
 
-def _cell(runs: Sequence[Run], name: str, series: str, task: Task, metric: str) -> dict:
+def _cell(runs: Sequence[Run], name: str, series: Series | None, task: Task, metric: str) -> dict:
     """Our error over seeds, and between which steps it was measured."""
     measured = [value for run in runs if (value := error(run, series, metric)) is not None]
     # Over the population, as the codes that the paper's numbers come from print it (specs segnn.md 4, egno.md 4.2).
     ours = Spread.of([10**task.power * value for value in measured], pstdev)
-    cell = {"run": name, "readout": series, "meant": True, "seeds": len(measured)}
+    cell = {
+        "run": name,
+        "readout": "" if series is None else str(series),
+        "meant": True,
+        "seeds": len(measured),
+    }
     if ours is None:
         return cell | {"ours": None}
     steps = [_step(run, series, metric) for run in runs]
@@ -163,7 +169,7 @@ def _untrained_cell(results: Results, prediction: str, task: Task) -> dict:
     return cell | {"ours": error, "ours_low": error, "ours_high": error}
 
 
-def _step(run: Run, series: str, metric: str) -> float:
+def _step(run: Run, series: Series, metric: str) -> float:
     """The step at which the error was measured; for the selected one that of the best validation error."""
     where = "selected_step" if metric == CHOICES[SELECTED] else metric
     curve = run.curve(where, series, split="test")

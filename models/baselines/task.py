@@ -12,6 +12,7 @@ from models.datasets.mocap import MotionBatch
 from models.datasets.nbody import NBodyBatch
 from models.datasets.points import ACTS_ON_POINTS
 from models.training.evaluation import HeldOutErrors
+from models.training.series import RAW, Series
 from twirl.groups import SO2
 from twirl.problem import Problem
 from twirl.representations import Vectors
@@ -44,7 +45,7 @@ class BaselineTask(LightningModule):
 
     def readings(self) -> dict[str, Callable]:
         """The network, which can be read out in one way only."""
-        return {"raw": self.network}
+        return {RAW.key: self.network}
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
         mse = self.errors(self.network, batch).mean()
@@ -61,10 +62,10 @@ class BaselineTask(LightningModule):
         )
 
     def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
-        """The mean squared error under all rotations and, where there is a vertical, "raw-vertical" about it alone."""
-        groups = {"raw": None} | ({"raw-vertical": SO2(batch.vertical)} if batch.vertical else {})
+        """The mean squared error under all rotations and, where there is a vertical, those about it alone."""
+        groups = {RAW: None} | ({Series(group="vertical"): SO2(batch.vertical)} if batch.vertical else {})
         return {
-            series: Problem(
+            series.key: Problem(
                 model=lambda points: self.network(points, batch.index),
                 x=batch.points(),
                 y=batch.y,

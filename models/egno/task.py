@@ -80,11 +80,11 @@ class EGNOTask(RelaxedTask):
 
     def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
         """The mean squared error of the last frame, of every series under all rotations, and, where there is a
-        vertical, as "<series>-vertical" under those about it alone.
+        vertical, as "<series>/group=vertical" under those about it alone.
 
         Heights stay what they are when a batch is rotated, as speeds and distances do.
         """
-        groups = {"": None} | ({"-vertical": SO2(batch.vertical)} if batch.vertical else {})
+        groups = {"": None} | ({"/group=vertical": SO2(batch.vertical)} if batch.vertical else {})
         return {
             f"{series}{suffix}": Problem(
                 model=lambda points, read=read: self.predict(read, points, batch.index)[:, -1],

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule
 from torch import nn
 
 from models.training.optimizer import OptimizerConfig
+from models.training.series import RAW, Series
 from twirl.relaxation import Method, Relaxed, Targets, relax
 
 
@@ -67,19 +68,20 @@ class RelaxedTask(LightningModule):
             self.network.load_local_state(states)
 
     def readings(self) -> dict[str, Callable]:
-        """The network as it can be read out, by series: functions of its inputs.
+        """The network as it can be read out, by the keys of series: functions of its inputs.
 
-        "raw" is the method's own readout; those that differ from it come under their names.
+        The method's own readout, and those that differ from it.
         """
         network = self.network
         own = network.method.readout
-        readouts = {"raw": own}
+        readouts = {RAW.key: own}
         if any(terms is not None for terms in network.method.all_terms):
-            readouts |= {other: other for other in ("kept", "projected") if other != own}
+            others = (other for other in ("kept", "projected") if other != own)
+            readouts |= {Series(readout=other).key: other for other in others}
         return {series: partial(_read, network, readout) for series, readout in readouts.items()}
 
     def attributed(self) -> dict[str, Callable]:
-        """After the last step, the method's own readout with one place's terms left out: "without <place>".
+        """After the last step, the method's own readout with one place's terms left out.
 
         What that takes from the equivariance error is the place's share of it (claim X2).
         """
@@ -88,7 +90,7 @@ class RelaxedTask(LightningModule):
             return {}
         own, alive = network.method.readout, zip(network.places, network.read(), strict=True)
         return {
-            f"without {place.name}": partial(_read, network, own, without=[place.name])
+            Series(without=place.name).key: partial(_read, network, own, without=[place.name])
             for place, modulation in alive
             if modulation.alpha
         }
@@ -102,7 +104,7 @@ def _read(network: Relaxed, readout: str, *inputs, without: list[str] = ()):
 class AlphaRows(Callback):
     """Logs alpha, beta and the method's own quantities of every place, and numbers of parameters.
 
-    Rows relaxation/<place>/<quantity> and relaxation/network/<count>, as they stand after so many steps.
+    Rows relaxation/place=<place>/<quantity> and relaxation/<count>, as they stand after so many steps.
     """
 
     def __init__(self, every: int):
@@ -117,8 +119,8 @@ class AlphaRows(Callback):
             self._log(trainer, pl_module.network)
 
     def _log(self, trainer, network: Relaxed) -> None:
-        rows = {f"relaxation/{place}/{name}": value for place, name, value in quantities(network)}
-        counts = {f"relaxation/network/{name}": n for name, n in network.parameter_counts().items()}
+        rows = {f"relaxation/place={place}/{name}": value for place, name, value in quantities(network)}
+        counts = {f"relaxation/{name}": n for name, n in network.parameter_counts().items()}
         trainer.logger.log_metrics(rows | counts, step=trainer.global_step)
 
 

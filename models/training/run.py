@@ -29,6 +29,7 @@ from models.training.callbacks import (
 from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
 from models.training.files import locked
 from models.training.process import quiet_lightning, tune_process
+from models.training.series import SERIES_COLUMNS, Series
 from models.training.table import MetricsTable
 from twirl.monitor import EquivarianceMonitor
 
@@ -183,8 +184,9 @@ def _write_outputs(
 
 
 def _name(row) -> str:
-    """series/metric of a row of the metrics table, and the time of the flow where there is one."""
-    return f"{row.series}/{row.metric}" + ("" if math.isnan(row.t) else f" t={row.t:g}")
+    """The key under which a row of the metrics table was logged, without its split."""
+    series = Series(*(getattr(row, name) for name in SERIES_COLUMNS))
+    return "/".join([series.key, *([] if math.isnan(row.t) else [f"t={row.t:g}"]), row.metric])
 
 
 def _device_name(trainer: Trainer) -> str:

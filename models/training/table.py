@@ -3,10 +3,14 @@
 While a run lasts, rows are appended to `metrics.jsonl`; a resumed run first drops those its checkpoint does
 not know. At the end they become metrics.parquet, which holds no wall clock and is therefore identical for
 identical runs, and timing.parquet.
+
+A row of metrics.parquet is one value: `step` and `samples_seen` when it was measured; `split`, what it was measured on
+(train, val: the samples that the monitor watches, validation, test) or "relaxation", what a relaxed network is;
+`weights`, `readout`, `group`, `without`, `place`, what it is of (models.training.series.Series); `t`, the time on a
+flow's path, or nan; `metric` and `value`.
 """
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,28 +20,15 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from data.files import replacing
+from models.training.series import SERIES_COLUMNS, parse_key
 
-KEYS = ["step", "samples_seen", "split", "series", "t", "metric", "value"]
+SORTED_BY = ["step", "split", *SERIES_COLUMNS, "t", "metric"]
+COLUMNS = ["step", "samples_seen", *SORTED_BY[1:], "value"]
 TYPES = {"step": "int64", "samples_seen": "int64", "t": "float64", "value": "float64"}
 
 
-def parse_key(key: str) -> dict[str, str | float]:
-    """'val/ema/percent' or 'val/ema/t=0.4/percent' -> split, series, t, metric; 'train/loss' is series raw."""
-    parts = key.split("/")
-    t = math.nan
-    if len(parts) == 4 and parts[2].startswith("t="):
-        t = float(parts.pop(2).removeprefix("t="))
-    if len(parts) == 2:
-        parts.insert(1, "raw")
-    if len(parts) != 3:
-        raise ValueError(
-            f"metric '{key}': name it split/metric, split/series/metric or split/series/t=.../metric"
-        )
-    return {"split": parts[0], "series": parts[1], "t": t, "metric": parts[2]}
-
-
 class MetricsTable(Logger):
-    """Collects rows step, samples_seen, split, series, t, metric, value.
+    """Collects the rows of metrics.parquet.
 
     file: where rows are kept while the run lasts. samples_seen: maps a step to the number of examples seen by then.
     """
@@ -103,10 +94,8 @@ class MetricsTable(Logger):
             for row in logged
             for key, value in row["values"].items()
         ]
-        metrics = pd.DataFrame(rows, columns=KEYS).astype(TYPES)
-        metrics = metrics.sort_values(
-            ["step", "split", "series", "t", "metric"], kind="stable", ignore_index=True
-        )
+        metrics = pd.DataFrame(rows, columns=COLUMNS).astype(TYPES)
+        metrics = metrics.sort_values(SORTED_BY, kind="stable", ignore_index=True)
         timing = pd.DataFrame(logged, columns=["step", "wall_s"]).groupby("step", as_index=False).max()
         for name, frame in {"metrics": metrics, "timing": timing}.items():
             with replacing(folder / f"{name}.parquet") as temporary:

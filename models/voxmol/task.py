@@ -11,6 +11,7 @@ from torch import Tensor
 from models.datasets.geom_drugs import AtomBatch
 from models.training.averaging import AveragedTask
 from models.training.sampling import stream_seed
+from models.training.series import Series
 from models.voxmol.augment import AugmentConfig, Pose, draw_pose
 from models.voxmol.latents import LatentConfig, RecordLatents
 from models.voxmol.network import VoxMol, VoxMolConfig
@@ -134,8 +135,8 @@ class VoxMolTask(AveragedTask):
     def twirl_problems(self, batch: AtomBatch) -> Mapping[str, Problem]:
         """Mean squared error per voxel and channel of the raw and of the averaged weights.
 
-        Rotations turn the noised density as it is, noise and all, drawn for every molecule on its own. "ema 24" is over
-        all rotations of the grid, which leaves nothing to chance, on `full_twirl` molecules.
+        Rotations turn the noised density as it is, noise and all, drawn for every molecule on its own. The group
+        "octahedral" is all rotations of the grid, which leave nothing to chance, on `full_twirl` molecules.
         """
         clean, noised = self.posed(batch)
         own = OnePerRow(ROTATIONS[self.monitor.rotations](), batch.conformers.tolist())
@@ -145,7 +146,9 @@ class VoxMolTask(AveragedTask):
         }
         some = slice(self.monitor.full_twirl)
         if self.monitor.full_twirl:
-            problems["ema 24"] = density_problem(self.ema.module, noised[some], clean[some])
+            problems[Series("ema", group="octahedral").key] = density_problem(
+                self.ema.module, noised[some], clean[some]
+            )
         return problems
 
     def facts(self) -> dict[str, object]:

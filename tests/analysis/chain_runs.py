@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tests.metrics_rows import metrics_frame
+
 CHAIN_RUNS = {"proteina-60m": 2, "proteina-400m": 1, "proteina-1pct": 1, "proteina-0.1pct": 1}
 OF_PROTEINA = ["a_fig3", "a_fig5", "a_fig8"]
 CHAIN_TIMES = (0.0, 0.4, 0.8, 0.95)
@@ -45,7 +47,7 @@ def chain_metrics(seed: int, gradients: bool) -> pd.DataFrame:
                     log("val", series, t, f"grad_L_mean{suffix}", x[1:-1], 2.0)
                     log("val", series, t, f"grad_L_equiv{suffix}", x[1:-1], 2.0 * factor * ratio[1:-1])
     log("train", "raw", np.nan, "loss", x[1:], 1.0)
-    return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+    return metrics_frame(rows)
 
 
 def write_study(path: Path, seed: int, error: float = 0.2) -> None:

@@ -16,6 +16,7 @@ from analysis.relaxed import PLACES
 from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
 from tests.analysis.density_runs import DENSITY_RUNS, OF_VOXMOL, write_density_run
 from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run
+from tests.metrics_rows import metrics_frame
 
 STEPS = [0, 1, 2, 4, 7, 10, 14, 18, 24, 32, 42, 56, 75, 100, 133, 178, 237, 316, 420]
 RUNS = {
@@ -58,7 +59,7 @@ def synthetic_metrics(seed: int, noise: float = 0.15) -> pd.DataFrame:
                 ]
     rows.append((0, 0, "val", "zero", np.nan, "L_total", 1.08))
     rows += [(s, 8 * s, "train", "raw", np.nan, "loss", 100.0 / (1 + s)) for s in STEPS[1:]]
-    return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+    return metrics_frame(rows)
 
 
 def write_run(
@@ -99,6 +100,7 @@ def write_run(
     return folder
 
 
+KEPT, PROJECTED = "raw/readout=kept", "raw/readout=projected"
 VN_STEPS = [0, *range(20, 801, 20)]
 VN_MEASURED = [0, 1, 3, 10, 30, 100, 200, 400, 600, 800]
 VN_PLAIN, VN_TERMS = 9_000, 20_000
@@ -129,31 +131,31 @@ def vn_metrics(data: str, method: str, seed: int) -> pd.DataFrame:
         if relaxed:
             log(
                 "relaxation",
-                place,
+                f"place={place}",
                 "alpha_W",
                 steps,
                 share * rng.uniform(0.1, 0.8) + (1 - share) * end * wobble,
             )
             if place.endswith("feature"):
                 bias = share * rng.uniform(-0.16, 0.5) + (1 - share) * end / 3
-                log("relaxation", place, "alpha_b", steps, bias)
-            log("relaxation", place, "alpha_noise", steps, share * rng.uniform(0.1, 0.4) + 0.002)
-            log("relaxation", place, "beta", steps, 1.0)
+                log("relaxation", f"place={place}", "alpha_b", steps, bias)
+            log("relaxation", f"place={place}", "alpha_noise", steps, share * rng.uniform(0.1, 0.4) + 0.002)
+            log("relaxation", f"place={place}", "beta", steps, 1.0)
         elif method == "rpp":
-            log("relaxation", place, "alpha_W", steps, 1.0)
+            log("relaxation", f"place={place}", "alpha_W", steps, 1.0)
         elif method == "es":
-            log("relaxation", place, "alpha_W", steps, 1 - np.abs(steps / 400 - 1))
+            log("relaxation", f"place={place}", "alpha_W", steps, 1 - np.abs(steps / 400 - 1))
     each = VN_TERMS / len(PLACES)
     left = each * sum(stays.values()) + (each * (22 - sum(stays.values()))) * (steps < 500)
     active = {"plain": 0.0, "es": 0.0, "rpp": VN_TERMS}.get(method, left)
     if method != "plain":
         for kind, count in (("plain", VN_PLAIN), ("terms", VN_TERMS), ("active", VN_PLAIN + active)):
-            log("relaxation", "network", kind, steps, count)
+            log("relaxation", "raw", kind, steps, count)
 
     breaks = data == "aligned" and (relaxed or method == "rpp")
     tested = np.arange(100, 801, 100)
     score = (0.93 if breaks else 0.45) * (1 - np.exp(-tested / 150)) + 0.02 * rng.normal(size=len(tested))
-    series = {"raw": 0.0, **({"kept": 0.03, "projected": -0.2} if relaxed else {})}
+    series = {"raw": 0.0, **({KEPT: 0.03, PROJECTED: -0.2} if relaxed else {})}
     for name, gain in series.items():
         for kind, less in (("instance", 0.0), ("class", 0.04)):
             for definition, more in (("", 0.0), ("_upstream", 0.003)):
@@ -165,7 +167,7 @@ def vn_metrics(data: str, method: str, seed: int) -> pd.DataFrame:
     broken = 25 * np.exp(-at / 500) + (8 if data == "aligned" else 0.005)
     percent = {"plain": exact, "es": exact, "rpp": 2 * broken}.get(method, broken)
     for name in series:
-        here = exact if name == "projected" else percent
+        here = exact if name == PROJECTED else percent
         if relaxed and name == "raw" and data == "rotated":
             here = np.where(at > 500, exact, percent)
         equiv = total * here / 100
@@ -181,19 +183,19 @@ def vn_metrics(data: str, method: str, seed: int) -> pd.DataFrame:
         for place in PLACES:
             log(
                 "val",
-                f"without {place}",
+                f"raw/without={place}",
                 "L_equiv",
                 at[-1:],
                 (total * percent / 100)[-1] * rng.uniform(0.6, 1.02),
             )
-            log("val", f"without {place}", "L_total", at[-1:], total[-1] * rng.uniform(0.98, 1.5))
+            log("val", f"raw/without={place}", "L_total", at[-1:], total[-1] * rng.uniform(0.98, 1.5))
     if relaxed:
         last = total[-1] * (percent if data == "aligned" else exact)[-1] / 100
         for place in (place for place in PLACES if stays[place]):
             taken = rng.uniform(0.05, 0.3)
-            log("val", f"without {place}", "L_equiv", at[-1:], last * (1 - taken))
-            log("val", f"without {place}", "L_total", at[-1:], total[-1] * (1 + 2 * taken))
-    return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+            log("val", f"raw/without={place}", "L_equiv", at[-1:], last * (1 - taken))
+            log("val", f"raw/without={place}", "L_total", at[-1:], total[-1] * (1 + 2 * taken))
+    return metrics_frame(rows)
 
 
 def write_vn_run(root: Path, name: str, seed: int, *, tier: str = "mini", dataset: str | None = None) -> Path:

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tests.metrics_rows import metrics_frame
+
 DENSITY_RUNS = {
     "voxmol-111m": {"label": "92k", "seeds": 2, "parameters": 92_000},
     "voxmol-28m": {"label": "24k", "parameters": 24_000},
@@ -40,14 +42,14 @@ def density_metrics(seed: int, slow: float) -> pd.DataFrame:
     mean = ZERO * (1.02 + 25 * np.exp(-x / (4 * slow)) - 0.8 / (1 + (260 * slow / np.maximum(x, 1)) ** 3))
     for series, scatter in (("raw", 0.15), ("ema", 0.05)):
         percent = 82 / (1 + (x / (12 * slow)) ** 1.9) + 9 / (1 + (300 / np.maximum(x, 1)) ** 3) + 0.8
-        for suffix, jitter in (("", scatter), (" 24", scatter / 3)):
+        for suffix, jitter in (("", scatter), ("/group=octahedral", scatter / 3)):
             p = percent * np.exp(jitter * rng.normal(size=len(x)))
             equiv = mean * p / (100 - p)
             values = {"L_mean": mean, "L_equiv": equiv, "L_total": mean + equiv, "percent": p}
             for metric, value in (values | {"percent_mean_of_ratios": 1.05 * p}).items():
                 log("val", f"{series}{suffix}", metric, x, value)
     log("train", "raw", "loss", x[1:], 1.0)
-    return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+    return metrics_frame(rows)
 
 
 def write_latents(path: Path, seed: int, molecules: int = MOLECULES) -> None:

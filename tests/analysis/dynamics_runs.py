@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tests.metrics_rows import metrics_frame
+
 SEGNN_PLACES = tuple(f"layers.{i}.update_layer_{k}" for i in range(4) for k in (1, 2))
 EGNO_PLACES = (
     "embedding",
@@ -54,7 +56,7 @@ def dynamics_metrics(task: str, network: str, method: str, seed: int) -> pd.Data
         )
 
     steps, level = DYNAMICS_STEPS, {"nbody": 0.004, "run": 0.3, "walk": 0.07}[task]
-    readouts = ("raw", *OTHER_READOUTS.get(method, ()))
+    readouts = ("raw", *(f"raw/readout={other}" for other in OTHER_READOUTS.get(method, ())))
     for k, series in enumerate(readouts):
         errors = (
             level * rng.uniform(0.9, 1.1) * (1 + 0.1 * k + 20 * np.exp(-steps / 200) + (steps / 3000) ** 2)
@@ -65,7 +67,7 @@ def dynamics_metrics(task: str, network: str, method: str, seed: int) -> pd.Data
         log("test", series, "mse_selected", steps[1:], 1.05 * np.minimum.accumulate(errors[1:]))
         log("test", series, "selected_step", steps[1:], np.minimum(steps[1:], best))
     if network not in ("segnn", "egno"):
-        return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+        return metrics_frame(rows)
 
     names = SEGNN_PLACES if network == "segnn" else EGNO_PLACES
     share = 1 / (1 + steps / 30)
@@ -76,15 +78,21 @@ def dynamics_metrics(task: str, network: str, method: str, seed: int) -> pd.Data
             np.where(steps > 600, 100 * len(stays), each) if method == "recm" else np.full(len(steps), size)
         )
         for kind, count in (("plain", 5000), ("terms", each), ("active", 5000 + active)):
-            log("relaxation", "network", kind, steps, count)
+            log("relaxation", "raw", kind, steps, count)
         for name in names:
             end = rng.uniform(0.05, 0.6) if name in stays else rng.uniform(-0.004, 0.004)
             decay = {"es": 1 - np.abs(steps / 750 - 1), "recm": share}.get(method, 0.9 * share + 0.1)
-            log("relaxation", name, "alpha_W", steps, rng.uniform(0.2, 0.9) * decay + (1 - decay) * end)
+            log(
+                "relaxation",
+                f"place={name}",
+                "alpha_W",
+                steps,
+                rng.uniform(0.2, 0.9) * decay + (1 - decay) * end,
+            )
             if network == "segnn" or name.endswith("displacement"):
                 log(
                     "relaxation",
-                    name,
+                    f"place={name}",
                     "alpha_b",
                     steps,
                     0.4 * decay * rng.uniform(-0.5, 1) + (1 - decay) * end,
@@ -94,11 +102,11 @@ def dynamics_metrics(task: str, network: str, method: str, seed: int) -> pd.Data
     total = level * (1 + 20 * np.exp(-at / 200))
     broken = 20 * np.exp(-at / 300) + (6.0 if stays else 0.03)
     for series in readouts:
-        keeps = series == "kept" or (series == "raw" and method in ("ace-appr", "recm"))
+        keeps = series == "raw/readout=kept" or (series == "raw" and method in ("ace-appr", "recm"))
         percent = broken * rng.uniform(0.7, 1.3) if keeps else 1e-6 * rng.uniform(0.5, 2, size=len(at))
         if network == "segnn" and (method, series) == ("recm", "raw"):
             percent = np.where(at > 600, 1e-6, percent)
-        for group, part in (("", 1.0), ("-vertical", 0.2)) if network == "egno" else (("", 1.0),):
+        for group, part in (("", 1.0), ("/group=vertical", 0.2)) if network == "egno" else (("", 1.0),):
             equiv = total * part * percent / 100
             losses = {"L_total": total, "L_equiv": equiv, "L_mean": total - equiv, "percent": part * percent}
             for metric, value in losses.items():
@@ -107,12 +115,16 @@ def dynamics_metrics(task: str, network: str, method: str, seed: int) -> pd.Data
     if network == "egno" and method in ("recm", "ace-appr"):
         for name in stays if method == "recm" else names:
             taken = rng.uniform(0.02, 0.3)
-            for group, part in (("", 1.0), ("-vertical", 0.2)):
+            for group, part in (("", 1.0), ("/group=vertical", 0.2)):
                 log(
-                    "val", f"without {name}{group}", "L_equiv", at[-1:], 0.05 * part * total[-1] * (1 - taken)
+                    "val",
+                    f"raw/without={name}{group}",
+                    "L_equiv",
+                    at[-1:],
+                    0.05 * part * total[-1] * (1 - taken),
                 )
-                log("val", f"without {name}{group}", "L_total", at[-1:], total[-1] * (1 + taken))
-    return pd.DataFrame(rows, columns=["step", "samples_seen", "split", "series", "t", "metric", "value"])
+                log("val", f"raw/without={name}{group}", "L_total", at[-1:], total[-1] * (1 + taken))
+    return metrics_frame(rows)
 
 
 def write_dynamics_run(root: Path, name: str, seed: int, *, tier: str = "mini", real: bool = False) -> Path:

@@ -17,6 +17,7 @@ from analysis.results import load_run, load_runs
 from analysis.rotation_study import Sets, bootstrap, read_study, root_mean_square
 from analysis.tables.a_landmarks import landmarks_frame
 from analysis.times import paper_sentence, size_sentence
+from models.training.series import EMA, RAW
 from tests.analysis.chain_runs import CHAIN_RUNS, CHAIN_STEPS, CHAIN_TIMES, OF_PROTEINA, VARIANCE
 
 needs_paper = pytest.mark.skipif(open_paper_curves() is None, reason="no folder with the paper's curves")
@@ -44,14 +45,14 @@ def points(drawn, output, source="ours"):
 def test_a_run_at_one_time_is_a_run_without_times(chain_folders):
     run = load_run(chain_folders[0])
     assert run.times == CHAIN_TIMES
-    assert run.plotted_series == "raw"  # nothing was measured without a time
+    assert run.plotted_series == RAW  # nothing was measured without a time
     at = run.at(0.8)
-    assert (at.plotted_series, at.times) == ("ema", ())
+    assert (at.plotted_series, at.times) == (EMA, ())
     assert at.zero_loss == pytest.approx(0.04 * (1 + VARIANCE))
     moving = run.at(0.8, velocity=True)
     assert moving.zero_loss == pytest.approx(1 + VARIANCE)
-    assert np.array_equal(moving.line("percent", "ema").value, at.line("percent", "ema").value)
-    assert np.allclose(moving.line("L_mean", "ema").value, at.line("L_mean", "ema").value / 0.04)
+    assert np.array_equal(moving.line("percent", EMA).value, at.line("percent", EMA).value)
+    assert np.allclose(moving.line("L_mean", EMA).value, at.line("L_mean", EMA).value / 0.04)
 
 
 @pytest.mark.parametrize("output", ["a_fig1e", "a_fig3"])
@@ -117,7 +118,7 @@ def test_the_caption_says_where_the_loss_ends_above_its_lowest(tmp_path, write_c
     frame = run.metrics.copy()
     last = CHAIN_STEPS[-1]
     for t in CHAIN_TIMES:
-        loss = (frame["metric"] == "L_total") & (frame["series"] == "ema") & (frame["t"] == t)
+        loss = (frame["metric"] == "L_total") & (frame["weights"] == "ema") & (frame["t"] == t)
         frame.loc[loss, "value"] = np.linspace(2.0, 1.0, loss.sum())
         frame.loc[loss & (frame["step"] == last), "value"] = 1.1 * end.get(t, 1.0)
     assert end_of_loss(replace(run, metrics=frame)) == words

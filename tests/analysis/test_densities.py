@@ -13,6 +13,7 @@ from analysis.latents import compare, read_latents
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, open_paper_curves
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables.a_landmarks import landmarks_frame
+from models.training.series import EMA
 from tests.analysis.density_runs import DENSITY_RUNS, DENSITY_STEPS, MOLECULES, ZERO
 
 needs_paper = pytest.mark.skipif(open_paper_curves() is None, reason="no folder with the paper's curves")
@@ -61,8 +62,8 @@ def test_where_losses_pass_the_zero_predictor_is_marked_on_every_percent(rendere
     }
     run = load_run(density_folders[0])
     (mark,) = marks.query("panel == 'a' and run == 'voxmol-111m'").itertuples()
-    assert run.line("L_mean", "ema").at(mark.step) == pytest.approx(ZERO, rel=0.02)
-    assert mark.value == pytest.approx(run.line("percent", "ema").at(mark.step), rel=0.02)
+    assert run.line("L_mean", EMA).at(mark.step) == pytest.approx(ZERO, rel=0.02)
+    assert mark.value == pytest.approx(run.line("percent", EMA).at(mark.step), rel=0.02)
 
 
 def test_captions_tell_the_course_of_each_run_and_how_it_was_measured(tmp_path, write_density_run):
@@ -72,7 +73,7 @@ def test_captions_tell_the_course_of_each_run_and_how_it_was_measured(tmp_path, 
         lines_sentence([usual])
     )
     assert "from the 24 of the grid and unbiased" in lines_sentence([other])
-    percent, mean = (usual.line(name, "ema") for name in ("percent", "L_mean"))
+    percent, mean = (usual.line(name, EMA) for name in ("percent", "L_mean"))
     least = int(np.argmin(percent.value))
     said = course_sentence([("8k", usual)])
     assert f"8k {percent.value[0]:.2g}, " in said

@@ -15,7 +15,8 @@ from analysis.reference.printed import tables
 from analysis.relaxed import everything_pruned, places
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables import b_table2, b_table4
-from analysis.tasks import METHODS, NBODY, RUN, TASKS, between, error
+from analysis.tasks import KEPT, METHODS, NBODY, RUN, TASKS, between, error
+from models.training.series import Series
 from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES, UNTRAINED_ERRORS
 
 FIGURES = ["b_alpha", "x3", "x4"]
@@ -46,11 +47,10 @@ def drawing(output, folders):
         return importlib.import_module(row.module).draw(load_runs(folders, "mini").where(row.wants), None)
 
 
-def without_series(folder, starts):
-    """Take series out of a run's metrics.parquet."""
+def keep_rows(folder, condition):
+    """Take all other rows out of a run's metrics.parquet."""
     path = folder / "metrics.parquet"
-    frame = pd.read_parquet(path)
-    frame[~frame["series"].str.startswith(starts)].to_parquet(path, index=False)
+    pd.read_parquet(path).query(condition).to_parquet(path, index=False)
 
 
 @pytest.mark.parametrize(("system", "expected"), [("segnn", SEGNN_PLACES), ("egno", EGNO_PLACES)])
@@ -140,8 +140,8 @@ def test_another_readout_has_a_line_where_it_is_printed_differently(table, tmp_p
     folder = write_dynamics_run(tmp_path, "segnn-recm", 0)
     frame = pd.read_parquet(folder / "metrics.parquet")
     test = frame["split"] == "test"
-    own = frame[test & (frame["series"] == "raw")]
-    pd.concat([frame[~test], own, own.assign(series="kept")]).to_parquet(folder / "metrics.parquet")
+    own = frame[test & (frame["readout"] == "own")]
+    pd.concat([frame[~test], own, own.assign(readout="kept")]).to_parquet(folder / "metrics.parquet")
     same = b_table2.build(load_runs([folder], "mini"), None)
     assert "ours, kept" not in same.markdown
     assert "=" not in same.markdown
@@ -152,9 +152,9 @@ def test_another_readout_has_a_line_where_it_is_printed_differently(table, tmp_p
 def test_the_same_number_and_no_number_are_told_apart(tmp_path, write_dynamics_run):
     folders = [write_dynamics_run(tmp_path, name, 0) for name in ("segnn-es", "egno-run-es")]
     frame = pd.read_parquet(folders[0] / "metrics.parquet")
-    kept = (frame["split"] == "test") & (frame["series"] == "kept")
-    own = frame[(frame["split"] == "test") & (frame["series"] == "raw")]
-    pd.concat([frame[~kept], own.assign(series="kept")]).to_parquet(folders[0] / "metrics.parquet")
+    kept = (frame["split"] == "test") & (frame["readout"] == "kept")
+    own = frame[(frame["split"] == "test") & (frame["readout"] == "own")]
+    pd.concat([frame[~kept], own.assign(readout="kept")]).to_parquet(folders[0] / "metrics.parquet")
     table = b_table2.build(load_runs(folders, "mini"), None)
     (line,) = [line for line in table.markdown.splitlines() if "ours, kept" in line]
     cells = [cell.strip() for cell in line.split("|")[4:7]]
@@ -169,7 +169,7 @@ def test_the_same_number_and_no_number_are_told_apart(tmp_path, write_dynamics_r
 def test_captions_say_what_es_and_ace_came_to(results, tmp_path, write_dynamics_run):
     text = " ".join(b_table2.build(results, None).caption)
     largest = {
-        task.name: max(run.line("percent", "kept").value.max() for run in results.of(task.readings["es"].run))
+        task.name: max(run.line("percent", KEPT).value.max() for run in results.of(task.readings["es"].run))
         for task in TASKS
     }
     said = re.search(r"ES's maps kept, at any measured step: (.*?) \(N-body\), (.*?) \(run\)", text)
@@ -188,13 +188,14 @@ def test_alphas_are_laid_to_gravity_alone_only_where_rotations_about_the_vertica
     folder = write_dynamics_run(tmp_path, "egno-run-recm", 0)
     path = folder / "metrics.parquet"
     frame = pd.read_parquet(path)
-    vertical = (frame["series"] == "raw-vertical") & (frame["metric"] == "percent")
+    own = (frame["readout"] == "own") & (frame["without"] == "")
+    vertical = own & (frame["group"] == "vertical") & (frame["metric"] == "percent")
     for percent, kept in ((0.2, "gravity alone"), (40.0, "the direction of travel as well as gravity")):
         frame.loc[vertical, "value"] = percent
         frame.to_parquet(path, index=False)
         text = " ".join(drawing("b_alpha", [folder]).caption)
         assert f"and {percent:g} (run). What the alphas keep is {kept}." in text
-    without_series(folder, "raw-vertical")
+    keep_rows(folder, "group != 'vertical'")
     assert "What the alphas keep" not in " ".join(drawing("b_alpha", [folder]).caption)
 
 
@@ -342,15 +343,15 @@ def test_x4_is_the_loss_with_and_without_a_places_terms_under_both_groups(render
     run = results.first("egno-run-recm")
     for panel, group, quantity in (
         ("c", "", "L_equiv"),
-        ("d", "-vertical", "L_equiv"),
-        ("e", "-vertical", "L_total"),
+        ("d", "vertical", "L_equiv"),
+        ("e", "vertical", "L_total"),
     ):
         part = points.query(f"panel == '{panel}' and seed == 0 and label == 'layers.0.drift'")
-        for series in (f"raw{group}", f"without layers.0.drift{group}"):
-            value = part.loc[part["series"] == series, "value"].unique()
+        for series in (Series(group=group), Series(group=group, without="layers.0.drift")):
+            value = part.loc[part["series"] == str(series), "value"].unique()
             expected = run.curve(quantity, series)
             assert value == pytest.approx(
-                (expected or run.curve(quantity, f"raw{group}")).value[-1], rel=1e-4
+                (expected or run.curve(quantity, Series(group=group))).value[-1], rel=1e-4
             )
     shares = points[points["panel"].isin(["a", "b"])].groupby(["run", "label"])["value"].mean()
     for motion in ("run", "walk"):
@@ -362,7 +363,7 @@ def test_x4_is_the_loss_with_and_without_a_places_terms_under_both_groups(render
 
 def test_where_no_place_was_taken_out_the_figure_says_why(tmp_path, write_dynamics_run):
     folder = write_dynamics_run(tmp_path, "egno-run-recm", 0)
-    without_series(folder, "without ")
+    keep_rows(folder, "without == ''")
     assert said(drawing("x4", [folder])) == ["not measured"] * 3
 
     path = folder / "metrics.parquet"

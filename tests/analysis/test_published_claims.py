@@ -13,7 +13,8 @@ from analysis.plateau import passes_zero
 from analysis.relaxed import accuracy, alpha, largest_alpha, places
 from analysis.results import load_runs
 from analysis.run_names import vn_run
-from analysis.tasks import MOTIONS, error
+from analysis.tasks import KEPT, MOTIONS, OWN, error
+from models.training.series import EMA, RAW, Series
 from tests.workflow.checkout import ROOT
 
 TIERS = ("mini", "subset_modelnet")
@@ -26,7 +27,7 @@ def runs_of(tier: str, data: str, method: str):
     return load_runs([ROOT / "results/published" / tier / name / f"seed{seed}" for seed in SEEDS], tier).runs
 
 
-def accuracies(tier: str, data: str, method: str, series: str = "raw") -> list[float]:
+def accuracies(tier: str, data: str, method: str, series: Series = OWN) -> list[float]:
     curves = [accuracy(run, series, "instance_accuracy") for run in runs_of(tier, data, method)]
     return [float(curve.value[-1]) for curve in curves]
 
@@ -53,7 +54,7 @@ def test_on_aligned_shapes_relaxing_is_far_better_than_not(tier, method):
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("data", ["rotated", "aligned"])
 def test_what_recm_prunes_was_not_needed(tier, data):
-    pruned, kept = (accuracies(tier, data, "recm", series) for series in ("raw", "kept"))
+    pruned, kept = (accuracies(tier, data, "recm", series) for series in (OWN, KEPT))
     assert max(abs(a - b) for a, b in zip(pruned, kept, strict=True)) < 0.02
 
 
@@ -90,7 +91,7 @@ def published(tier: str, name: str):
 def test_voxmols_percent_falls_and_its_losses_pass_the_zero_predictor():
     """Of the largest network on all conformers: from above 60 to below 6 percent (claim A11)."""
     (run,) = published("mini", "voxmol-111m")
-    percent, mean = (run.line(name, "ema") for name in ("percent", "L_mean"))
+    percent, mean = (run.line(name, EMA) for name in ("percent", "L_mean"))
     assert percent.value[0] > 60
     assert percent.value.min() < 6
     assert mean.value[0] > run.zero_loss > mean.value[-1]
@@ -119,8 +120,8 @@ def test_at_the_published_size_recm_keeps_its_terms_on_particles_and_is_worse_fo
     """What the README says does not replicate; one seed, so no margin."""
     (recm,), (plain,) = (published("subset_nbody", name) for name in ("segnn-recm", "segnn-plain"))
     assert largest_alpha(recm).value[-1] > 0.1
-    assert float(recm.line("percent", "raw").value[-1]) > 10
-    pruned, projected = (error(recm, series, "mse_selected") for series in ("raw", "projected"))
+    assert float(recm.line("percent", RAW).value[-1]) > 10
+    pruned, projected = (error(recm, series, "mse_selected") for series in (OWN, Series(readout="projected")))
     assert projected < error(plain, "raw", "mse_selected") < pruned
 
 

@@ -17,6 +17,7 @@ from analysis.results import ResultsError, load_run, load_runs
 from analysis.run_names import vn_run
 from analysis.tables import b_table1, b_table4
 from analysis.tabular import Line, Spread, as_html, difference, markdown, signed
+from models.training.series import Series
 
 OF_TABLE_TWO = ("b_alpha", "b_table2", "x3", "x4")
 """What is drawn of other runs than VN-PointNet's: test_dynamics.py."""
@@ -118,7 +119,7 @@ def test_table_one_takes_the_last_step_and_apart_from_it_the_best_of_every_seed(
     ):
         values = []
         for run in results.of("vn-rotated-es"):
-            part = run.metrics.query("split == 'test' and series == 'raw' and metric == 'instance_accuracy'")
+            part = run.metrics.query("split == 'test' and readout == 'own' and metric == 'instance_accuracy'")
             values.append(part["value"].iloc[pick(part)])
         row = frame.query(f"block == '{block}' and run == 'vn-rotated-es' and measure == 'instance'").iloc[0]
         assert row["ours"] == pytest.approx(np.mean(values), rel=1e-5)
@@ -138,8 +139,8 @@ def test_a_readout_that_scores_the_same_has_no_line(tmp_path, write_vn_run):
 
     def same(metrics):
         test = metrics["split"] == "test"
-        own = metrics[test & (metrics["series"] == "raw")]
-        return pd.concat([metrics[~test], own, own.assign(series="kept")])
+        own = metrics[test & (metrics["readout"] == "own")]
+        return pd.concat([metrics[~test], own, own.assign(readout="kept")])
 
     change_metrics(folder, same)
     table = b_table1.build(load_runs([folder], "mini"), None)
@@ -247,7 +248,7 @@ def test_x2_is_the_loss_with_and_without_each_places_terms(rendered, results):
     assert set(points["label"]) == set(PLACES)
     assert points.query("label == 'conv3'")["value"].nunique() == 1  # pruned: nothing to take out
     run = run_of(results, "aligned", "recm")
-    expected = run.curve("L_equiv", "without conv_pos.direction").value[-1]
+    expected = run.curve("L_equiv", Series(without="conv_pos.direction")).value[-1]
     assert points.query("series == 'without conv_pos.direction'")["value"].item() == pytest.approx(
         expected, rel=1e-4
     )
@@ -257,7 +258,7 @@ def test_x2_is_the_loss_with_and_without_each_places_terms(rendered, results):
 def test_x2_without_its_measurements_is_one_sentence(tmp_path, write_vn_run):
     folders = [write_vn_run(tmp_path, f"vn-{data}-recm", 0) for data in ("rotated", "aligned")]
     for folder in folders:
-        change_metrics(folder, lambda metrics: metrics[~metrics["series"].str.startswith("without ")])
+        change_metrics(folder, lambda metrics: metrics[metrics["without"] == ""])
     with pytest.raises(ResultsError, match="x2 needs the losses without each layer's terms"):
         render.render("x2", "mini", tmp_path / "out", folders, ["x"])
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.results import ResultsError, load_run, load_runs
+from models.training.series import EMA, RAW
 
 
 @pytest.fixture
@@ -16,9 +17,9 @@ def test_a_complete_folder_reads_as_curves(folder):
     run = load_run(folder)
     assert (run.id, run.label, run.parameters) == ("mini/escaip-default/seed0", "104k", 104_346)
     assert run.has_closed_form()
-    assert run.plotted_series == "ema"
+    assert run.plotted_series == EMA
     assert run.zero_loss == pytest.approx(1.08)
-    percent, mean, equiv = (run.line(name, "ema") for name in ("percent", "L_mean", "L_equiv"))
+    percent, mean, equiv = (run.line(name, EMA) for name in ("percent", "L_mean", "L_equiv"))
     np.testing.assert_allclose(percent.value, 100 * equiv.value / (mean.value + equiv.value))
 
 
@@ -27,13 +28,13 @@ def test_without_a_closed_form_the_line_is_the_sampled_estimate(folder):
     metrics[~metrics["metric"].str.endswith("_exact")].to_parquet(folder / "metrics.parquet", index=False)
     run = load_run(folder)
     assert not run.has_closed_form()
-    np.testing.assert_array_equal(run.line("percent", "ema").value, run.curve("percent", "ema").value)
+    np.testing.assert_array_equal(run.line("percent", EMA).value, run.curve("percent", EMA).value)
 
 
 def test_without_averaged_weights_the_raw_ones_are_plotted(folder):
     metrics = pd.read_parquet(folder / "metrics.parquet")
-    metrics[metrics["series"] != "ema"].to_parquet(folder / "metrics.parquet", index=False)
-    assert load_run(folder).plotted_series == "raw"
+    metrics[metrics["weights"] != "ema"].to_parquet(folder / "metrics.parquet", index=False)
+    assert load_run(folder).plotted_series == RAW
 
 
 @pytest.mark.parametrize("name", ["run.yaml", "metrics.parquet", "timing.parquet", "summary.json"])

@@ -164,7 +164,9 @@ def test_the_command_prepares_and_tells(tmp_path, capsys):
     assert "walk 15 train, 10 validation, 10 test samples of generated" in capsys.readouterr().out
     (tmp_path / "block.yaml").write_text("source: nowhere\n")
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith("error: data.mocap: source must be one of parametric, cmu, not 'nowhere'")
+    assert capsys.readouterr().err.startswith(
+        "error: data.mocap: source must be one of parametric, cmu, not 'nowhere'"
+    )
 
 
 def raw_pointers():

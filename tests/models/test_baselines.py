@@ -107,12 +107,12 @@ def test_points_may_be_numbered_anew(kind):
 def test_training_lowers_the_error(data, kind):
     folder = run(configuration(data, kind, steps=30))
     metrics = pd.read_parquet(folder / "metrics.parquet")
-    val = metrics[(metrics.split == "val") & (metrics.series == "raw") & (metrics.metric == "L_total")]
+    val = metrics[(metrics.split == "val") & (metrics.group == "") & (metrics.metric == "L_total")]
     loss = val.set_index("step").value
     assert loss.iloc[-1] < loss.iloc[0]
     assert {"mse", "mse_selected", "selected_step"} <= set(metrics[metrics.split == "test"].metric)
     percent = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
-    assert set(percent.series) == {"raw"} | ({"raw-vertical"} if data == "mocap" else set())
+    assert set(percent.group) == {""} | ({"vertical"} if data == "mocap" else set())
     assert (percent.value < 1e-3).all() == (kind in ("rf", "egnn"))
     assert yaml.safe_load((folder / "summary.json").read_text())["parameters"] > 0
 

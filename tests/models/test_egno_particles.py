@@ -76,14 +76,14 @@ def test_a_run_learns_all_frames_and_reports_the_last(store):
     path = write_run(Path(), configuration(store, "RECM", a=0.1))
     main(["--config", str(path)])
     metrics = pd.read_parquet(path.parent / "metrics.parquet")
-    assert set(metrics[(metrics.split == "test") & (metrics.metric == "mse")].series) == {
-        "raw",
+    assert set(metrics[(metrics.split == "test") & (metrics.metric == "mse")].readout) == {
+        "own",
         "kept",
         "projected",
     }
     train = metrics[(metrics.split == "train") & (metrics.metric.isin(["loss", "mse"]))]
     assert len(train.value.unique()) > len(train.step.unique())  # the loss is not the last frame's error
-    assert {"raw", "kept", "projected"} <= set(metrics[metrics.split == "val"].series)
+    assert {"own", "kept", "projected"} <= set(metrics[metrics.split == "val"].readout)
 
 
 def test_another_number_of_frames_than_the_network_predicts_is_refused(store):

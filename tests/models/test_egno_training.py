@@ -15,6 +15,7 @@ from models.egno.network import EGNOConfig
 from models.egno.task import EGNOTask, OptimizerConfig
 from models.train import main
 from models.training.evaluation import HeldOutErrors
+from tests.metrics_rows import named
 from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
 from tests.models.motions import NETWORK, configuration, write_motions
@@ -108,7 +109,7 @@ def test_a_repeated_and_an_interrupted_run_have_identical_metrics(store, tmp_pat
 def test_a_run_measures_errors_equivariance_and_alphas(store):
     ace = {"class_path": "twirl.relaxation.ACE", "init_args": {"dual_lr": 2e-4, "norm_bound": "spectral_cap"}}
     folder = run(configuration(store, **ace))
-    metrics = pd.read_parquet(folder / "metrics.parquet")
+    metrics = named(pd.read_parquet(folder / "metrics.parquet"))
     test = metrics[metrics.split == "test"]
     assert sorted(test.step.unique()) == [4, 8, 10]
     assert set(test.series) == {"raw", "kept"}
@@ -130,7 +131,7 @@ def test_a_run_measures_errors_equivariance_and_alphas(store):
 def test_es_has_epochs_and_projects(store):
     es = {"class_path": "twirl.relaxation.ES", "init_args": {"epochs": 4}}
     metrics = pd.read_parquet(run(configuration(store, **es)) / "metrics.parquet")
-    alphas = metrics[(metrics.series == "embedding") & (metrics.metric == "alpha_W")]
+    alphas = metrics[(metrics.place == "embedding") & (metrics.metric == "alpha_W")]
     assert alphas.set_index("step").value.to_dict() == {0: 0.0, 5: 0.5, 10: 0.5}
 
 

@@ -15,7 +15,7 @@ from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
 from models.proteina.official import RULES, fold_classes, load_checkpoint, load_state
 from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
 from models.training.flow import Noise, centred, sampling_times, squared_error
-from models.training.table import parse_key
+from models.training.series import parse_key
 from tests.models.chains import NETWORK, TRIANGLES, chains
 from twirl.rotations import rotation_set
 from workflow import plan as runs
@@ -364,7 +364,11 @@ def test_problems_are_named_by_series_and_time_as_the_table_reads_them():
     assert names == ["raw/t=0", "raw/t=0.8", "ema/t=0", "ema/t=0.8"]
     assert parse_key(f"val/{names[1]}/percent") == {
         "split": "val",
-        "series": "raw",
+        "weights": "raw",
+        "readout": "own",
+        "group": "",
+        "without": "",
+        "place": "",
         "t": 0.8,
         "metric": "percent",
     }

@@ -183,10 +183,10 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     one, two = (
         pd.read_parquet(folder / "metrics.parquet").query("split == 'val'") for folder in folders.values()
     )
-    last = two[(two.step == two.step.max()) & (two.metric == "percent") & (two.series == "ema")]
+    last = two[(two.step == two.step.max()) & (two.metric == "percent") & (two.weights == "ema")]
     assert len(last) > 1
     assert [summary["final"][f"ema/percent t={t:g}"] for t in last.t] == list(last.value)
-    keys = ["step", "series", "t", "metric"]
+    keys = ["step", "weights", "t", "metric"]
     assert one[keys].equals(two[keys])
     losses = one.metric.str.startswith("L_")
     assert losses.sum() >= 40

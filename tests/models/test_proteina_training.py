@@ -72,18 +72,18 @@ def test_weights_are_averaged_once_in_every_step_and_the_average_survives_a_resu
 def test_a_run_measures_equivariance_at_fixed_times():
     metrics = pd.read_parquet(run(configuration()) / "metrics.parquet")
     percent = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
-    assert set(percent.series) == {"raw", "ema"}
+    assert set(percent.weights) == {"raw", "ema"}
     assert sorted(percent.t.unique()) == [0.0, 0.8]
     assert sorted(percent.step.unique()) == [0, 5, 10]
     assert (percent.value > 0).all()
-    start = percent[percent.step == 0].set_index(["series", "t"]).value
+    start = percent[percent.step == 0].set_index(["weights", "t"]).value
     assert start["raw", 0.8] == start["ema", 0.8]
     assert set(metrics[metrics.split == "train"].metric) == {"loss", "flow", "distogram"}
 
 
 def test_the_error_of_the_velocity_falls():
     metrics = pd.read_parquet(run(configuration(steps=60)) / "metrics.parquet")
-    error = metrics[(metrics.series == "raw") & (metrics.t == 0.0) & (metrics.metric == "L_total")]
+    error = metrics[(metrics.weights == "raw") & (metrics.t == 0.0) & (metrics.metric == "L_total")]
     error = error.set_index("step").value
     assert error[60] < 0.9 * error[0]
 
@@ -111,7 +111,7 @@ def test_gradients_and_the_rotation_study_are_measured_when_asked_for_and_change
     found, plain = (pd.read_parquet(path / "metrics.parquet") for path in (folder, run(without)))
     added = found.metric.str.startswith("grad_")
     pd.testing.assert_frame_equal(found[~added].reset_index(drop=True), plain, rtol=1e-4, atol=1e-7)
-    norms = found[found.metric == "grad_L_equiv"].set_index(["step", "series", "t"]).value
+    norms = found[found.metric == "grad_L_equiv"].set_index(["step", "weights", "t"]).value
     assert set(norms.index) == {(s, w, t) for s in (0, 5, 10) for w in ("raw", "ema") for t in (0.0, 0.8)}
     assert norms[0, "raw", 0.8] == pytest.approx(norms[0, "ema", 0.8])
     assert (norms > 0).all()

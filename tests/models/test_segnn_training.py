@@ -58,7 +58,7 @@ def test_a_run_measures_errors_and_equivariance(store):
     assert list(table.index) == [5, 10, 12]
     best = table["validation", "mse"].idxmin()
     assert table["test", "mse_selected"][12] == table["test", "mse"][best]
-    val = metrics[(metrics.split == "val") & (metrics.series == "raw")].pivot(
+    val = metrics[(metrics.split == "val") & (metrics.weights == "raw")].pivot(
         index="step", columns="metric", values="value"
     )
     assert list(val.index) == [0, 6, 12]
@@ -80,9 +80,9 @@ def test_a_relaxed_run_tells_its_alphas_and_every_readout(store, method):
     rows = metrics[metrics.split == "relaxation"]
     assert sorted(rows.step.unique()) == [0, 4, 8, 12]
     places = {f"layers.{i}.update_layer_{k}" for i in range(2) for k in (1, 2)}
-    assert set(rows.series) == places | {"network"}
+    assert set(rows.place) == places | {""}
     errors = metrics[(metrics.split == "test") & (metrics.metric == "mse")]
-    assert set(errors.series) == {"raw", "kept"} | ({"projected"} if method == RECM else set())
+    assert set(errors.readout) == {"own", "kept"} | ({"projected"} if method == RECM else set())
 
 
 @pytest.mark.parametrize("method", [{"class_path": "twirl.relaxation.Method"}, RECM], ids=["plain", "recm"])

@@ -15,6 +15,7 @@ from models.training.sampling import StepBatches
 from models.vn_pointnet.accuracy import accuracies
 from models.vn_pointnet.network import VNPointNetConfig
 from models.vn_pointnet.task import OptimizerConfig, ScheduleConfig, VNPointNetTask
+from tests.metrics_rows import named
 from tests.models.clouds import NETWORK, configuration, write_clouds
 from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
@@ -109,22 +110,23 @@ READOUTS = {
 
 
 def measures_every_readout_and_writes_down_its_alphas(method: str, metrics: pd.DataFrame) -> None:
+    metrics = named(metrics)
     assert set(metrics[metrics.split == "test"].series) == READOUTS[method]
     val = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
     error = val[val.step == 12].set_index("series").value
     left_out = {series for series in error.index if series.startswith("without ")}
     assert set(error.index) - left_out == READOUTS[method]
-    assert not val[val.step < 12].series.str.startswith("without ").any()
+    assert (val[val.step < 12].without == "").all()
     rows = metrics[metrics.split == "relaxation"]
     assert sorted(rows.step.unique()) == [0, 5, 10, 12]
-    network = rows[(rows.series == "network") & (rows.step == 12)].set_index("metric").value
+    network = rows[(rows.place == "") & (rows.step == 12)].set_index("metric").value
     alphas = rows[rows.metric.str.startswith("alpha_") & (rows.step == 12)]
     if method == "Method":
         assert alphas.empty
         assert network.active == network.plain
         assert network.terms == network.method == 0
         return
-    assert alphas.series.nunique() == 22
+    assert alphas.place.nunique() == 22
     terms = {"RECM": {"alpha_W", "alpha_b", "alpha_noise"}}.get(method, {"alpha_W", "alpha_b"})
     assert set(alphas.metric) == terms
     assert network.terms > network.plain / 2
@@ -135,7 +137,7 @@ def measures_every_readout_and_writes_down_its_alphas(method: str, metrics: pd.D
     assert error[kept] > 5 * error[projected]  # 12 steps on tiny clouds: rounding grows a thousandfold a step
     assert (network.active > network.plain) == (method in ("RPP", "RECM"))
     # A layer whose terms are all pruned has nothing to be left without.
-    alive = set(alphas[alphas.value.abs() >= (0.01 if method == "RECM" else 0)].series)
+    alive = set(alphas[alphas.value.abs() >= (0.01 if method == "RECM" else 0)].place)
     assert left_out == ({f"without {place}" for place in alive} if method in ("RPP", "RECM") else set())
 
 
@@ -149,10 +151,10 @@ def test_relaxing_draws_from_the_seed_of_the_run_and_leaves_the_initial_weights_
         (method, seed): trained(method, seed).query("split == 'val' and step == 0 and metric == 'L_total'")
         for method, seed in [("Method", 0), ("ES", 0), ("RECM", 0), ("RECM", 1)]
     }
-    plain = first["Method", 0].set_index("series").value["raw"]
-    assert first["ES", 0].set_index("series").value["raw"] == plain
-    noisy = first["RECM", 0].set_index("series").value["raw"]
-    assert noisy not in (plain, first["RECM", 1].set_index("series").value["raw"])
+    plain = first["Method", 0].set_index("readout").value["own"]
+    assert first["ES", 0].set_index("readout").value["own"] == plain
+    noisy = first["RECM", 0].set_index("readout").value["own"]
+    assert noisy not in (plain, first["RECM", 1].set_index("readout").value["own"])
 
 
 def test_a_run_measures_losses_accuracy_and_equivariance(store):
@@ -161,13 +163,13 @@ def test_a_run_measures_losses_accuracy_and_equivariance(store):
     assert sorted(test.step.unique()) == [5, 10, 12]
     assert set(test.metric) == set(accuracies(torch.ones(1), torch.zeros(1, dtype=torch.long), 1))
     assert test.value.between(0, 1).all()
-    val = metrics[(metrics.split == "val") & (metrics.series == "raw")].pivot(
+    val = metrics[(metrics.split == "val") & (metrics.weights == "raw")].pivot(
         index="step", columns="metric", values="value"
     )
     assert list(val.index) == [0, 6, 12]
     assert (val.percent < 0.01).all()  # the network is exactly invariant
     assert (val.L_mean == val.L_mean_naive).all()
-    zero = metrics[(metrics.split == "val") & (metrics.series == "zero")]
+    zero = metrics[(metrics.split == "val") & (metrics.weights == "zero")]
     assert zero.value.tolist() == pytest.approx([math.log(3)], rel=1e-6)
     assert {"loss", "accuracy"} <= set(metrics[metrics.split == "train"].metric)
 

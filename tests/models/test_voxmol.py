@@ -7,7 +7,7 @@ from torch import nn
 
 from models.datasets.geom_drugs import AtomBatch
 from models.official import CheckpointError, official_name
-from models.training.table import parse_key
+from models.training.series import parse_key
 from models.voxmol import textbook
 from models.voxmol.curvature import last_layer_hessians
 from models.voxmol.latents import COLUMNS, cosines, pooled
@@ -202,8 +202,8 @@ def test_an_equivariant_network_has_no_equivariance_error():
 def test_problems_turn_noised_densities_by_a_rotation_per_molecule_or_by_all_24():
     model, batch = task().eval(), molecules(4)
     problems = model.twirl_problems(batch)
-    assert list(problems) == ["raw", "ema", "ema 24"]
-    assert parse_key("val/ema 24/percent")["series"] == "ema 24"
+    assert list(problems) == ["raw", "ema", "ema/group=octahedral"]
+    assert parse_key("val/ema/group=octahedral/percent")["group"] == "octahedral"
     rotations = rotation_set("iid", 4, torch.Generator().manual_seed(0), group=problems["raw"].group)
     assert rotations.elements.shape == (4, 4, 3, 3)
     clean, noised = model.posed(batch)
@@ -211,7 +211,7 @@ def test_problems_turn_noised_densities_by_a_rotation_per_molecule_or_by_all_24(
     g = rotations.elements[1, 2][None]
     alone = Voxels().act(g.mT, model.network(Voxels().act(g, noised[None, 2:3])[0])[None])[0]
     torch.testing.assert_close(Z[1, 2:3], alone)
-    whole = problems["ema 24"]
+    whole = problems["ema/group=octahedral"]
     assert len(whole.rotations) == 24
     assert len(whole.y) == 2
     expected = decompose_predictions(whole.twist(whole.rotations), clean[:2], enumerate_group(Octahedral()))

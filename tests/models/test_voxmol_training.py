@@ -12,6 +12,7 @@ import torch
 from models.datasets.geom_drugs import PADDING, GeomDrugsData
 from models.train import main
 from models.voxmol import latents
+from tests.metrics_rows import named
 from tests.models.configuration import write_run
 from tests.models.densities import GRID, NETWORK, configuration, molecules, task, write_molecules
 from tests.models.interruption import stop_after
@@ -66,9 +67,9 @@ def test_an_interrupted_run_has_the_metrics_of_a_whole_one(store):
     assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
     assert (whole / "latents.parquet").read_bytes() == (stopped / "latents.parquet").read_bytes()
 
-    metrics = pd.read_parquet(whole / "metrics.parquet")
+    metrics = named(pd.read_parquet(whole / "metrics.parquet"))
     percent = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
-    assert set(percent.series) == {"raw", "ema", "ema 24"}
+    assert set(percent.series) == {"raw", "ema", "ema-octahedral"}
     assert sorted(percent.step.unique()) == [0, 5, 10]
     start = percent[percent.step == 0].set_index("series").value
     assert start["raw"] == start["ema"]
@@ -146,7 +147,7 @@ TINY = NETWORK | {"multipliers": [1], "attention": [False]}
 
 def measured(folder: Path) -> pd.DataFrame:
     """Percents and logarithms of L_mean of a run, by series (columns) and step after the first."""
-    rows = pd.read_parquet(folder / "metrics.parquet").query("split == 'val' and step > 0")
+    rows = named(pd.read_parquet(folder / "metrics.parquet")).query("split == 'val' and step > 0")
     rows = rows[rows["metric"].isin(("percent", "L_mean")) & rows["series"].isin(("raw", "ema"))]
     table = rows.pivot_table("value", "step", ["metric", "series"])
     table["L_mean"] = np.log(table["L_mean"])

@@ -108,12 +108,11 @@ def footer(results: Results) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def paper_sentence(paper: PaperCurves | None, about: str) -> str:
-    """How the paper's curves are shown, or that they are not."""
-    if paper is None:
-        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+def paper_sentence(paper: PaperCurves, about: str) -> str:
+    """How the paper's curves are shown."""
+    light = "light: as logged; lines: " if paper.with_logged else ""
     return (
-        f"Grey: the paper's curves (light: as logged; lines: medians of 20 bins a decade), unbiased, {about} "
+        f"Grey: the paper's curves ({light}medians of 20 bins a decade), unbiased, {about} "
         "Their percent is a mean of ratios, which after the start is larger than the ratio of means drawn of ours."
     )
 

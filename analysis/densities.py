@@ -111,22 +111,19 @@ def crossing(axes: Axes, our: Ours, drawn: Drawn, panel: str) -> None:
     )  # fmt: skip
 
 
-def paper_zero(axes: Axes, paper: PaperCurves | None, drawn: Drawn, panel: str, last: float) -> None:
+def paper_zero(axes: Axes, drawn: Drawn, panel: str, last: float) -> None:
     """The zero predictor's loss on the paper's grid, in the paper's grey, up to step `last` in the record."""
-    if paper is None:
-        return
     about = {"source": "paper", "series": ZERO, "label": "constant-zero predictor", "quantity": "L_total"}
     curve = Curve(np.array([0.0, last]), np.full(2, DENSITY_ZERO))
     drawn.add(curve, panel=panel, estimator="exact", **about)
     axes.axhline(DENSITY_ZERO, color=style.PAPER, lw=0.7, ls=DOTTED, zorder=1.5)
 
 
-def paper_sentence(paper: PaperCurves | None) -> str:
-    """How the paper's curves are shown, or that they are absent."""
-    if paper is None:
-        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+def paper_sentence(paper: PaperCurves) -> str:
+    """How the paper's curves are shown."""
+    light = "light: as logged, once per epoch; lines: " if paper.with_logged else ""
     return (
-        "Grey: the paper's curves (light: as logged, once per epoch; lines: medians of 20 bins a decade), unbiased, "
+        f"Grey: the paper's curves ({light}medians of 20 bins a decade), unbiased, "
         "over its own steps. Grey dots: the zero predictor on its grid, which it does not print and we measured "
         f"({scientific(DENSITY_ZERO)}, on conformers of its test molecules). Losses per voxel depend on the grid: "
         "levels of different grids differ, their ratios to the zero predictor compare."

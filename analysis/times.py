@@ -35,10 +35,10 @@ def ours_by_time(run: Run | None, velocity: bool = False) -> list[Ours]:
     return [Ours(run.at(t, velocity), label(t), color(t)) for t in (run.times if run else ())]
 
 
-def paper_by_time(paper: PaperCurves | None, name: str, velocity: bool = False) -> list[Paper]:
+def paper_by_time(paper: PaperCurves, name: str, velocity: bool = False) -> list[Paper]:
     """The same of the paper's run that `name` repeats, at the paper's times, over optimiser steps."""
     found = []
-    for t in TIMES if paper is not None else ():
+    for t in TIMES:
         scale = (1 - t) ** -2 if velocity else 1.0
         curves = {
             quantity: curve if quantity == "percent" else curve.scaled(scale)
@@ -54,10 +54,8 @@ def time_legend(axes: Axes, times: tuple[float, ...], **where: object) -> None:
     axes.legend(handles=handles, labelspacing=0.2, borderaxespad=0.0, **where)
 
 
-def paper_sentence(paper: PaperCurves | None, names: tuple[str, ...]) -> str:
-    """How the paper's curves of these runs are shown, and how its rows became steps; or that they are absent."""
-    if paper is None:
-        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+def paper_sentence(names: tuple[str, ...]) -> str:
+    """How the paper's curves of these runs are shown, and how its rows became steps."""
     ratios = ", ".join(f"{ROWS_PER_STEP[name]:g} ({name.removeprefix('proteina-')})" for name in names)
     return (
         "Grey: the paper's curves (medians of 20 bins a decade), unbiased, named by t at their ends; their percent is "

@@ -35,7 +35,7 @@ LABEL = 0.31
 """Where the names of y axes stand, from the panel [inch]."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """One panel per system whose runs were given, side by side."""
     drawn, results = Drawn(), _shown(results)
     shown = [panel for names, panel in PANELS.items() if any(results.of(name) for name in names)]
@@ -59,9 +59,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         ours += panel(figure, place, results, paper, drawn)
     for axes in figure.axes[2::2]:  # percents of the later panels
         axes.set_ylabel("")
-    figure_key(
-        figure, key_handles(ours, paper is not None), footer(results), columns=2 if width < 5 else None
-    )
+    figure_key(figure, key_handles(ours), footer(results), columns=2 if width < 5 else None)
     return Drawing(figure, drawn.table(), _caption(results, paper), results)
 
 
@@ -81,7 +79,7 @@ def _voxmol(results: Results) -> list[Run]:
 
 
 def escaip(
-    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """EScAIP on SPICE, every seed of the default run."""
     ours = [Ours(r, f"seed {r.seed}", c) for r, c in zip(results.of(ESCAIP), style.CYCLE, strict=False)]
@@ -94,7 +92,7 @@ def escaip(
 
 
 def proteina(
-    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
     run = _proteina(results)
@@ -108,14 +106,14 @@ def proteina(
 
 
 def voxmol(
-    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
     runs = _voxmol(results)
     ours = [Ours(run, densities.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
     theirs = [each for run in runs for each in paper_runs(paper, run.name)]
     top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
-    densities.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
+    densities.paper_zero(low, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
     _linear_over_log(top, low, drawn, "VoxMol")
     low.set_ylabel("loss\n[per voxel]")
     style.title(top, "", f"VoxMol ({runs[0].label})")
@@ -147,7 +145,7 @@ PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
 """Panels in the paper's order, by the runs of which each needs one."""
 
 
-def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
+def _caption(results: Results, paper: PaperCurves) -> list[str]:
     own = (
         "Equivariance error in percent of the validation loss over training (linear over logarithmic axis), "
         "and below it L_mean (solid), L_equiv (dashed) and the loss of a predictor that always answers zero "
@@ -168,7 +166,7 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         sentences = [
             flow,
             times.LINES,
-            times.paper_sentence(paper, NETWORKS[:1]),
+            times.paper_sentence(NETWORKS[:1]),
             size_sentence(results.tier, run),
         ]
         parts.append(" ".join(filter(None, sentences)))

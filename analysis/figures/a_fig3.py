@@ -50,7 +50,7 @@ LEAST_RISE = 1.0
 NAMES = {"e": "larger network", "f": "1% of the chains", "g": "0.1% of the chains"}
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """a percent by t, b its end, c L_mean, d L_equiv; e larger network, f, g fewer chains, h loss on the fewest."""
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 7.6)
@@ -88,19 +88,19 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         if name not in (PROTEINA, OTHERS["e"]):
             top.set_ylabel("")
             low.set_ylabel("")
-    handles = key_handles(ours_by_time(run), paper is not None)
+    handles = key_handles(ours_by_time(run))
     for handle in handles:
         if handle.get_label() == "paper":
             handle.set_label("paper, rows of its log as steps")
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(results, paper))
+    return Drawing(figure, drawn.table(), _caption(results))
 
 
 def _percents(
     figure: Figure,
     place: SubplotSpec,
     results: Results,
-    paper: PaperCurves | None,
+    paper: PaperCurves,
     drawn: Drawn,
     letter: str,
     name: str,
@@ -122,7 +122,7 @@ def _loss(
     figure: Figure,
     place: SubplotSpec,
     results: Results,
-    paper: PaperCurves | None,
+    paper: PaperCurves,
     drawn: Drawn,
     letter: str,
     name: str,
@@ -144,10 +144,10 @@ def _loss(
     return axes
 
 
-def _ends(axes: Axes, results: Results, paper: PaperCurves | None, drawn: Drawn) -> None:
+def _ends(axes: Axes, results: Results, paper: PaperCurves, drawn: Drawn) -> None:
     """Bars: the last percent by t, median over seeds; dots: seeds; grey: the paper's."""
     runs = results.of(PROTEINA)
-    theirs = {} if paper is None else paper.last_bars()
+    theirs = paper.last_bars()
     times = sorted({*runs[0].times, *theirs})
     frames = []
     for i, t in enumerate(times):
@@ -224,7 +224,7 @@ def end_of_loss(run: Run | None) -> str:
     return f", which ends above its lowest value at {', '.join(risen)}{elsewhere}"
 
 
-def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
+def _caption(results: Results) -> list[str]:
     own = (
         "Equivariance error of Proteína in percent of the validation loss, at fixed times t of the path from noise (0) "
         "to chains (1). a: over training, first seed; b: after the last step (bars: median over seeds, dots: seeds, "
@@ -234,4 +234,4 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         "divided by (1 - t)², which makes them those of the velocity and comparable over t."
     )
     run = results.first(PROTEINA)
-    return [*filter(None, [own, LINES, paper_sentence(paper, ALL), size_sentence(results.tier, run)])]
+    return [*filter(None, [own, LINES, paper_sentence(ALL), size_sentence(results.tier, run)])]

@@ -29,7 +29,7 @@ ACROSS = 4
 RATIO = "gradient ratio"
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A panel per time, on common axes; points are measurements of the first seed that has them, coloured by step."""
     measured = (
         (run, {t: found for t in run.times if (found := points_at(run, t))}) for run in results.of(PROTEINA)
@@ -51,7 +51,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     first, shown = None, None
     for place, t, letter in zip(grid, points, "abcdefgh", strict=False):
         axes = first = figure.add_subplot(place, sharex=first, sharey=first)
-        if paper is not None and t in TIMES:
+        if t in TIMES:
             _papers(axes, paper, t, drawn, letter)
         shown = _ours(axes, run, t, points[t], norm, drawn, letter)
         found = correlations(points[t].ratio, points[t].percent)
@@ -74,12 +74,9 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     bar.set_label("training step")
     bar.ax.yaxis.set_major_formatter(lambda x, _: style.count(x))
     handles = [Line2D([], [], marker="o", ms=2.5, color=colormaps["viridis"](0.5), lw=0.5, label="ours")]
-    if paper is not None:
-        handles.append(
-            Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed")
-        )
+    handles.append(Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed"))
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(results, paper, run, points))
+    return Drawing(figure, drawn.table(), _caption(results, run, points))
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ def _numbers(axes: Axes, ours: tuple[float, float], t: float) -> None:
         axes.text(0.04, 0.97 - 0.085 * i, text, transform=axes.transAxes, fontsize=5.3, color=color, va="top")
 
 
-def _caption(results: Results, paper: PaperCurves | None, run: Run, points: dict[float, Points]) -> list[str]:
+def _caption(results: Results, run: Run, points: dict[float, Points]) -> list[str]:
     own = (
         "Percent of Proteína's validation loss that is equivariance error against the ratio of the norms of the "
         "gradients of L_equiv and L_mean over all weights, at fixed times t; a point per measurement, in the order of "
@@ -166,7 +163,5 @@ def _caption(results: Results, paper: PaperCurves | None, run: Run, points: dict
     theirs = (
         "Grey: the paper's smoothed line, read off an image; its coefficients are over the thousands of measurements "
         "of a replicate that its other figures do not show."
-        if paper is not None
-        else "The paper's lines are absent: no reference data were found (REFERENCE_DIR); its coefficients are printed."
     )
     return [*filter(None, [own, measured, theirs, size_sentence(results.tier, run)])]

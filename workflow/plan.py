@@ -157,6 +157,14 @@ class Plan:
         """Runs that a figure or table is drawn from."""
         return [run for run in self.runs if catalogue.by_name(output).wants(run)]
 
+    def folders_for(self, output: str) -> list[str]:
+        """Their folders."""
+        return [run.folder for run in self.runs_for(output)]
+
+    def drawn_by(self, output: str) -> tuple[str, ...]:
+        """The modules that drawing a figure or table depends on."""
+        return "analysis.render", catalogue.by_name(output).module
+
     def results_for(self, output: str) -> list[str]:
         """The files of those runs that it reads."""
         return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RUN_FILES]

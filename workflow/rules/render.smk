@@ -3,17 +3,8 @@
 
 RENDER = (
     "python -m analysis.render {params.output} --tier {params.tier} --out figures/{params.tier}"
-    " --runs {params.given[folders]} > {log} 2>&1"
+    " --runs {params.folders} > {log} 2>&1"
 )
-
-
-def given(output):
-    """What drawing an output depends on, beside the files of its runs."""
-    row = catalogue.by_name(output)
-    return {
-        "folders": [run.folder for run in PLAN.runs_for(output)],
-        "sources": sources.digest("analysis.render", row.module),
-    }
 
 
 rule figure:
@@ -40,7 +31,8 @@ rule figure:
     params:
         output=lambda wildcards: wildcards.figure,
         tier=TIER,
-        given=lambda wildcards: given(wildcards.figure),
+        folders=lambda wildcards: PLAN.folders_for(wildcards.figure),
+        sources=lambda wildcards: sources.digest(*PLAN.drawn_by(wildcards.figure)),
     message:
         "Rendering {wildcards.figure} (log: {log})"
     shell:
@@ -65,7 +57,8 @@ use rule figure as table with:
     params:
         output=lambda wildcards: wildcards.table,
         tier=TIER,
-        given=lambda wildcards: given(wildcards.table),
+        folders=lambda wildcards: PLAN.folders_for(wildcards.table),
+        sources=lambda wildcards: sources.digest(*PLAN.drawn_by(wildcards.table)),
     message:
         "Rendering {wildcards.table} (log: {log})"
 

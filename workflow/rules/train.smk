@@ -3,10 +3,6 @@
 RUN = f"{TIER}/{{run}}/seed{{seed}}"
 
 
-def asked(wildcards, key):
-    return PLAN.training(PLAN.run(wildcards.run, wildcards.seed))[key]
-
-
 rule train:
     input:
         lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).store,
@@ -18,11 +14,11 @@ rule train:
         f"benchmarks/{TIER}/train/{{run}}-seed{{seed}}.tsv"
     conda:
         "../../envs/conda.yaml"
-    threads: lambda wildcards: asked(wildcards, "threads")
+    threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
     resources:
-        mem_mb=lambda wildcards: asked(wildcards, "mem_mb"),
-        runtime=lambda wildcards: asked(wildcards, "runtime"),
-        gpu=lambda wildcards: asked(wildcards, "gpu"),
+        mem_mb=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["mem_mb"],
+        runtime=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["runtime"],
+        gpu=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["gpu"],
         tasks=0,  # one Slurm task however many GPUs: Lightning starts its own processes
         # No param, since a run does not notice it.
         program="models.warm" if PLAN.config["start"] == "warm" else "models.train",

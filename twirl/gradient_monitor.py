@@ -25,6 +25,10 @@ class GradientMonitor(Monitor):
     The LightningModule may implement `twirl_parameters() -> Mapping[word, parameters]`, where a word is as in
     `series`; else the gradients are with respect to its own parameters that require one. Those of averaged
     weights, which usually need no gradient, need one during the measurement.
+
+    >>> monitor = twirl.GradientMonitor(steps=500, rotations=4, series=["ema"])
+    >>> monitor.due(1000), monitor.due(1001)
+    (True, False)
     """
 
     def __init__(self, *args, chunk: int | None = 1, series: Sequence[str] | None = None, **kwargs):

@@ -31,6 +31,13 @@ class EquivarianceError(Metric):
     loss: of the split of eq. 9, as in `decompose`; None: the MSE. A convex loss has no unbiased estimate, so
     all its numbers are the naive ones, and its zero predictor is one of zero outputs, such as zero logits.
     Every state is a sum, so that batches and ranks add up exactly.
+
+    >>> metric = twirl.EquivarianceError(rotations=10)
+    >>> for _ in range(3):  # batches
+    ...     metric.update(torch.randn(10, 64, 3), torch.randn(64, 3))
+    >>> values = metric.compute()
+    >>> abs(values["L_mean"] + values["L_equiv"] - values["L_total"]) < 1e-9
+    True
     """
 
     higher_is_better = False

@@ -33,6 +33,9 @@ class Monitor(lightning.Callback):
 
     Training is not touched: eval mode without gradients, float32 products without TF32, and every random
     number generator put back as it was. Under DDP the batches are split over the ranks and the sums pooled.
+
+    >>> [step for step in range(300) if Monitor(steps=100).due(step)]
+    [0, 100, 200]
     """
 
     def __init__(
@@ -148,6 +151,10 @@ class EquivarianceMonitor(Monitor):
     at step 0, the loss of the constant-zero predictor as "val/zero/L_total". A series may be words and name=value
     parts with slashes between them; of these the time `t` alone concerns the zero predictor, whose loss of a series
     "raw/t=0.4" is "val/zero/t=0.4/L_total".
+
+    >>> monitor = twirl.EquivarianceMonitor(steps=[0, 500], rotations=10)  # lightning.Trainer(callbacks=[monitor])
+    >>> monitor.due(500), len(monitor.rotations(500))
+    (True, 10)
     """
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
@@ -178,7 +185,15 @@ class EquivarianceMonitor(Monitor):
 
 @contextmanager
 def undisturbed(module: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Eval mode, no gradients, no TF32, own random numbers: everything is restored on leaving."""
+    """Eval mode, no gradients, no TF32, own random numbers: everything is restored on leaving.
+
+    >>> module, before = torch.nn.Dropout(), torch.get_rng_state()
+    >>> with undisturbed(module, seed=0):
+    ...     module(torch.ones(3))
+    tensor([1., 1., 1.])
+    >>> module.training, torch.equal(torch.get_rng_state(), before)
+    (True, True)
+    """
     modes = {child: child.training for child in module.modules()}
     python, numpy_ = random.getstate(), np.random.get_state()  # noqa: NPY002
     device = next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -22,6 +22,12 @@ class Twirled(nn.Module):
     a finite group, whose enumeration makes the result exactly equivariant under that group; or any
     RotationSet.
     chunk: rotations per call of the model.
+
+    >>> cube, v = twirl.Octahedral(), twirl.Vectors()
+    >>> twirled = twirl.Twirled(torch.nn.Linear(3, 3).double(), cube, v, v)
+    >>> x, g = torch.randn(4, 20, 3, dtype=torch.float64), cube.elements()[5]
+    >>> torch.allclose(twirled(x @ g.T), twirled(x) @ g.T)
+    True
     """
 
     def __init__(
@@ -55,6 +61,11 @@ class Canonicalised(nn.Module):
     itself.
     sample_index: for ragged batches, x -> (n,) long, the sample of each point. Without it every leaf that
     rotates has one row per sample; with it, one row per point.
+
+    >>> turned = twirl.Canonicalised(torch.nn.Linear(3, 3).double(), twirl.Vectors(), twirl.Vectors())
+    >>> x, g = torch.randn(4, 20, 3, dtype=torch.float64), twirl.SO3().sample(1)[0]
+    >>> torch.allclose(turned(x @ g.T), turned(x) @ g.T)
+    True
     """
 
     def __init__(
@@ -89,6 +100,13 @@ def pca_frames(points: Tensor, sample_index: Tensor | None = None) -> Tensor:
     points: (S, n, 3), or (n, 3) with sample_index (n,) long. Axes are ordered by growing moment about the
     mean. The set obeys frames(points Q^T) = frames(points) Q^T up to order, for every rotation Q.
     Errors: ValueError for other shapes or points that are not finite.
+
+    >>> points = torch.randn(2, 20, 3, dtype=torch.float64)
+    >>> g = twirl.pca_frames(points)[:, 0]
+    >>> posed = (points - points.mean(1, keepdim=True)) @ g.mT
+    >>> moments = posed.mT @ posed
+    >>> torch.allclose(moments, moments.diagonal(dim1=1, dim2=2).diag_embed())
+    True
     """
     dense = sample_index is None
     if points.shape[-1] != 3 or points.ndim != (3 if dense else 2):

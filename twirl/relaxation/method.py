@@ -24,6 +24,11 @@ class Method(nn.Module):
     name: what checkpoints are marked with. readout: what is evaluated unless asked otherwise: "projected"
     (f_eq alone, beta kept), "kept" (every term) or "pruned" (terms of |alpha| under `prune_below` left out).
     seed: of whatever a method draws; a training loop sets it to its run's.
+
+    >>> from twirl.relaxation import Method, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relax(net, Method(), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)]).alphas()
+    {'0': {}}
     """
 
     name = "none"

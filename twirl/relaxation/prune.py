@@ -16,6 +16,12 @@ def prune(relaxed: Relaxed, readout: str | None = None) -> nn.Module:
     The same output to the bit as `relaxed` in eval mode under that readout. Where no term is left and beta is
     1, the plain layer is back in its place; where beta is not 1, it is a buffer: with every term dead the
     parameters are exactly the plain network's.
+
+    >>> from twirl.relaxation import ES, Place, prune, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, ES(epochs=10), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> prune(relaxed)[0]  # ES is read out without its terms: the plain layer is back
+    Linear(in_features=3, out_features=4, bias=True)
     """
     modulations = relaxed.read(readout)
     copy = deepcopy(relaxed.backbone)

@@ -33,6 +33,13 @@ class RECM(Method):
     skip_after: a place whose every |alpha| was under prune_below for so many steps is projected for the rest of
     training, and costs nothing from then on (under DDP this needs find_unused_parameters). None: never.
     seed: of the noise and of the rows drawn, which are functions of (seed, rank, step, place) alone.
+
+    >>> from twirl.relaxation import RECM, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, RECM(a=0.1), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> y = relaxed(torch.randn(5, 3)); relaxed.after_step()
+    >>> all(abs(alpha) <= 1 for alpha in relaxed.alphas()["0"].values())  # |alpha| <= |h_0| = 1
+    True
     """
 
     name = "recm"
@@ -339,7 +346,11 @@ class _AverageOverRanks(torch.autograd.Function):
 
 
 def average_over_ranks(x: Tensor) -> Tensor:
-    """The mean of x over the ranks of a distributed run, differentiable; x itself outside of one."""
+    """The mean of x over the ranks of a distributed run, differentiable; x itself outside of one.
+
+    >>> average_over_ranks(torch.ones(2))
+    tensor([1., 1.])
+    """
     return _AverageOverRanks.apply(x) if _distributed() else x
 
 

@@ -21,6 +21,13 @@ def relax(module: nn.Module, method: Method, places: Sequence[Place], check: boo
     places: the backbone's declaration. check: hold every layer against its declared representations, on random
     features (a layer that takes more than its features is held against the declared shapes when it runs).
     Errors: ValueError, naming the place, for places that do not exist, overlap or do not fit.
+
+    >>> from twirl.relaxation import ES, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, ES(epochs=10), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> x = torch.randn(5, 3)
+    >>> torch.equal(relaxed.eval()(x), net(x))  # ES is read out without its terms
+    True
     """
     return Relaxed(module, method, places, check)
 
@@ -30,6 +37,12 @@ class Relaxed(nn.Module):
 
     Evaluation reads the network out as `method.readout` says, or as the context manager `reading` does.
     The method's state is part of the state_dict.
+
+    >>> from twirl.relaxation import RPP, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, RPP(), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> relaxed.alphas(), relaxed.parameter_counts()
+    ({'0': {'W': 1.0, 'b': 1.0}}, {'plain': 16, 'terms': 16, 'method': 0, 'active': 32})
     """
 
     def __init__(self, module: nn.Module, method: Method, places: Sequence[Place], check: bool = True):
@@ -196,7 +209,13 @@ class Relaxed(nn.Module):
 
 
 def replace(module: nn.Module, name: str, new: nn.Module) -> None:
-    """Put `new` at the module path `name`."""
+    """Put `new` at the module path `name`.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> replace(net, "0", torch.nn.Identity())
+    >>> net[0]
+    Identity()
+    """
     parent, _, last = name.rpartition(".")
     setattr(module.get_submodule(parent), last, new)
 

@@ -13,12 +13,12 @@ rule prepare:
         f"logs/{TIER}/prepare/{{dataset}}.log",
     benchmark:
         f"benchmarks/{TIER}/prepare/{{dataset}}.tsv"
+    priority: 1
     conda:
         "../../envs/conda.yaml"
     threads: PLAN.resources("prepare")["threads"]
     resources:
         **PLAN.limits("prepare"),
-    priority: 1
     params:
         settings=lambda wildcards: calls.settings_of_data(PLAN, wildcards.dataset),
         sources=lambda wildcards: sources.digest(f"data.{wildcards.dataset}.prepare"),

@@ -1,6 +1,5 @@
 """Figures, tables and the gallery that shows them."""
 
-
 RENDER = (
     "python -m analysis.render {params.output} --tier {params.tier} --out figures/{params.tier}"
     " --runs {params.folders} > {log} 2>&1"
@@ -22,12 +21,12 @@ rule figure:
         f"logs/{TIER}/render/{{figure}}.log",
     benchmark:
         f"benchmarks/{TIER}/render/{{figure}}.tsv"
+    priority: 2
     conda:
         "../../envs/conda.yaml"
     threads: PLAN.resources("render")["threads"]
     resources:
         **PLAN.limits("render"),
-    priority: 2
     params:
         output=lambda wildcards: wildcards.figure,
         tier=TIER,

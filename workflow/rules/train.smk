@@ -12,6 +12,7 @@ rule train:
         f"logs/{TIER}/train/{{run}}-seed{{seed}}.log",
     benchmark:
         f"benchmarks/{TIER}/train/{{run}}-seed{{seed}}.tsv"
+    priority: lambda wildcards: PLAN.priority(PLAN.run(wildcards.run, wildcards.seed))
     conda:
         "../../envs/conda.yaml"
     threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
@@ -22,7 +23,6 @@ rule train:
         tasks=0,  # one Slurm task however many GPUs: Lightning starts its own processes
         # No param, since a run does not notice it.
         program="models.warm" if PLAN.config["start"] == "warm" else "models.train",
-    priority: lambda wildcards: PLAN.priority(PLAN.run(wildcards.run, wildcards.seed))
     params:
         settings=lambda wildcards: calls.settings_of_run(PLAN.run(wildcards.run, wildcards.seed)),
         sources=lambda wildcards: sources.digest(*PLAN.run(wildcards.run, wildcards.seed).sources),

@@ -322,7 +322,7 @@ def resampled_losses(gram: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Unbiased (L_mean, L_equiv), each (B, S), of B resamples of rotations.
 
     gram: (S, R, R); counts: (B, R), how often each resample holds each rotation. nan where it holds only one.
-    Errors: ValueError for fewer than 3 rotations, of which most resamples hold one or all.
+    Errors: ValueError for fewer than 3 rotations: most resamples would hold one rotation alone, or all.
 
     >>> same = torch.ones(1, 4, 4, dtype=torch.float64)  # every rotation has the same residual
     >>> L_mean, L_equiv = resampled_losses(same, multinomial(100, 4, None))

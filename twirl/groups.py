@@ -1,8 +1,7 @@
 """Symmetry groups: sampling, enumeration, topological generators.
 
 Elements are plain tensors with a leading axis that lists them. A rotation is a 3x3 matrix acting on column
-vectors,
-v -> g v (rows of positions: p -> p g^T); a permutation of k things is a long tensor (k,), i -> g[i].
+vectors, v -> g v (rows of positions: p -> p g^T); a permutation of k things is a long tensor (k,), i -> g[i].
 """
 
 import math
@@ -294,9 +293,9 @@ class TwoAxisTurns(_Listed):
 
 
 class OnePerRow(Group):
-    """The group whose elements give each row of data a rotation of `group` of its own: (rows, 3, 3).
+    """The group whose elements hold one rotation of `group` for each row of data: (rows, 3, 3).
 
-    keys: a number for each row. A generator gives a row the same rotations whatever other rows there are.
+    keys: a number for each row. With the same generator a row gets the same rotations in every batch.
 
     >>> OnePerRow(twirl.SO3(), keys=[7, 8]).sample(5).shape  # 5 draws for each of 2 rows
     torch.Size([5, 2, 3, 3])
@@ -318,7 +317,7 @@ class OnePerRow(Group):
         raise ValueError(f"{self!r} has too many elements to list; use sample(n).")
 
     def generators(self, dtype=torch.float64):
-        """Those of the group, on one row at a time."""
+        """The generators of the group, each acting on one row alone."""
         each = self.group.generators(dtype)
         generators = self.identity(dtype).repeat(len(self.keys), len(each), 1, 1, 1)
         for row in range(len(self.keys)):

@@ -25,9 +25,8 @@ class EquivarianceError(Metric):
     """Accumulates twisted predictions; `compute()` gives the numbers of `decompose` on all of them at once.
 
     rotations: the number R of i.i.d. rotations, or the RotationSet in use; every update brings that many.
-    percent_se: the standard error of `percent` due to the rotations drawn, samples held fixed: the bootstrap
-    of `Decomposition` with a generator of its own; nan for rotations that are not i.i.d. or fewer than 3, and
-    for a convex loss.
+    percent_se: the standard error of `percent` due to the drawn rotations, samples held fixed, by the bootstrap
+    of `Decomposition`; nan for rotations that are not i.i.d., for fewer than 3 rotations, and for a convex loss.
     loss: of the split of eq. 9, as in `decompose`; None: the MSE. A convex loss has no unbiased estimate, so
     all its numbers are the naive ones, and its zero predictor is one of zero outputs, such as zero logits.
     Every state is a sum, so that batches and ranks add up exactly.

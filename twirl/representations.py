@@ -1,10 +1,8 @@
 """How a group element acts on data, and how transformed copies of a batch are folded into one batch.
 
-A representation is a law g -> (x -> g x) with (gh) x = g (h x). Data carry a leading axis of copies while
-they are
-acted on: `act(g, x)` takes g: (R, ...) and x: (R or 1, n, ...) and returns (R, n, ...). `copies` goes from a
-batch (n, ...) to the folded batch (R * n, ...) that a model sees in one call, `separate` back from its
-output.
+A representation is a law g -> (x -> g x) with (gh) x = g (h x). Inside `act` data carry a leading axis of copies:
+`act(g, x)` takes g: (R, ...) and x: (R or 1, n, ...) and returns (R, n, ...). `copies` turns a batch (n, ...) into
+the folded batch (R * n, ...), which a model sees in one call; `separate` unfolds the model's output.
 """
 
 import dataclasses
@@ -95,7 +93,7 @@ class Identity(Scalars):
 
 
 class Constant(Scalars):
-    """Whatever all copies share (a number, a flag, a table without batch axis): passed on once, untouched.
+    """What all copies share (a number, a flag, a table without batch axis): passed on once, unchanged.
 
     >>> twirl.Constant().copies(twirl.SO3().sample(2), 0.5)
     0.5
@@ -251,7 +249,7 @@ class Permuted(Representation):
 
 
 class OnePerRow(Representation):
-    """Rows of data, each with a group element of its own (twirl.groups.OnePerRow): g (R, n, ...) acts on (R, n, ...).
+    """A different group element for each row of data (twirl.groups.OnePerRow): g (R, n, ...) acts on (R, n, ...).
 
     of: how an element acts on one row's data.
 

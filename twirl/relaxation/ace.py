@@ -1,4 +1,4 @@
-"""ACE: relaxation as a constrained problem, alpha = gamma driven to 0 by dual ascent (relaxation.md section 3).
+"""ACE: relaxation as a constrained problem, alpha = gamma driven to 0 by dual ascent (spec relaxation.md 3).
 
 Manolache et al. 2025, "Learning (approximately) equivariant networks via constrained optimization".
 """
@@ -42,7 +42,7 @@ def lagrangian(s: Tensor, multipliers: Tensor, c: float = 0.0, mean: bool = Fals
 
 
 def dual_ascent(multipliers: Tensor, s: Tensor, lr: float, nonnegative: bool) -> Tensor:
-    """lambda + lr s, held at 0 from below where the constraint is an inequality (relaxation.md 3.1).
+    """lambda + lr s, held at 0 from below where the constraint is an inequality (spec relaxation.md 3.1).
 
     >>> dual_ascent(torch.zeros(2), torch.tensor([1.0, -1.0]), lr=0.5, nonnegative=True)
     tensor([0.5000, 0.0000])
@@ -74,7 +74,7 @@ def adam_ascent(
 
 
 def slack_descent(u: Tensor, multipliers: Tensor, lr: float, rho: float) -> Tensor:
-    """u - lr (rho u - lambda): the allowance grows where the constraint is expensive (relaxation.md 3.1).
+    """u - lr (rho u - lambda): the allowance grows where the constraint is expensive (spec relaxation.md 3.1).
 
     >>> slack_descent(torch.tensor([1.0]), torch.tensor([3.0]), lr=0.5, rho=1.0)
     tensor([2.])
@@ -83,7 +83,7 @@ def slack_descent(u: Tensor, multipliers: Tensor, lr: float, rho: float) -> Tens
 
 
 def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
-    """g of ACE's SEGNN: linear maps with biases, and an exact GELU between them (relaxation.md 3.4).
+    """g of ACE's SEGNN: linear maps with biases, and an exact GELU between them (spec relaxation.md 3.4).
 
     >>> mlp(4, (8,), 2)
     Sequential(

@@ -19,7 +19,7 @@ _TOLERANCE = 1e-3  # of a float32 layer's output, relative
 
 @dataclass(frozen=True)
 class Place:
-    """One equivariant layer f_eq of a backbone: rho_out(g) f_eq(z) = f_eq(rho_in(g) z) (recm.md section 4).
+    """One equivariant layer f_eq of a backbone: rho_out(g) f_eq(z) = f_eq(rho_in(g) z) (spec recm.md 4).
 
     name: the layer's module path in the backbone, "trunk.conv1.feat". Its first argument is z.
     acts_on_in, acts_on_out: how the group acts on one row's features (a point's, a node's).
@@ -218,7 +218,7 @@ class Place:
 
 
 def check_places(places: list[Place], module: nn.Module) -> None:
-    """ValueError unless every place names a module of its own, and `reads` an earlier place of equal input.
+    """ValueError unless every place names another module, and `reads` an earlier place with the same input.
 
     >>> s = twirl.Scalars()
     >>> check_places([Place("1", s, s, 3, 4)], torch.nn.Sequential(torch.nn.Linear(3, 4)))

@@ -1,4 +1,4 @@
-"""The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one product (recm.md section 7).
+"""The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one product (spec recm.md 7).
 
 Written out with its gradients. By autograd the steps between the parameters and the matrix would be some forty small
 operations a place, and noise, bias and the layout of vector features each cost passes over data of the output's size.
@@ -333,7 +333,7 @@ def _differentiable_over(norm: Tensor, B: float, always: bool = False) -> Tensor
 
 
 def _differentiable(ctx, g, inputs, constants, parts) -> tuple[Tensor | None, ...]:
-    """The gradients by autograd, for who differentiates them again."""
+    """The gradients by autograd, which can be differentiated again."""
     rule, (E, W, b, log_sigma, alpha_W, alpha_b, alpha_noise, beta), (u, v, eps) = ctx.rule, inputs, constants
     place = rule.place
     M = W if u is None else W / _differentiable_over(u @ (W @ v), rule.B, rule.always)

@@ -1,4 +1,4 @@
-"""RECM: recurrent equivariant constraint modulation (paper B; recm.md)."""
+"""RECM: recurrent equivariant constraint modulation (paper B; spec recm.md)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ TERMS = ("W", "b", "noise")
 
 
 class RECM(Method):
-    """Every place's alpha and beta from a recurrent state h_t of its own, driven by how symmetric its data are.
+    """A recurrent state h_t of every place sets its alpha and beta; how symmetric the data are drives the state.
 
     a, b: gamma_t = a / (b + a t); for h_0 to be forgotten after T steps a T should be about 100.
     targets: what the update rule sees beside a layer's input (Targets, Labels); None: the input alone.
@@ -168,7 +168,7 @@ class RECM(Method):
             self._stored = x = [rows.to(h.device) for rows in x]
         l = average_over_ranks(self.rule(x)[self.positions])  # noqa: E741
         if self._stored is None:
-            return h + 0 * l  # theta takes part all the same: DDP asks for it
+            return h + 0 * l  # DDP needs theta in the graph
         if self.undo_gamma:
             gamma = self.a / (self.b + self.a * (self.t + 1))
             l = l.detach() + (l - l.detach()) / gamma  # noqa: E741
@@ -280,7 +280,7 @@ class RECM(Method):
                 self._stored = None
 
     def _fold(self, i: int) -> None:
-        """Put a skipped place's beta into its layer, if that is nothing but a matrix: it is then a plain layer."""
+        """Multiply a skipped place's beta into its layer if that is one matrix: the place is then a plain layer."""
         parameters = list(self.layers[i].parameters())
         if hasattr(self.layers[i], "matrix") and len(parameters) == 1:
             if self.learn_beta:

@@ -1,4 +1,4 @@
-"""RPP: an unconstrained path beside every equivariant layer, kept for good (relaxation.md section 5).
+"""RPP: an unconstrained path beside every equivariant layer, in training and evaluation (spec relaxation.md 5).
 
 Finzi et al. 2021, "Residual pathway priors"; as paper B's Table 1 uses it: no schedule and no constraint.
 """

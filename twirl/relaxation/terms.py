@@ -1,4 +1,4 @@
-"""The unconstrained terms f_un of a place, and what bounds their norms (recm.md section 3, relaxation.md 4)."""
+"""The unconstrained terms f_un of a place, and what bounds their norms (specs recm.md 3, relaxation.md 4)."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -79,7 +79,7 @@ class Terms(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of W, b, noise, g that this place has."""
+        """The terms among W, b, noise and g that this place has."""
         parameters = {"W": self.W, "b": self.b, "noise": self.log_sigma, "g": self.g}
         return tuple(name for name, value in parameters.items() if value is not None)
 
@@ -133,7 +133,7 @@ class Terms(nn.Module):
         )
 
     def linear(self, alpha: Mapping[str, Tensor | float]) -> tuple[Tensor, Tensor | None]:
-        """alpha_W W and alpha_b b (None without b in `alpha`), for whoever applies W in a product of their own."""
+        """alpha_W W and alpha_b b (None without b in `alpha`), for callers that apply W in their own product."""
         # alpha on the matrix, not on the product: nothing of the product's size has to be kept for alpha.
         return alpha["W"] * self.weight(), alpha["b"] * self.bias() if "b" in alpha else None
 

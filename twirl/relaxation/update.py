@@ -15,7 +15,7 @@ _ANGLE = 1.5  # [radian], paper B appendix C
 
 
 def constraint_set(group: Group | None = None, size: int = 2) -> Tensor:
-    """C_G, elements that generate a dense subgroup (paper B lemma A.1 and appendix C; recm.md section 3).
+    """C_G, elements that generate a dense subgroup (paper B lemma A.1 and appendix C; spec recm.md 3).
 
     SO(3) (None): rotations by 1.5 rad about x and z, for size > 2 also about y and then about fixed random
     axes. SO(2): one about its axis. Other groups: their generators.
@@ -113,7 +113,7 @@ def update_rule(
 
 
 class UpdateRule(nn.Module):
-    """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (recm.md section 3).
+    """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (spec recm.md 3).
 
     The rows are rotated outside of autograd, and the second layer, being linear, is applied to means over rows.
     Its bias would cancel and does not exist.

@@ -11,9 +11,10 @@ import torch
 from models.official import CheckpointError, official_name
 from models.proteina import textbook
 from models.proteina.distogram import distogram_loss
-from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
+from models.proteina.network import Proteina
 from models.proteina.official import RULES, fold_classes, load_checkpoint, load_state
-from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
+from models.proteina.settings import PUBLISHED, FlowConfig, ProteinaConfig, ProteinaTaskSettings
+from models.proteina.task import ProteinaTask
 from models.training.flow import Noise, centred, sampling_times, squared_error
 from models.training.series import parse_key
 from tests.models.chains import NETWORK, TRIANGLES, chains
@@ -45,9 +46,9 @@ def inputs(found):
 
 def task(seed=0, dtype=torch.float64, flow=None, **change):
     torch.manual_seed(seed)
-    return ProteinaTask(
-        ProteinaConfig(**NETWORK | change), OptimizerConfig(), flow or FlowConfig(), monitor_times=(0.0, 0.8)
-    ).to(dtype)
+    network, flow = ProteinaConfig(**NETWORK | change), flow or FlowConfig()
+    settings = ProteinaTaskSettings(network=network, flow=flow, monitor_times=(0.0, 0.8))
+    return ProteinaTask(settings).to(dtype)
 
 
 def real(found):

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from models.datasets.spice import MoleculeBatch
 from models.escaip.closed_form import exact_losses, head_variance, twirled_forces
-from models.escaip.network import EScAIP, EScAIPConfig
+from models.escaip.network import EScAIP
 from models.escaip.official import RULES, load_state
+from models.escaip.settings import EScAIPConfig, EScAIPTaskSettings
 from models.escaip.smearing import gaussian_smearing
-from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
+from models.escaip.task import EScAIPTask
 from models.official import official_name
 from tests.parity.case import Case, Result
 from twirl.gradients import loss_gradients
@@ -54,7 +55,7 @@ def compute(case: Case, group: str) -> Result:
 def _task(case: Case, dtype: torch.dtype) -> EScAIPTask:
     known = {f.name for f in fields(EScAIPConfig)}
     config = EScAIPConfig(**{key: value for key, value in case.config.items() if key in known})
-    task = EScAIPTask(config, OptimizerConfig(), ScheduleConfig()).to(dtype).eval()
+    task = EScAIPTask(EScAIPTaskSettings(network=config)).to(dtype).eval()
     load_state(task.network, case.tensors("weights"), str(case))
     return task
 

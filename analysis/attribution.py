@@ -22,10 +22,10 @@ COLUMNS = ["run", "seed", "place", "quantity", "step", "full", "without", "chang
 
 def is_attributed(run: Run) -> bool:
     """Whether it was measured what the places of the trained network do, of some place that has terms."""
-    return any(series.without for series, _ in _measured(run))
+    return any(series.without for series, _ in losses(run))
 
 
-def _measured(run: Run) -> dict[tuple[Series, str], float]:
+def losses(run: Run) -> dict[tuple[Series, str], float]:
     """Losses of the trained network by series and quantity; none where they were not measured."""
     table = run.measured("attribution", ("step", *SERIES_COLUMNS, "metric", "value"))
     if table is None:
@@ -43,7 +43,7 @@ def change_frame(runs: Sequence[Run], names: Sequence[str], quantity: str, group
     """
     rows = []
     for run in runs:
-        measured, own = _measured(run), Series(group=group)
+        measured, own = losses(run), Series(group=group)
         if (full := run.line(quantity, own)) is None:
             raise ResultsError(
                 f"{run.folder}: no {quantity} of the validation loss; train it with the monitor on."

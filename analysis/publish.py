@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.measure.registry import MEASUREMENTS, table_in
+from models.training.files import RUN_FILES
 
-RUN_FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -38,11 +38,11 @@ class Jobs:
     prepare: Resources
     """Preparing a data set."""
     train: Resources
-    """Training a group of runs."""
+    """Training a run."""
     render: Resources
     """Drawing a figure or building a table."""
-    measure: Resources | None = None
-    """Measuring a trained network; null: as training."""
+    systems: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What training asks for instead, by system."""
 
 
 @settings
@@ -56,8 +56,11 @@ class Tier:
     folder laid out like one (files/md5/ab/cdef...). null: only the configured DVC remotes, then the origin."""
     data: dict[str, dict[str, Any]]
     """How each data set is made. One store per tier, data/<dataset>/prepared/<tier>.h5."""
-    processes: PositiveInt | None
-    """Over how many training processes the runs of a system are spread (start-up costs seconds). null: one each."""
+    start: Literal["warm", "cold"]
+    """warm: trainings are forked from one process that has imported everything, which saves seconds each. cold: each
+    imports for itself, as on several devices."""
+    stop_before: PositiveInt | None = None
+    """Before its time limit a training saves, stops and is retried [minutes]; null: it does not."""
     resources: Jobs
     """What one job of each kind asks of the machine or the cluster."""
     runs: dict[str, dict[str, Any]]
@@ -112,7 +115,10 @@ def check_tier(value: Mapping, source: str) -> None:
         if dataset not in known:
             raise ConfigError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
     blocks = {dataset: schema(of_dataset(dataset)) for dataset in data}
-    _check(value, _with(schema(Tier), data=_mapping(blocks)), source)
+    systems = {"type": "object", "additionalProperties": schema(Resources, partial=True)}
+    tier = schema(Tier)
+    resources = _with(tier["properties"]["resources"], systems=systems)
+    _check(value, _with(tier, data=_mapping(blocks), resources=resources), source)
 
 
 def check_declaration(value: Mapping, source: str) -> tuple[str, str]:

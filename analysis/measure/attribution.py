@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.measure.settings import AttributionSettings
 from analysis.measure.trained import Trained
+from models.training.relaxation import RelaxedTask
 from models.training.series import RAW, SERIES_COLUMNS, parse_key
 from twirl.monitor import EquivarianceMonitor, step_seed, undisturbed
 
@@ -17,6 +18,8 @@ def measure(network: Trained, settings: AttributionSettings) -> pd.DataFrame:
     the place; metric and value, as the monitor's.
     """
     module = network.module
+    if not isinstance(module, RelaxedTask):
+        raise ValueError(f"attribution: a run of {type(module).__name__}, whose layers are not relaxed")
     options = {"rotations": settings.rotations or network.monitor["rotations"], "seed": network.seed}
     monitor = EquivarianceMonitor(**options, chunk=network.monitor["chunk"])
     rows = []

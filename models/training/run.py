@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from data.as_yaml import text
 from data.files import replacing
 from models.sources import commit, digest, training_modules
 from models.training.callbacks import (
@@ -107,7 +108,7 @@ def train(
                 f"{run}: stopped at step {trainer.global_step} of {budget.max_steps}; run it again to resume"
             )
         if trainer.is_global_zero:
-            _write_outputs(run, model, data, trainer, table)
+            _write_outputs(run, model, data, trainer, table, config)
     return folder
 
 
@@ -117,6 +118,7 @@ def _write_outputs(
     data: LightningDataModule,
     trainer: Trainer,
     table: MetricsTable,
+    config: Mapping[str, Any],
 ) -> None:
     metrics = table.write_tables(run.folder)
     final = metrics[(metrics.split == "val") & (metrics.step == metrics.step.max())]
@@ -134,6 +136,8 @@ def _write_outputs(
         "versions": {name: version(name) for name in ("torch", "lightning", "e3nn", "numpy")}
         | {"python": platform.python_version()},
     } | getattr(model, "facts", dict)()
+    with replacing(run.folder / "run.yaml") as temporary:
+        temporary.write_text(text(config))
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
 

@@ -3,24 +3,29 @@
 
 rule measure:
     input:
-        trained="{folder}/summary.json",
-        store=lambda wildcards: PLAN.store(PLAN.measured(**wildcards).run.dataset),
+        trained=f"results/{RUN}/summary.json",
+        store=lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).store,
     output:
-        "{folder}/measured/{measurement}.parquet",
+        f"results/{RUN}/measured/{{measurement}}.parquet",
     log:
-        "logs/{folder}/measured/{measurement}.log",
+        f"logs/{TIER}/measure/{{run}}-seed{{seed}}-{{measurement}}.log",
     benchmark:
-        "benchmarks/{folder}/measured/{measurement}.tsv"
+        f"benchmarks/{TIER}/measure/{{run}}-seed{{seed}}-{{measurement}}.tsv"
     conda:
         "../../envs/conda.yaml"
-    threads: PLAN.resources("measure")["threads"]
+    threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
     resources:
-        **PLAN.limits("measure"),
+        mem_mb=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["mem_mb"],
+        runtime=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["runtime"],
+        gpu=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["gpu"],
+        # No param, since a measurement does not notice it.
+        program="models.warm analysis.measure.__main__" if PLAN.config["start"] == "warm" else "analysis.measure",
     params:
+        folder=lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).folder,
         settings=lambda wildcards: json.dumps(PLAN.measured(**wildcards).settings),
         sources=lambda wildcards: sources.digest(*PLAN.measured(**wildcards).modules),
     message:
-        "Measuring {wildcards.measurement} of {wildcards.folder} (log: {log})"
+        "Measuring {wildcards.measurement} of {wildcards.run}, seed {wildcards.seed} (log: {log})"
     shell:
-        "python -m analysis.measure {wildcards.measurement} --run {wildcards.folder}"
+        "python -m {resources.program} {wildcards.measurement} --run {params.folder}"
         " --settings {params.settings:q} > {log} 2>&1"

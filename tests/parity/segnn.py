@@ -277,7 +277,7 @@ def _official_matrix(module: nn.Module, W: Tensor) -> Tensor:
 def _es(case: Case, group: str) -> dict[str, Tensor]:
     settings, target, results = case.config, case.tensors("inputs")["target"], {}
     for tag in ("correct", "upstream"):
-        method = ES(epochs=1, reg=settings["reg"], bias=False, lie_derivative=tag)
+        method = ES(epochs=1, reg=1.0, bias=False, lie_derivative=tag)  # weighed below
         net, terms = _relaxed(case, group, method)
         for of_place, term in zip(method.all_terms, terms, strict=True):
             of_place.W.data.copy_(term["weight"])
@@ -300,7 +300,7 @@ def _es(case: Case, group: str) -> dict[str, Tensor]:
             name, official = f"linear_pass{k + 1}", module.official(z)
             results |= {f"{name}.LD2_{tag}": LD2[None], f"{name}.N2": N2[None], f"{name}.input": official}
             results[f"{name}.term"] = settings["alpha"] * official @ W.mT
-        total = task_loss + net.extra_loss()
+        total = task_loss + settings["reg"] * net.extra_loss()
         net.zero_grad()
         total.backward()
         results[f"total_loss_{tag}"] = total[None]

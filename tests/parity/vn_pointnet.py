@@ -88,7 +88,7 @@ def _relaxed(
     variant: str = "upstream",
 ) -> Relaxed:
     """The module relaxed by ES with the official terms; places without a bias upstream have one of 0."""
-    method = ES(epochs=1, reg=settings.get("penalty_weight", 0.01), lie_derivative=variant)
+    method = ES(epochs=1, reg=1.0, lie_derivative=variant)  # weighed where the loss is formed
     net = relax(module, method, places, check=False)
     assert terms.keys() == {place.name for place in places}
     for place, of_place in zip(places, method.all_terms, strict=True):
@@ -224,12 +224,13 @@ def _network(case: Case, dtype: torch.dtype) -> tuple[VNPointNet, dict[str, Dens
 def _classifier(case: Case, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """The penalty that the case calls `loss` is upstream's; the intended one has names of its own."""
     settings, results = case.config["hyperparameters"], {}
+    weight = settings.get("penalty_weight", 0.01)
     for mode, prefix in {"eval": "", "train": "train."}.items():
         for variant in ("correct", "upstream"):
             network, terms = _network(case, dtype)
             if terms:
                 network = _relaxed(network, network.places(), terms, settings, variant)
-            found = _run(network, mode, inputs)
+            found = _run(network, mode, inputs, weight)
             of_variant = {k: v for k, v in found.items() if re.match(r"loss$|grad\.", k)}
             found |= {re.sub(r"^(loss|grad)", rf"\1_{variant}", k): v for k, v in of_variant.items()}
             results |= {prefix + key: value for key, value in found.items()}
@@ -237,7 +238,7 @@ def _classifier(case: Case, inputs: Mapping[str, Tensor], dtype: torch.dtype) ->
                 network, _ = _network(case, dtype)
                 network = _relaxed(network, network.places(), terms, settings, variant)
                 with network.reading("projected"):
-                    found = _run(network, mode, inputs)
+                    found = _run(network, mode, inputs, weight)
                 for key, value in found.items():
                     results |= dict.fromkeys(
                         (f"{prefix}{key}.equiv", f"{prefix}{key}_equiv", f"{prefix}equiv.{key}"), value
@@ -245,8 +246,8 @@ def _classifier(case: Case, inputs: Mapping[str, Tensor], dtype: torch.dtype) ->
     return results
 
 
-def _run(net: nn.Module, mode: str, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a case may expect of one forward and backward pass; a relaxed network adds its method's loss."""
+def _run(net: nn.Module, mode: str, inputs: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
+    """What a case may expect of one forward and backward pass; weight: of a relaxed network's penalty."""
     _mode(net, mode)
     relaxed = isinstance(net, Relaxed)
     projected = relaxed and net._reading is not None
@@ -284,7 +285,7 @@ def _run(net: nn.Module, mode: str, inputs: Mapping[str, Tensor]) -> dict[str, T
         results |= {f"penalty.{key}": value for key, value in _penalties(net).items()}
     if "target" in inputs:
         nll = F.nll_loss(log_probs, inputs["target"].long())
-        loss = nll + net.extra_loss() if relaxed and not projected else nll
+        loss = nll + weight * net.extra_loss() if relaxed and not projected else nll
         results |= {"nll": nll, "loss": loss}
         for key, gradient in _gradients(net, loss, leaf).items():
             results[f"grad.{'points' if key == 'x' else key}"] = gradient

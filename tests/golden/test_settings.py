@@ -39,12 +39,6 @@ def moved(settings: dict) -> dict:
     return {**settings, "data": {**data, "class_path": MOVED.get(data["class_path"], data["class_path"])}}
 
 
-def job(settings: dict) -> dict:
-    """The paper's baselines ask for a core and eight hours, not for a GPU and two days: what follows for a run."""
-    follows = settings["run"]["tier"] == "paper" and settings["run"]["system"] == "baselines"
-    return {"accelerator": "cpu", "max_time": "00:07:30:00"} if follows else {}
-
-
 ADAM = {"name": "adam", "weight_decay": 0.0, "betas": [0.9, 0.999]}
 WARM_UP = {"warmup_steps": 0, "warmup_factor": 1.0}
 DROPS = {"factor": 1.0, "every": 1, "ahead": 0}
@@ -97,6 +91,12 @@ def measured_apart(run: dict) -> tuple[dict, dict]:
         measure["latents"] = latents
     model = {**run["model"], "init_args": model}
     return {**run, "model": model, "trainer": trainer, "callbacks": callbacks}, measure
+
+
+def job(settings: dict) -> dict:
+    """The paper's baselines ask for a core and eight hours, not for a GPU and two days: what follows for a run."""
+    follows = settings["run"]["tier"] == "paper" and settings["run"]["system"] == "baselines"
+    return {"accelerator": "cpu", "max_time": "00:07:30:00"} if follows else {}
 
 
 def plan_of(name: str) -> runs.Plan:

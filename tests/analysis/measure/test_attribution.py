@@ -8,8 +8,8 @@ import torch
 
 from analysis.measure.__main__ import main
 from models.train import main as train
-from tests.models.clouds import configuration, write_clouds
-from tests.models.configuration import write_run
+from tests.models.training.run_files import write_run
+from tests.models.vn_pointnet.clouds import configuration, write_clouds
 
 
 @pytest.mark.parametrize("method", ["RPP", "RECM", "ES"])
@@ -44,8 +44,8 @@ def test_every_place_that_has_terms_is_left_out_once_and_the_whole_network_has_t
 
 
 def test_a_network_that_is_not_relaxed_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
-    from tests.models.chain_runs import configuration as chains
-    from tests.models.chain_runs import write_chains
+    from tests.models.proteina.chain_runs import configuration as chains
+    from tests.models.proteina.chain_runs import write_chains
 
     monkeypatch.chdir(tmp_path)
     write_chains()

@@ -7,8 +7,8 @@ import torch
 
 from analysis.measure.__main__ import main
 from models.train import main as train
-from tests.models.configuration import write_run
-from tests.models.densities import configuration, write_molecules
+from tests.models.training.run_files import write_run
+from tests.models.voxmol.densities import configuration, write_molecules
 
 
 def test_latents_are_measured_of_a_finished_run_and_twice_the_same(tmp_path, monkeypatch):

@@ -14,10 +14,10 @@ from analysis.measure.settings import RotationsSettings
 from data.settings import plain
 from data.validation import SettingsError, read
 from models.train import main as train
-from tests.models.chain_runs import configuration, write_chains
-from tests.models.chains import chains
-from tests.models.configuration import write_run
-from tests.models.test_proteina import task
+from tests.models.proteina.chain_runs import configuration, write_chains
+from tests.models.proteina.chains import chains
+from tests.models.proteina.test_network import task
+from tests.models.training.run_files import write_run
 from twirl.decomposition import concat
 from twirl.rotations import RotationSet, rotation_set
 

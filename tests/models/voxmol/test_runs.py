@@ -13,9 +13,9 @@ from data.geom_drugs.settings import GeomDrugsDataSettings
 from models.datasets.geom_drugs import PADDING, GeomDrugsData
 from models.train import main
 from tests.metrics_rows import named
-from tests.models.configuration import write_run
-from tests.models.densities import GRID, NETWORK, configuration, molecules, task, write_molecules
-from tests.models.interruption import stop_after
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
+from tests.models.voxmol.densities import GRID, NETWORK, configuration, molecules, task, write_molecules
 
 
 @pytest.fixture(scope="module")

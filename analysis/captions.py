@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.catalogue import Output
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
-from analysis.style import count
+from analysis.words import count, scientific
 
 LINES = (
     "Thick lines: exponential average of the weights, closed form of the split; thin: the raw weights; "
@@ -162,12 +162,6 @@ def optimiser(run: Run) -> str:
         return run.label
     name = "SGD" if str(settings.get("name", "")).lower() == "sgd" else "AdamW"
     return f"{name} {scientific(settings['lr'])}"
-
-
-def scientific(number: float) -> str:
-    """3e-4, as in the paper's legends."""
-    mantissa, exponent = f"{float(number):.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def _seeds(results: Results) -> str:

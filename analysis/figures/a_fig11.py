@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import style
 from analysis.captions import footer
-from analysis.latents import BASELINES, FULL_TURN, Comparison, compare, cosines, read_latents
-from analysis.panels import Drawing, figure_key
+from analysis.draw import style
+from analysis.draw.panels import Drawing, figure_key
+from analysis.quantities.latents import BASELINES, FULL_TURN, Comparison, compare, cosines, read_latents
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError, Run

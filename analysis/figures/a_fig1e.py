@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import densities, plateau, style, times
 from analysis.captions import LINES, footer, paper_sentence
 from analysis.curves import Curve
-from analysis.panels import (
+from analysis.draw import proteina, style, voxmol
+from analysis.draw.panels import (
     Drawing,
     Drawn,
     Ours,
@@ -22,10 +22,11 @@ from analysis.panels import (
     percent_panel,
     run_legend,
 )
+from analysis.draw.proteina import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
+from analysis.quantities import plateau
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import ESCAIP, PROTEINA, PROTEINA_LARGE, VOXMOL_FEWEST, VOXMOL_NETWORKS
-from analysis.times import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
 
 NETWORKS = (PROTEINA_LARGE, PROTEINA)
 """The paper's curve is of its 400M network (it is Fig. 3e's); the smaller one stands in where that is not trained."""
@@ -67,7 +68,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
 
 def _shown(results: Results) -> Results:
     """The runs that are drawn: of Proteína and of VoxMol the largest network, and VoxMol's on the fewest conformers."""
-    largest = (_proteina(results), densities.largest(results))
+    largest = (_proteina(results), voxmol.largest(results))
     return results.only([ESCAIP, VOXMOL_FEWEST, *(run.name for run in largest if run is not None)])
 
 
@@ -77,10 +78,10 @@ def _proteina(results: Results) -> Run | None:
 
 def _voxmol(results: Results) -> list[Run]:
     """The largest network on the whole training set, and on the smallest part of it; first seeds."""
-    return [run for run in (densities.largest(results), results.first(VOXMOL_FEWEST)) if run is not None]
+    return [run for run in (voxmol.largest(results), results.first(VOXMOL_FEWEST)) if run is not None]
 
 
-def escaip(
+def escaip_panel(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """EScAIP on SPICE, every seed of the default run."""
@@ -93,7 +94,7 @@ def escaip(
     return ours
 
 
-def proteina(
+def proteina_panel(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
@@ -107,15 +108,15 @@ def proteina(
     return ours
 
 
-def voxmol(
+def voxmol_panel(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
 ) -> list[Ours]:
     """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
     runs = _voxmol(results)
-    ours = [Ours(run, densities.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
+    ours = [Ours(run, voxmol.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
     theirs = [each for run in runs for each in paper_runs(paper, run.name)]
     top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
-    densities.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
+    voxmol.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
     _linear_over_log(top, low, drawn, "VoxMol")
     low.set_ylabel("loss\n[per voxel]")
     style.title(top, "", f"VoxMol ({runs[0].label})")
@@ -140,9 +141,9 @@ def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
 
 
 PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
-    (ESCAIP,): escaip,
-    NETWORKS: proteina,
-    VOXMOL: voxmol,
+    (ESCAIP,): escaip_panel,
+    NETWORKS: proteina_panel,
+    VOXMOL: voxmol_panel,
 }
 """Panels in the paper's order, by the runs of which each needs one."""
 
@@ -156,7 +157,7 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
     )
     parts = [own]
     run = _proteina(results)
-    densest = densities.largest(results) or results.first(VOXMOL_FEWEST)
+    densest = voxmol.largest(results) or results.first(VOXMOL_FEWEST)
     if results.of(ESCAIP):
         theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
         parts += [f"EScAIP: {LINES} {theirs}"] if run or densest else [LINES, theirs]
@@ -167,18 +168,18 @@ def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
         )
         sentences = [
             flow,
-            times.LINES,
-            times.paper_sentence(paper, NETWORKS[:1]),
+            proteina.LINES,
+            proteina.paper_sentence(paper, NETWORKS[:1]),
             size_sentence(results.tier, run),
         ]
         parts.append(" ".join(filter(None, sentences)))
     if densest is not None:
         sentences = [
             "VoxMol: the largest network on all training conformers and on the fewest (numbers in brackets).",
-            densities.lines_sentence(_voxmol(results)),
-            densities.paper_sentence(paper),
-            densities.course_sentence([(densities.fraction(run), run) for run in _voxmol(results)]),
-            densities.size_sentence(results.tier, densest),
+            voxmol.lines_sentence(_voxmol(results)),
+            voxmol.paper_sentence(paper),
+            voxmol.course_sentence([(voxmol.fraction(run), run) for run in _voxmol(results)]),
+            voxmol.size_sentence(results.tier, densest),
         ]
         parts.append(" ".join(filter(None, sentences)))
     return [*parts, _null(results)]
@@ -189,8 +190,6 @@ def _null(results: Results) -> str:
     named = [("EScAIP", results.of(ESCAIP))]
     if (run := _proteina(results)) is not None:
         named.append(("Proteína", tuple(run.at(t) for t in run.times)))
-    named.append(
-        ("VoxMol", tuple(filter(None, [densities.largest(results) or results.first(VOXMOL_FEWEST)])))
-    )
-    papers = densities.papers_dips() if named[-1][1] else ""
+    named.append(("VoxMol", tuple(filter(None, [voxmol.largest(results) or results.first(VOXMOL_FEWEST)]))))
+    papers = voxmol.papers_dips() if named[-1][1] else ""
     return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))

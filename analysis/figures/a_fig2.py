@@ -8,19 +8,11 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
-from analysis.captions import (
-    LINES,
-    network_size,
-    optimiser,
-    other_batch,
-    paper_sentence,
-    train_size,
-)
+from analysis.captions import LINES, network_size, optimiser, other_batch, paper_sentence, train_size
 from analysis.captions import footer as footer_text
 from analysis.curves import Curve
-from analysis.landmarks import landmarks
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     LOSS_DASHES,
     Drawing,
     Drawn,
@@ -38,6 +30,7 @@ from analysis.panels import (
     run_legend,
     zero_level,
 )
+from analysis.quantities.landmarks import landmarks
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
 from analysis.run_names import ESCAIP, ESCAIP_MODEL_SIZES, ESCAIP_OPTIMISERS, ESCAIP_TRAIN_SIZES

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style
 from analysis.captions import footer
 from analysis.curves import Curve
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     COLUMNS,
     LOSS_DASHES,
     Drawing,
@@ -26,10 +26,7 @@ from analysis.panels import (
     log_limits,
     percent_panel,
 )
-from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results, Run
-from analysis.run_names import PROTEINA, PROTEINA_LARGE, PROTEINA_TRAIN_SIZES
-from analysis.times import (
+from analysis.draw.proteina import (
     LINES,
     VELOCITY,
     color,
@@ -40,6 +37,9 @@ from analysis.times import (
     size_sentence,
     time_legend,
 )
+from analysis.reference.paper_curves import PaperCurves
+from analysis.results import Results, Run
+from analysis.run_names import PROTEINA, PROTEINA_LARGE, PROTEINA_TRAIN_SIZES
 
 OTHERS = dict(zip("efg", (PROTEINA_LARGE, *PROTEINA_TRAIN_SIZES), strict=True))
 SMALL = OTHERS["g"]

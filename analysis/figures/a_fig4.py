@@ -7,26 +7,10 @@ from dataclasses import replace
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import plateau, style
-from analysis.captions import footer, network_size, scientific
+from analysis.captions import footer, network_size
 from analysis.curves import Curve
-from analysis.densities import (
-    CIRCLES,
-    CROSSINGS,
-    UNIT,
-    all_rotations,
-    course_sentence,
-    crossing,
-    fraction,
-    largest,
-    lines_sentence,
-    paper_sentence,
-    paper_zero,
-    papers_dips,
-    papers_name,
-    size_sentence,
-)
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     LOSS_DASHES,
     LOSS_NAMES,
     Drawing,
@@ -43,10 +27,28 @@ from analysis.panels import (
     run_legend,
     zero_level,
 )
+from analysis.draw.voxmol import (
+    CIRCLES,
+    CROSSINGS,
+    UNIT,
+    all_rotations,
+    course_sentence,
+    crossing,
+    fraction,
+    largest,
+    lines_sentence,
+    paper_sentence,
+    paper_zero,
+    papers_dips,
+    papers_name,
+    size_sentence,
+)
+from analysis.quantities import plateau
 from analysis.reference.paper_curves import DENSITY_CURVES, PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError
 from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
+from analysis.words import scientific
 
 QUANTITIES = ("percent", "L_mean", "L_equiv")
 ROWS = {"training-set size": VOXMOL_TRAIN_SIZES, "network size": VOXMOL_NETWORKS}

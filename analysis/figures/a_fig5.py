@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from analysis import style
 from analysis.captions import footer
+from analysis.draw import style
+from analysis.draw.panels import Drawing, figure_key
 from analysis.monitored import chains_phrase, settings_of
-from analysis.panels import Drawing, figure_key
+from analysis.quantities.rotation_errors import RESAMPLES, Study, bootstrap, read_study, root_mean_square
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError, Run
-from analysis.rotation_study import RESAMPLES, Study, bootstrap, read_study, root_mean_square
 from analysis.run_names import PROTEINA
 
 COUNTS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)

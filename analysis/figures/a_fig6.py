@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from analysis import style
-from analysis.captions import (
-    LINES,
-    footer,
-    other_batch,
-    paper_sentence,
-    train_size,
-)
+from analysis.captions import LINES, footer, other_batch, paper_sentence, train_size
 from analysis.curves import Curve
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     LOSS_DASHES,
     Drawing,
     Drawn,

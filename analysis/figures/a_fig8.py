@@ -13,16 +13,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis import style
 from analysis.captions import footer
 from analysis.curves import Curve
+from analysis.draw import style
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.draw.proteina import label, size_sentence
 from analysis.monitored import gradients_sentence
-from analysis.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import TIMES, PaperCurves
 from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import PROTEINA
-from analysis.times import label, size_sentence
+from analysis.words import count
 from models.training.series import EMA, RAW, Series
 
 ACROSS = 4
@@ -72,7 +73,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     first.set_ylim(top=3 * first.get_ylim()[1])  # room for the coefficients
     bar = figure.colorbar(shown, cax=figure.add_axes((0.915, 0.72 / height, 0.012, 1 - 0.94 / height)))
     bar.set_label("training step")
-    bar.ax.yaxis.set_major_formatter(lambda x, _: style.count(x))
+    bar.ax.yaxis.set_major_formatter(lambda x, _: count(x))
     handles = [Line2D([], [], marker="o", ms=2.5, color=colormaps["viridis"](0.5), lw=0.5, label="ours")]
     if paper is not None:
         handles.append(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
 from analysis.captions import footer
 from analysis.curves import Curve
-from analysis.methods import COLORS, WIDTHS, draw_seeds, name_ends
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw import style
+from analysis.draw.methods import COLORS, WIDTHS, draw_seeds, name_ends
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import active_ratio
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
-from analysis.relaxed import active_ratio
 from analysis.results import Results
 from analysis.run_names import DATA, METHODS, VN_METHODS, vn_run
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase, SubplotSpec
 
-from analysis import style
 from analysis.captions import footer
-from analysis.depth import (
+from analysis.draw import style
+from analysis.draw.depth import (
     alpha_panel,
     branch_handles,
     colors_of,
@@ -18,12 +18,13 @@ from analysis.depth import (
     end_handles,
     ends_panel,
 )
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import places
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import places
 from analysis.results import Results, Run
-from analysis.tasks import MOTIONS, NBODY, TASKS, VERTICAL, Task, between, given, last
+from analysis.tasks import MOTIONS, NBODY, TASKS, VERTICAL, Task, given, last
+from analysis.words import between
 from models.training.series import Series
 
 RUN_OF = {task.key: task.readings["recm"].run for task in TASKS}

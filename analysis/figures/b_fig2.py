@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis import style
 from analysis.captions import footer, words_only_sentence
-from analysis.depth import alpha_row, branch_handles, end_handles
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw import style
+from analysis.draw.depth import alpha_row, branch_handles, end_handles
+from analysis.draw.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
 from analysis.run_names import DATA, vn_run

@@ -6,13 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis import style
 from analysis.captions import footer, words_only_sentence
 from analysis.curves import Curve
-from analysis.depth import alpha_panel, branch_handles, common_alpha_scale, depth_bar
-from analysis.panels import DOTTED, Drawing, Drawn, figure_key
+from analysis.draw import style
+from analysis.draw.depth import alpha_panel, branch_handles, common_alpha_scale, depth_bar
+from analysis.draw.panels import DOTTED, Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import accuracy, places
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import accuracy, places
 from analysis.results import Results, Run
 from analysis.run_names import DATA, SIZES, vn_run
 from models.training.series import RAW

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
 from analysis.captions import footer
 from analysis.curves import Curve
-from analysis.error_panels import (
+from analysis.draw import style
+from analysis.draw.error_panels import (
     FLOOR,
     KEPT_DASHES,
     SMALLEST,
@@ -21,10 +21,10 @@ from analysis.error_panels import (
     line_handles,
     percent_axis,
 )
-from analysis.methods import method_handles
-from analysis.panels import DASHED, Drawing, Drawn, figure_key
+from analysis.draw.methods import method_handles
+from analysis.draw.panels import DASHED, Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import PRUNE_BELOW, largest_alpha
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import PRUNE_BELOW, largest_alpha
 from analysis.results import Results
 from analysis.run_names import DATA, VN_METHODS, vn_run
 from analysis.tasks import KEPT, OWN

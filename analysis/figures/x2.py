@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis import style
-from analysis.attribution import (
+from analysis.captions import footer
+from analysis.draw import style
+from analysis.draw.attribution import (
     SYMBOLS,
     change_frame,
     change_label,
@@ -14,10 +15,9 @@ from analysis.attribution import (
     mean_full,
     place_bars,
 )
-from analysis.captions import footer
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import places
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import places
 from analysis.results import Results, ResultsError
 from analysis.run_names import DATA, METHODS, vn_run
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import cycle
 
-from analysis import catalogue, style
+from analysis import catalogue
 from analysis.captions import footer
-from analysis.error_panels import (
+from analysis.draw import style
+from analysis.draw.error_panels import (
     FLOOR,
     KEPT_DASHES,
     Column,
@@ -17,11 +18,12 @@ from analysis.error_panels import (
     line_handles,
     mark_handles,
 )
-from analysis.methods import method_handles, network_handles
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw.methods import method_handles, network_handles
+from analysis.draw.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
-from analysis.tasks import KEPT, METHODS, MOTIONS, TASKS, Reading, Task, between, error, last
+from analysis.tasks import KEPT, METHODS, MOTIONS, TASKS, Reading, Task, error, last
+from analysis.words import between
 
 WORDS = Words("MSE", "squared units", "constant-zero predictor")
 LABEL = -0.068

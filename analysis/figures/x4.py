@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style
-from analysis.attribution import (
+from analysis.captions import footer
+from analysis.draw import style
+from analysis.draw.attribution import (
     SYMBOLS,
     change_frame,
     change_label,
@@ -20,11 +21,10 @@ from analysis.attribution import (
     mean_full,
     place_bars,
 )
-from analysis.captions import footer
-from analysis.error_panels import FLOOR, Shown, ends_panel, mark_handles
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw.error_panels import FLOOR, Shown, ends_panel, mark_handles
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import everything_pruned, places
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import everything_pruned, places
 from analysis.results import Results, Run
 from analysis.tasks import MOTIONS, VERTICAL, Task, given
 from models.training.series import Series

@@ -7,9 +7,9 @@ from statistics import median
 
 import pandas as pd
 
-from analysis import plateau
-from analysis.captions import scientific
-from analysis.landmarks import LEVELS, landmarks
+from analysis.draw.tabular import ABSENT, Line, Table, as_html, markdown, signed
+from analysis.quantities import plateau
+from analysis.quantities.landmarks import LEVELS, landmarks
 from analysis.reference.paper_curves import (
     DENSITY_CURVES,
     DENSITY_ZERO,
@@ -20,8 +20,7 @@ from analysis.reference.paper_curves import (
 )
 from analysis.reference.printed import paper_landmarks
 from analysis.results import Results, Run
-from analysis.style import count
-from analysis.tabular import ABSENT, Line, Table, as_html, markdown, signed
+from analysis.words import count, scientific
 
 COLUMNS = {
     "start": ("start", "%"),

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from analysis.draw.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
+from analysis.quantities.relaxation import accuracy
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import accuracy
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import DATA, VN_METHODS, vn_run
-from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
 from analysis.tasks import OWN
 from models.training.series import Series
 

@@ -10,13 +10,14 @@ import pandas as pd
 
 from analysis import catalogue
 from analysis.captions import NOTED, caveat
+from analysis.draw.tabular import ABSENT, SAME, Line, Spread, Table, as_html, difference, markdown, signed
+from analysis.quantities.relaxation import largest_alpha
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import largest_alpha
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import METHODS as NAMES
-from analysis.tabular import ABSENT, SAME, Line, Spread, Table, as_html, difference, markdown, signed
-from analysis.tasks import KEPT, METHODS, MOTIONS, NBODY, NETWORKS, TASKS, Reading, Task, between, error
+from analysis.tasks import KEPT, METHODS, MOTIONS, NBODY, NETWORKS, TASKS, Reading, Task, error
+from analysis.words import between
 from models.training.series import Series
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.captions import NOTED, caveat
+from analysis.draw.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
+from analysis.quantities.relaxation import active_ratio, step_time
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import active_ratio, step_time
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import vn_run
-from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
 from analysis.tasks import NBODY, TASKS
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from analysis import catalogue, gallery, metrics, render
-from analysis.relaxed import PLACES
+from analysis.quantities.relaxation import PLACES
 from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
 from tests.analysis.density_runs import DENSITY_RUNS, OF_VOXMOL, write_density_run
 from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run

@@ -9,14 +9,14 @@ import pytest
 
 from analysis import metrics, render
 from analysis.captions import data_sentences
+from analysis.draw.proteina import paper_sentence, size_sentence
 from analysis.figures.a_fig3 import end_of_loss
 from analysis.figures.a_fig8 import correlations
 from analysis.monitored import gradients_sentence
+from analysis.quantities.rotation_errors import Sets, bootstrap, read_study, root_mean_square
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
 from analysis.results import load_run, load_runs
-from analysis.rotation_study import Sets, bootstrap, read_study, root_mean_square
 from analysis.tables.a_landmarks import landmarks_frame
-from analysis.times import paper_sentence, size_sentence
 from models.training.series import EMA, RAW
 from tests.analysis.chain_runs import CHAIN_RUNS, CHAIN_STEPS, CHAIN_TIMES, OF_PROTEINA, VARIANCE
 

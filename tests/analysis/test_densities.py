@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import metrics, plateau, render
-from analysis.densities import course_sentence, lines_sentence
+from analysis import metrics, render
+from analysis.draw.voxmol import course_sentence, lines_sentence
 from analysis.figures.a_fig1e import VOXMOL
-from analysis.latents import compare, read_latents
+from analysis.quantities import plateau
+from analysis.quantities.latents import compare, read_latents
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, open_paper_curves
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables.a_landmarks import landmarks_frame

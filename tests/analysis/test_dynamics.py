@@ -9,13 +9,15 @@ import pytest
 import yaml
 from matplotlib.text import Text
 
-from analysis import catalogue, metrics, render, style
+from analysis import catalogue, metrics, render
 from analysis.captions import ending
+from analysis.draw import style
+from analysis.quantities.relaxation import everything_pruned, places
 from analysis.reference.printed import tables
-from analysis.relaxed import everything_pruned, places
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables import b_table2, b_table4
-from analysis.tasks import KEPT, METHODS, NBODY, RUN, TASKS, between, error
+from analysis.tasks import KEPT, METHODS, NBODY, RUN, TASKS, error
+from analysis.words import between
 from models.training.series import Series
 from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES, UNTRAINED_ERRORS
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from analysis.curves import Curve, binned, thinned
-from analysis.landmarks import dip_and_peak, first_below, landmarks
+from analysis.draw.smoothing import variable_span_ema
+from analysis.quantities.landmarks import dip_and_peak, first_below, landmarks
 from analysis.reference.derive import TARGET, derive
 from analysis.reference.paper_curves import open_paper_curves
-from analysis.smoothing import variable_span_ema
 
 LOG_STEPS = np.unique(np.round(np.logspace(0, 5, 60)))
 

@@ -9,8 +9,8 @@ from statistics import mean, variance
 
 import pytest
 
-from analysis.plateau import passes_zero
-from analysis.relaxed import accuracy, alpha, largest_alpha, places
+from analysis.quantities.plateau import passes_zero
+from analysis.quantities.relaxation import accuracy, alpha, largest_alpha, places
 from analysis.results import load_runs
 from analysis.run_names import vn_run
 from analysis.tasks import KEPT, MOTIONS, OWN, error

@@ -10,13 +10,13 @@ import pytest
 from analysis import catalogue, render
 from analysis.captions import ending
 from analysis.curves import Curve
-from analysis.methods import seed_median
+from analysis.draw.methods import seed_median
+from analysis.draw.tabular import Line, Spread, as_html, difference, markdown, signed
+from analysis.quantities.relaxation import PLACES, active_ratio, alpha, largest_alpha, places, step_time
 from analysis.reference.printed import tables
-from analysis.relaxed import PLACES, active_ratio, alpha, largest_alpha, places, step_time
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.run_names import vn_run
 from analysis.tables import b_table1, b_table4
-from analysis.tabular import Line, Spread, as_html, difference, markdown, signed
 from models.training.series import Series
 
 OF_TABLE_TWO = ("b_alpha", "b_table2", "x3", "x4")

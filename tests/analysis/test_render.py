@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis import catalogue, gallery, metrics, render
-from analysis.panels import spread
-from analysis.style import count
+from analysis.draw.panels import spread
+from analysis.words import count
 from tests.analysis.chain_runs import OF_PROTEINA
 from tests.analysis.density_runs import OF_VOXMOL
 from workflow.plan import is_figure

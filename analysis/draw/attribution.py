@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis import style
 from analysis.curves import Curve
-from analysis.depth import colors_of
-from analysis.panels import Drawn
+from analysis.draw import style
+from analysis.draw.depth import colors_of
+from analysis.draw.panels import Drawn
 from analysis.results import ResultsError, Run
+from analysis.words import number
 from models.training.series import Series
 
 SYMBOLS = {"L_equiv": r"$L_\mathrm{equiv}$", "L_total": "$L$"}
@@ -80,7 +81,7 @@ def change_label(axes: Axes, quantity: str, unit: str) -> None:
 
 def mean_full(changes: pd.DataFrame) -> str:
     """The loss with all terms, mean over seeds."""
-    return style.number(changes.drop_duplicates("seed")["full"].mean())
+    return number(changes.drop_duplicates("seed")["full"].mean())
 
 
 def common_limits(panels: Sequence[Axes], changes: pd.Series, smallest: float) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.curves import binned
-from analysis.landmarks import first_below, landmarks
+from analysis.quantities.landmarks import first_below, landmarks
 from analysis.results import Run
-from analysis.style import count
+from analysis.words import count
 
 NULL = (
     "A predictor of nothing is perfectly equivariant: its percent is 0 and its L_mean the dotted level, so the percent "

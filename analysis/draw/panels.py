@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
-from analysis import style
 from analysis.curves import Curve, thinned
+from analysis.draw import style
+from analysis.draw.smoothing import variable_span_ema
 from analysis.reference.paper_curves import PaperCurve, PaperCurves
 from analysis.results import Results, Run
-from analysis.smoothing import variable_span_ema
 from models.training.series import EMA, RAW, ZERO, Series
 
 SOLID, DASHED, DOTTED = "-", (0, (3.2, 1.4)), (0, (1, 1.4))

@@ -8,14 +8,16 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import plateau, style
-from analysis.captions import is_generated, scientific
+from analysis.captions import is_generated
 from analysis.curves import Curve, thinned
-from analysis.panels import DOTTED, Drawn, Ours
+from analysis.draw import style
+from analysis.draw.panels import DOTTED, Drawn, Ours
+from analysis.quantities import plateau
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperCurves
 from analysis.reference.printed import numbers, paper_landmarks
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
+from analysis.words import count, scientific
 from models.training.series import ZERO
 
 UNIT = "squared error per voxel and channel"
@@ -67,7 +69,7 @@ def fraction(run: Run) -> str:
     """Share of the training conformers, and how many these are: 1%, 11k conformers."""
     settings = run.config.get("data", {}).get("init_args", {})
     share, count = settings.get("train_fraction", 1.0), run.data.get("train_conformers")
-    return f"{100 * share:g}%" + (f" ({style.count(count)})" if count else "")
+    return f"{100 * share:g}%" + (f" ({count(count)})" if count else "")
 
 
 def papers_name(name: str) -> str:
@@ -166,12 +168,10 @@ def _course(run: Run) -> str:
         return ""
     passes, least = plateau.passes_zero(run), int(np.argmin(percent.value))
     at = percent.step[least]
-    crossed = (
-        "no such step" if passes is None else f"{percent.at(passes):.2g} (step {style.count(round(passes))})"
-    )
+    crossed = "no such step" if passes is None else f"{percent.at(passes):.2g} (step {count(round(passes))})"
     ratio = mean.at(at) / run.zero_loss
     return (
-        f"{percent.value[0]:.2g}, {crossed}, {percent.value[least]:.2g} (step {style.count(round(at))}, {ratio:.2g}) "
+        f"{percent.value[0]:.2g}, {crossed}, {percent.value[least]:.2g} (step {count(round(at))}, {ratio:.2g}) "
         f"and {percent.value[-1]:.2g}"
     )
 

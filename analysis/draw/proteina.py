@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import style
-from analysis.panels import Ours, Paper
+from analysis.draw import style
+from analysis.draw.panels import Ours, Paper
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, PaperCurves
 from analysis.results import Run
 

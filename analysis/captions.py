@@ -1,17 +1,54 @@
-"""What a caption must say about the runs behind a figure, taken from the runs themselves."""
+"""What a caption says: what is drawn and how to read it, then notes on how it was measured, then from which runs."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from analysis.catalogue import Output
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
 from analysis.words import count, scientific
 
+WORDS = 80
+"""A caption's text has at most so many."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """text: what is drawn and how to read it, in at most WORDS words. notes: how it was measured, shown folded.
+
+    The line that names tier, seeds, networks and data is no part of either: `ending` makes it.
+    """
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, *notes: str) -> Caption:
+        """With those notes that say something."""
+        return cls(text, tuple(filter(None, notes)))
+
+
+ZERO = "the loss of the predictor that always answers zero"
+LOSSES = f"L_mean (solid), L_equiv (dashed) and {ZERO} (dotted)"
 LINES = (
-    "Thick lines: exponential average of the weights, closed form of the split; thin: the raw weights; "
-    "circles: estimates from sampled rotations. All estimates are unbiased, and the percent is a ratio of "
-    "means. Step 0 is not on logarithmic axes."
+    "Thick lines: averaged weights, with L_equiv in closed form. Thin lines: raw weights. Circles: estimates from "
+    "sampled rotations. All estimates are unbiased, and the percent is a ratio of means. Logarithmic axes do not show "
+    "step 0."
 )
+SEEDS = "Thick lines: median over seeds. Thin lines: seeds."
+SINGLE_LAYERS = (
+    "A layer without a bar has no terms left, or they do nothing. The effects of single layers need not add up to the "
+    "whole."
+)
+
+
+def floor_note(floor: float) -> str:
+    """Of axes that end at a smallest percent."""
+    return (
+        f"Percents below {floor:g} are rounding errors of an equivariant network and are drawn at {floor:g}. "
+        "Logarithmic axes do not show step 0."
+    )
 
 
 def provenance_line(results: Results) -> str:
@@ -108,19 +145,22 @@ def footer(results: Results) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def paper_sentence(paper: PaperCurves | None, about: str) -> str:
-    """How the paper's curves are shown, or that they are not."""
+ABSENT_CURVES = "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+
+
+def paper_note(paper: PaperCurves | None, about: str) -> str:
+    """How the paper's curves of EScAIP are shown, or that they are not."""
     if paper is None:
-        return "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
+        return ABSENT_CURVES
     return (
-        f"Grey: the paper's curves (light: as logged; lines: medians of 20 bins a decade), unbiased, {about} "
-        "Their percent is a mean of ratios, which after the start is larger than the ratio of means drawn of ours."
+        "Grey: the paper's curves, unbiased (lines: medians of bins of steps; light: as logged). "
+        f"{about} The paper's percent is a mean of ratios, which is larger than a ratio of means."
     )
 
 
-def words_only_sentence(figure: str, says: str) -> str:
-    """What the paper says of a figure of which it gives no numbers and whose curves nobody has recovered."""
-    return f"Of its {figure} the paper gives no numbers, and its curves were not recovered; it says: {says}"
+def not_recovered(figure: str) -> str:
+    """Of a figure of the papers whose curves nobody has recovered."""
+    return f"The paper prints no numbers of its {figure}, and its curves were not recovered."
 
 
 def ending(output: Output, results: Results, drawn: Results) -> str:

@@ -125,11 +125,14 @@ def write_gallery(figures: Path) -> Path:
 
 def _section(figures: Path, name: str, facts: dict) -> str:
     captions = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts["caption"])
+    notes = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts.get("notes", []))
+    folded = f"<details><summary>Notes</summary>{notes}</details>" if notes else ""
     heading = f"{html.escape(facts['title'])}<small>{name}</small>"
     return f"""<section id="{name}">
 <h3>{heading}</h3>
 {_body(figures, name, facts)}
-<div class="caption">{captions}</div>
+<div class="caption">{captions}
+{folded}</div>
 <p class="links">{_links(figures, name, facts)}</p>
 <details><summary>Provenance</summary>{_provenance(facts)}</details>
 </section>"""

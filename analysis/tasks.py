@@ -122,14 +122,3 @@ def given(results: Results, tasks: tuple[Task, ...] = TASKS, *methods: str) -> l
         for task in tasks
         if any(results.of(task.readings[method].run) for method in methods or task.readings)
     ]
-
-
-def last(run: Run, metric: str, series: Series, split: str = "val") -> float | None:
-    """The last value of a curve, or None where it was not measured."""
-    curve = run.curve(metric, series, split)
-    return None if curve is None else float(curve.value[-1])
-
-
-def error(run: Run, series: Series, which: str) -> float | None:
-    """Test error of a readout: "mse_selected", at the step that is best on validation, or "mse", the last."""
-    return last(run, which, series, split="test")

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
+from analysis.captions import Caption
 from analysis.curves import Curve, thinned
 from analysis.draw import style
 from analysis.draw.smoothing import variable_span_ema
@@ -82,14 +83,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a figure module returns: the figure, the points in it, and the paragraphs of its caption.
+    """What a figure module returns: the figure, the points in it, and its caption.
 
     shown: the runs that are drawn, where they are fewer than were given.
     """
 
     figure: Figure
     points: pd.DataFrame
-    caption: list[str]
+    caption: Caption
     shown: Results | None = None
 
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis.captions import LINES, footer, paper_sentence
+from analysis.captions import LINES, LOSSES, Caption, footer, paper_note
 from analysis.curves import Curve
-from analysis.draw import proteina, style, voxmol
+from analysis.draw import style, voxmol
 from analysis.draw.panels import (
     Drawing,
     Drawn,
@@ -22,8 +22,8 @@ from analysis.draw.panels import (
     percent_panel,
     run_legend,
 )
-from analysis.draw.proteina import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
-from analysis.quantities import plateau
+from analysis.draw.proteina import VELOCITY, ours_by_time, paper_by_time, time_legend
+from analysis.notes import TIMES_NOTE, density_note, density_paper_note, timed_paper_note
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import ESCAIP, PROTEINA, PROTEINA_LARGE, VOXMOL_FEWEST, VOXMOL_NETWORKS
@@ -148,48 +148,28 @@ PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
 """Panels in the paper's order, by the runs of which each needs one."""
 
 
-def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
-    own = (
-        "Equivariance error in percent of the validation loss over training (linear over logarithmic axis), "
-        "and below it L_mean (solid), L_equiv (dashed) and the loss of a predictor that always answers zero "
-        "(dotted). The paper's point is the fall within the first thousands of steps; the lower panel tells "
-        "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
+def _caption(results: Results, paper: PaperCurves | None) -> Caption:
+    run, densest = _proteina(results), _voxmol(results)
+    escaip = bool(results.of(ESCAIP))
+    parts = {
+        "EScAIP: every seed.": escaip,
+        "Proteína: a curve per time t of the path.": run is not None,
+        "VoxMol: the largest network, on all training conformers and on the fewest.": bool(densest),
+    }
+    text = (
+        f"Equivariance error in percent of the validation loss over training. Below each panel: {LOSSES}. That "
+        "predictor is exactly equivariant, so a low percent says little while L_mean is at the dotted line. "
+        f"{' '.join(sentence for sentence, shown in parts.items() if shown)} Grey: the paper."
     )
-    parts = [own]
-    run = _proteina(results)
-    densest = voxmol.largest(results) or results.first(VOXMOL_FEWEST)
-    if results.of(ESCAIP):
-        theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
-        parts += [f"EScAIP: {LINES} {theirs}"] if run or densest else [LINES, theirs]
-    if run is not None:
-        flow = (
-            "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
-            "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
+    notes = []
+    if escaip:
+        notes.append(
+            f"EScAIP. {LINES} {paper_note(paper, 'The step axis is the same; the paper trains longer.')}"
         )
-        sentences = [
-            flow,
-            proteina.LINES,
-            proteina.paper_sentence(paper, NETWORKS[:1]),
-            size_sentence(results.tier, run),
-        ]
-        parts.append(" ".join(filter(None, sentences)))
-    if densest is not None:
-        sentences = [
-            "VoxMol: the largest network on all training conformers and on the fewest (numbers in brackets).",
-            voxmol.lines_sentence(_voxmol(results)),
-            voxmol.paper_sentence(paper),
-            voxmol.course_sentence([(voxmol.fraction(run), run) for run in _voxmol(results)]),
-            voxmol.size_sentence(results.tier, densest),
-        ]
-        parts.append(" ".join(filter(None, sentences)))
-    return [*parts, _null(results)]
-
-
-def _null(results: Results) -> str:
-    """Whether a predictor of nothing explains the dips, system by system (claim X4)."""
-    named = [("EScAIP", results.of(ESCAIP))]
-    if (run := _proteina(results)) is not None:
-        named.append(("Proteína", tuple(run.at(t) for t in run.times)))
-    named.append(("VoxMol", tuple(filter(None, [voxmol.largest(results) or results.first(VOXMOL_FEWEST)]))))
-    papers = voxmol.papers_dips() if named[-1][1] else ""
-    return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))
+    if run is not None:
+        notes.append(
+            f"Proteína. {TIMES_NOTE} {timed_paper_note(paper, NETWORKS[:1])} The paper's panel is of its 400M network."
+        )
+    if densest:
+        notes.append(f"VoxMol. {density_note(densest)} {density_paper_note(paper)}")
+    return Caption.of(text, *notes)

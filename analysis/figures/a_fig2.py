@@ -8,8 +8,17 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.captions import LINES, network_size, optimiser, other_batch, paper_sentence, train_size
-from analysis.captions import footer as footer_text
+from analysis.captions import (
+    LINES,
+    LOSSES,
+    Caption,
+    footer,
+    network_size,
+    optimiser,
+    other_batch,
+    paper_note,
+    train_size,
+)
 from analysis.curves import Curve
 from analysis.draw import style
 from analysis.draw.panels import (
@@ -110,8 +119,8 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         top.set_ylabel("")
         low.set_ylabel("")
     handles = key_handles(seeds, paper is not None, losses=("L_total", "L_mean", "L_equiv"))
-    figure_key(figure, handles, footer_text(results))
-    return Drawing(figure, drawn.table(), _caption(results, paper))
+    figure_key(figure, handles, footer(results))
+    return Drawing(figure, drawn.table(), _caption(paper))
 
 
 def _early(top: Axes, low: Axes, seeds: list[Ours], replicates: list[Paper], drawn: Drawn) -> None:
@@ -190,22 +199,12 @@ def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) 
     losses.set_ylim(loss.min() / 1.5, loss.max() * 1.5)
 
 
-def _caption(results: Results, paper: PaperCurves | None) -> list[str]:
-    own = (
-        "Equivariance error of EScAIP as percent of the validation loss. a: the start of training on linear "
-        "axes (inset: below 2 percent); b: all of it on logarithmic axes, every seed of the default run; c: "
-        "the losses behind it, first seed; d, e, f: first seed of the default run beside other training-set "
-        "sizes, network sizes, and optimisers with their learning rates. Under each percent panel are "
-        "L_mean, L_equiv and the loss of a predictor that always answers zero, which is perfectly "
-        "equivariant: while L_mean stays at that level a low percent is no achievement."
+def _caption(paper: PaperCurves | None) -> Caption:
+    text = (
+        "Equivariance error of EScAIP in percent of the validation loss. a: the start of training on linear axes "
+        "(inset: small percents). b: all of training, every seed of the default run. c: the losses of its first "
+        "seed. d, e, f: its first seed beside other training-set sizes, network sizes and optimisers. Below the "
+        f"percents: {LOSSES}, which is exactly equivariant. Grey: the paper; in a, its steps are on the upper axis."
     )
-    theirs = paper_sentence(
-        paper,
-        "on the same logarithmic step axis although their networks train far longer; in a, their steps are "
-        "on the axis above. Their losses are shown for those runs whose losses the paper shows.",
-    )
-    return [
-        own,
-        LINES,
-        theirs,
-    ]
+    about = "The step axis is the same; the paper trains longer. Losses are shown of the runs whose losses it shows."
+    return Caption.of(text, LINES, paper_note(paper, about))

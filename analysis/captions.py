@@ -145,15 +145,11 @@ def footer(results: Results) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-ABSENT_CURVES = "The paper's curves are absent: no reference data were found (REFERENCE_DIR)."
-
-
-def paper_note(paper: PaperCurves | None, about: str) -> str:
-    """How the paper's curves of EScAIP are shown, or that they are not."""
-    if paper is None:
-        return ABSENT_CURVES
+def paper_note(paper: PaperCurves, about: str) -> str:
+    """How the paper's curves of EScAIP are shown."""
+    light = "; light: as logged" if paper.with_logged else ""
     return (
-        "Grey: the paper's curves, unbiased (lines: medians of bins of steps; light: as logged). "
+        f"Grey: the paper's curves, unbiased (lines: medians of bins of steps{light}). "
         f"{about} The paper's percent is a mean of ratios, which is larger than a ratio of means."
     )
 

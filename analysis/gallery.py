@@ -163,7 +163,7 @@ def _provenance(facts: dict) -> str:
         "command": facts["command"],
         "versions": ", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
         "inputs": f"sha256 {facts['inputs_digest']}",
-        "paper's curves": f"sha256 {facts['paper_curves']}" if facts["paper_curves"] else "absent",
+        "paper's curves": facts["paper_curves"] and f"sha256 {facts['paper_curves']}",
     }
     shown = "".join(
         f"<dt>{key}</dt><dd>{html.escape(str(value))}</dd>" for key, value in rows.items() if value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.captions import ABSENT_CURVES
 from analysis.reference.paper_curves import DENSITY_ZERO, ROWS_PER_STEP, PaperCurves
 from analysis.results import ResultsError, Run
 from analysis.words import scientific
@@ -58,10 +57,8 @@ TIMES_NOTE = (
 """How Proteína is measured over the times of its path."""
 
 
-def timed_paper_note(paper: PaperCurves | None, names: Sequence[str]) -> str:
+def timed_paper_note(names: Sequence[str]) -> str:
     """How the paper's curves of these runs of Proteína are shown, and how its rows became steps."""
-    if paper is None:
-        return ABSENT_CURVES
     ratios = ", ".join(f"{ROWS_PER_STEP[name]:g} ({name.removeprefix('proteina-')})" for name in names)
     return (
         "Grey: the paper's curves, unbiased (medians of bins of steps), named by t at their ends. Their percent is a "
@@ -91,12 +88,11 @@ def density_note(runs: Sequence[Run]) -> str:
     )
 
 
-def density_paper_note(paper: PaperCurves | None) -> str:
-    """How the paper's curves of VoxMol are shown, or that they are absent."""
-    if paper is None:
-        return ABSENT_CURVES
+def density_paper_note(paper: PaperCurves) -> str:
+    """How the paper's curves of VoxMol are shown."""
+    light = "; light: as logged, once per epoch" if paper.with_logged else ""
     return (
-        "Grey: the paper's curves, unbiased (lines: medians of bins of steps; light: as logged, once per epoch), "
+        f"Grey: the paper's curves, unbiased (lines: medians of bins of steps{light}), "
         "over its own steps. Grey dots: the loss of answering zero on the paper's grid, which it does not print; "
         f"we measured {scientific(DENSITY_ZERO)} on conformers of its test molecules. Losses per voxel depend on "
         "the grid: compare ratios to the zero predictor, not levels."

@@ -6,18 +6,14 @@ import hashlib
 import platform
 import shlex
 from importlib.metadata import version
-from pathlib import Path
 
-from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
 from models.sources import commit
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow")
 
 
-def provenance(
-    output: str, script: str, results: Results, paper: PaperCurves | None, command: list[str]
-) -> dict:
+def provenance(output: str, script: str, results: Results, command: list[str]) -> dict:
     """What the .json beside an output says; no time, so that rendering again gives the same bytes."""
     runs = {run.id: run.digest for run in results.runs}
     return {
@@ -32,7 +28,6 @@ def provenance(
         "trained_on": sorted({str(run.summary["device"]) for run in results.runs if "device" in run.summary}),
         "data": sorted({_data(run.data) for run in results.runs}),
         "caveats": {run.name: text for run in results.runs if (text := run.data.get("caveat"))},
-        "paper_curves": digest_of(paper),
         "inputs_digest": hashlib.sha256(
             "".join(f"{k} {v}\n" for k, v in sorted(runs.items())).encode()
         ).hexdigest(),
@@ -52,10 +47,3 @@ def file_metadata(about: dict, title: str) -> dict[str, str]:
         "Subject": f"tier {about['tier']}, commit {about['commit']}, inputs {about['inputs_digest'][:16]}",
         "Keywords": "; ".join([*about["runs"], about["command"]]),
     }
-
-
-def digest_of(paper: PaperCurves | None) -> str | None:
-    """Digest of the reference curves' bins, or None where there are none."""
-    return (
-        None if paper is None else hashlib.sha256(Path(paper.folder, "binned.csv").read_bytes()).hexdigest()
-    )

@@ -39,7 +39,7 @@ def render(
         )
     paper = open_paper_curves()
     script = Path(module.__file__).relative_to(ROOT).as_posix()
-    about = provenance(output, script, results, paper, list(command))
+    about = provenance(output, script, results, list(command))
     metadata = file_metadata(about, row.title)
 
     writers: dict[str, Callable[[Path], object]] = {}
@@ -60,6 +60,7 @@ def render(
             writers[".md"] = lambda path: path.write_text(table.markdown)
             writers[".html"] = lambda path: path.write_text(table.html)
         paragraphs = [caption.text, ending(row, results, drawn)]
+        about["paper_curves"] = paper.digest()
         facts = {"title": row.title, "caption": paragraphs, "notes": list(caption.notes), **about}
         text = [f"**{row.title}**", *paragraphs, *caption.notes]
         writers[".rst"] = lambda path: path.write_text("\n\n".join(text) + "\n")

@@ -50,10 +50,8 @@ class Paper:
     curves: dict[str, PaperCurve]
 
 
-def paper_runs(paper: PaperCurves | None, name: str) -> list[Paper]:
-    """The paper's replicates of run `name`, the first with its losses; none where the reference is absent."""
-    if paper is None:
-        return []
+def paper_runs(paper: PaperCurves, name: str) -> list[Paper]:
+    """The paper's replicates of run `name`, the first with its losses."""
     losses = paper.losses_of(name)
     return [
         Paper(name, f"replicate {i + 1}", {"percent": percent, **(losses if i == 0 else {})})
@@ -176,7 +174,7 @@ def draw_paper(
     stretch: float = 1.0,
     shadow: bool = True,
 ) -> None:
-    """The paper's curve as always: thin and grey (medians of bins), over a shadow of what was logged.
+    """The paper's curve as always: thin and grey (medians of bins), over a shadow of what was logged where we have it.
 
     On an axis whose steps are not the paper's, steps up to `until` are drawn at `stretch` times themselves.
     shadow: no, where the shadows of many curves would hide each other.
@@ -193,7 +191,7 @@ def draw_paper(
             "quantity": quantity,
         }
         median = drawn.add(curve.median.until(until), series="paper", estimator="rotations", **about)
-        if quantity == "percent" and shadow:
+        if quantity == "percent" and shadow and curve.logged is not None:
             logged = curve.logged.until(until)
             axes.plot(stretch * logged.step, logged.value, color=style.SHADOW, lw=0.3, zorder=1)
         axes.plot(stretch * median.step, median.value, color=style.PAPER, lw=style.FAINT, ls=dashes, zorder=2)
@@ -266,9 +264,7 @@ def loss_legend(axes: Axes, colors: dict[str, str], **where: object) -> None:
     axes.legend(handles=handles, handlelength=2.2, **where)
 
 
-def key_handles(
-    ours: Sequence[Ours], with_paper: bool, losses: Sequence[str] = ("L_mean", "L_equiv")
-) -> list[Line2D]:
+def key_handles(ours: Sequence[Ours], losses: Sequence[str] = ("L_mean", "L_equiv")) -> list[Line2D]:
     """What thick, thin, points, grey, solid, dashed and dotted mean: one key for the whole figure."""
     ink = style.INK
     ema = any(our.run.plotted_series == EMA for our in ours)
@@ -281,8 +277,7 @@ def key_handles(
             [], [], marker="o", ms=2.4, mfc="white", mec=ink, mew=0.5, ls="none", label="rotations sampled"
         )
         handles.append(rotations)
-    if with_paper:
-        handles.append(Line2D([], [], color=style.PAPER, lw=0.8, label="paper"))
+    handles.append(Line2D([], [], color=style.PAPER, lw=0.8, label="paper"))
     handles += [Line2D([], [], color=ink, lw=1.0, ls=LOSS_DASHES[q], label=LOSS_NAMES[q]) for q in losses]
     handles.append(Line2D([], [], color=ink, lw=0.7, ls=DOTTED, label="constant-zero predictor"))
     return handles

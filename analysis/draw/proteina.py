@@ -30,10 +30,10 @@ def ours_by_time(run: Run | None, velocity: bool = False) -> list[Ours]:
     return [Ours(run.at(t, velocity), label(t), color(t)) for t in (run.times if run else ())]
 
 
-def paper_by_time(paper: PaperCurves | None, name: str, velocity: bool = False) -> list[Paper]:
+def paper_by_time(paper: PaperCurves, name: str, velocity: bool = False) -> list[Paper]:
     """The same of the paper's run that `name` repeats, at the paper's times, over optimiser steps."""
     found = []
-    for t in TIMES if paper is not None else ():
+    for t in TIMES:
         scale = (1 - t) ** -2 if velocity else 1.0
         curves = {
             quantity: curve if quantity == "percent" else curve.scaled(scale)

@@ -11,7 +11,7 @@ from analysis.curves import Curve, thinned
 from analysis.draw import style
 from analysis.draw.panels import DOTTED, Drawn, Ours
 from analysis.quantities.landmarks import passes_zero
-from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, PaperCurves
+from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO
 from analysis.results import Results, Run
 from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
 from models.training.series import ZERO
@@ -72,10 +72,8 @@ def crossing(axes: Axes, our: Ours, drawn: Drawn, panel: str) -> None:
     )  # fmt: skip
 
 
-def paper_zero(axes: Axes, paper: PaperCurves | None, drawn: Drawn, panel: str, last: float) -> None:
+def paper_zero(axes: Axes, drawn: Drawn, panel: str, last: float) -> None:
     """The zero predictor's loss on the paper's grid, in the paper's grey, up to step `last` in the record."""
-    if paper is None:
-        return
     about = {"source": "paper", "series": ZERO, "label": "constant-zero predictor", "quantity": "L_total"}
     curve = Curve(np.array([0.0, last]), np.full(2, DENSITY_ZERO))
     drawn.add(curve, panel=panel, estimator="exact", **about)

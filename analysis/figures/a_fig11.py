@@ -51,7 +51,7 @@ COLUMNS = [
 ]
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """a: latents as they are, turned along; b: their means over voxels. A violin per axis and angle, and one of
     different molecules. First seed of the largest network that recorded latents; the table has every seed."""
     found = next(filter(None, (_recorded(results, name) for name in VOXMOL_NETWORKS)), None)

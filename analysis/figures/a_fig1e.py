@@ -36,7 +36,7 @@ LABEL = 0.31
 """Where the names of y axes stand, from the panel [inch]."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """One panel per system whose runs were given, side by side."""
     drawn, results = Drawn(), _shown(results)
     shown = [panel for names, panel in PANELS.items() if any(results.of(name) for name in names)]
@@ -60,9 +60,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         ours += panel(figure, place, results, paper, drawn)
     for axes in figure.axes[2::2]:  # percents of the later panels
         axes.set_ylabel("")
-    figure_key(
-        figure, key_handles(ours, paper is not None), footer(results), columns=2 if width < 5 else None
-    )
+    figure_key(figure, key_handles(ours), footer(results), columns=2 if width < 5 else None)
     return Drawing(figure, drawn.table(), _caption(results, paper), results)
 
 
@@ -82,7 +80,7 @@ def _voxmol(results: Results) -> list[Run]:
 
 
 def escaip_panel(
-    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """EScAIP on SPICE, every seed of the default run."""
     ours = [Ours(r, f"seed {r.seed}", c) for r, c in zip(results.of(ESCAIP), style.CYCLE, strict=False)]
@@ -95,7 +93,7 @@ def escaip_panel(
 
 
 def proteina_panel(
-    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
     run = _proteina(results)
@@ -109,14 +107,14 @@ def proteina_panel(
 
 
 def voxmol_panel(
-    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves | None, drawn: Drawn
+    figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
     runs = _voxmol(results)
     ours = [Ours(run, voxmol.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
     theirs = [each for run in runs for each in paper_runs(paper, run.name)]
     top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
-    voxmol.paper_zero(low, paper, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
+    voxmol.paper_zero(low, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
     _linear_over_log(top, low, drawn, "VoxMol")
     low.set_ylabel("loss\n[per voxel]")
     style.title(top, "", f"VoxMol ({runs[0].label})")
@@ -148,7 +146,7 @@ PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
 """Panels in the paper's order, by the runs of which each needs one."""
 
 
-def _caption(results: Results, paper: PaperCurves | None) -> Caption:
+def _caption(results: Results, paper: PaperCurves) -> Caption:
     run, densest = _proteina(results), _voxmol(results)
     escaip = bool(results.of(ESCAIP))
     parts = {
@@ -168,7 +166,7 @@ def _caption(results: Results, paper: PaperCurves | None) -> Caption:
         )
     if run is not None:
         notes.append(
-            f"Proteína. {TIMES_NOTE} {timed_paper_note(paper, NETWORKS[:1])} The paper's panel is of its 400M network."
+            f"Proteína. {TIMES_NOTE} {timed_paper_note(NETWORKS[:1])} The paper's panel is of its 400M network."
         )
     if densest:
         notes.append(f"VoxMol. {density_note(densest)} {density_paper_note(paper)}")

@@ -62,7 +62,7 @@ PAPER_NAMES = {
 }
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """Six panels: a early, b whole training, c losses, d training-set size, e network size, f optimiser."""
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 5.9)
@@ -99,11 +99,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
             for name, color in zip((ESCAIP, *names), style.CYCLE, strict=False)
             if (run := results.first(name)) is not None
         ]
-        theirs = [
-            replace(theirs_of[name][0], label=PAPER_NAMES[name][letter])
-            for name in (ESCAIP, *names)
-            if paper is not None
-        ]
+        theirs = [replace(theirs_of[name][0], label=PAPER_NAMES[name][letter]) for name in (ESCAIP, *names)]
         top, low = percent_panel(figure, place, ours, theirs, drawn, letter)
         style.title(top, letter, text)
         run_legend(top, ours, loc="upper right")
@@ -118,7 +114,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     for top, low in (panels[0], *panels[2:]):
         top.set_ylabel("")
         low.set_ylabel("")
-    handles = key_handles(seeds, paper is not None, losses=("L_total", "L_mean", "L_equiv"))
+    handles = key_handles(seeds, losses=("L_total", "L_mean", "L_equiv"))
     figure_key(figure, handles, footer(results))
     return Drawing(figure, drawn.table(), _caption(paper))
 
@@ -199,7 +195,7 @@ def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) 
     losses.set_ylim(loss.min() / 1.5, loss.max() * 1.5)
 
 
-def _caption(paper: PaperCurves | None) -> Caption:
+def _caption(paper: PaperCurves) -> Caption:
     text = (
         "Equivariance error of EScAIP in percent of the validation loss. a: the start of training on linear axes "
         "(inset: small percents). b: all of training, every seed of the default run. c: the losses of its first "

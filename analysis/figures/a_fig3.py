@@ -41,7 +41,7 @@ LEAST_RISE = 1.0
 NAMES = {"e": "larger network", "f": "1% of the chains", "g": "0.1% of the chains"}
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """a percent by t, b its end, c L_mean, d L_equiv; e larger network, f, g fewer chains, h loss on the fewest."""
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 7.6)
@@ -79,19 +79,19 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
         if name not in (PROTEINA, OTHERS["e"]):
             top.set_ylabel("")
             low.set_ylabel("")
-    handles = key_handles(ours_by_time(run), paper is not None)
+    handles = key_handles(ours_by_time(run))
     for handle in handles:
         if handle.get_label() == "paper":
             handle.set_label("paper, rows of its log as steps")
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(paper))
+    return Drawing(figure, drawn.table(), _caption())
 
 
 def _percents(
     figure: Figure,
     place: SubplotSpec,
     results: Results,
-    paper: PaperCurves | None,
+    paper: PaperCurves,
     drawn: Drawn,
     letter: str,
     name: str,
@@ -113,7 +113,7 @@ def _loss(
     figure: Figure,
     place: SubplotSpec,
     results: Results,
-    paper: PaperCurves | None,
+    paper: PaperCurves,
     drawn: Drawn,
     letter: str,
     name: str,
@@ -135,10 +135,10 @@ def _loss(
     return axes
 
 
-def _ends(axes: Axes, results: Results, paper: PaperCurves | None, drawn: Drawn) -> None:
+def _ends(axes: Axes, results: Results, paper: PaperCurves, drawn: Drawn) -> None:
     """Bars: the last percent by t, median over seeds; dots: seeds; grey: the paper's."""
     runs = results.of(PROTEINA)
-    theirs = {} if paper is None else paper.last_bars()
+    theirs = paper.last_bars()
     times = sorted({*runs[0].times, *theirs})
     frames = []
     for i, t in enumerate(times):
@@ -202,7 +202,7 @@ def _not_here(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not part of this tier", transform=axes.transAxes, ha="center", color="#777777")
 
 
-def _caption(paper: PaperCurves | None) -> Caption:
+def _caption() -> Caption:
     text = (
         "Equivariance error of Proteína in percent of the validation loss, at fixed times t of the path from noise "
         "(0) to chains (1). a: over training, first seed. b: after the last step (bars: median over seeds; dots: "
@@ -210,4 +210,4 @@ def _caption(paper: PaperCurves | None) -> Caption:
         f"Below the percents: {LOSSES}. Grey: the paper."
     )
     clean = "The losses in c, d and h are those of the predicted clean points."
-    return Caption.of(text, f"{TIMES_NOTE} {clean}", timed_paper_note(paper, ALL))
+    return Caption.of(text, f"{TIMES_NOTE} {clean}", timed_paper_note(ALL))

@@ -43,7 +43,7 @@ LATE = numbers("a")["voxmol.late_L_equiv"].value
 """The level below which the paper says L_equiv ends."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """Rows: training sets, networks. Columns: percent, L_mean, L_equiv. First seeds."""
     if largest(results) is None:
         raise ResultsError(
@@ -80,7 +80,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
             _panel(axes, ours, theirs, quantity, drawn, letter)
             if quantity != "percent":
                 zero_level(axes, ours, drawn, letter)
-                paper_zero(axes, paper, drawn, letter, max(our.run.metrics["step"].max() for our in ours))
+                paper_zero(axes, drawn, letter, max(our.run.metrics["step"].max() for our in ours))
             columns[j].append(axes)
             what = "percent" if quantity == "percent" else LOSS_NAMES[quantity]
             style.title(axes, letter, f"{what} by {text}")
@@ -89,7 +89,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     for axes, theirs, ours in named:
         end_labels(axes, theirs)
         run_legend(axes, ours, loc="upper right")
-    figure_key(figure, _handles(named[0][2], paper), footer(results))
+    figure_key(figure, _handles(named[0][2]), footer(results))
     return Drawing(figure, drawn.table(), _caption(results, paper))
 
 
@@ -137,8 +137,8 @@ def _scales(columns: tuple[list[Axes], ...], drawn: Drawn) -> None:
                 axes.axhline(LATE, color=style.PAPER, lw=0.4, ls=(0, (6, 2)), zorder=1)
 
 
-def _handles(ours: list[Ours], paper: PaperCurves | None) -> list[Line2D]:
-    handles = key_handles(ours, paper is not None)
+def _handles(ours: list[Ours]) -> list[Line2D]:
+    handles = key_handles(ours)
     circles = Line2D(
         [], [], marker="o", ms=2.4, mfc="white", mec=style.INK, mew=0.5, ls="none", label="24 rotations"
     )
@@ -148,7 +148,7 @@ def _handles(ours: list[Ours], paper: PaperCurves | None) -> list[Line2D]:
     return [*handles[:2], circles, passes, *handles[2:]]
 
 
-def _caption(results: Results, paper: PaperCurves | None) -> Caption:
+def _caption(results: Results, paper: PaperCurves) -> Caption:
     text = (
         "Equivariance error of VoxMol in percent of the validation loss (left), L_mean (middle) and L_equiv "
         "(right), by training-set size of the largest network (number of conformers in brackets) and by network "

@@ -26,7 +26,7 @@ LOOKS = {
 COLUMNS = ["panel", "source", "run", "seed", "label", "series", "quantity", "estimator", "rotations", "value"]
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """a: root mean square error of the percent by number of rotations; b: the mean estimate and its spread."""
     studies = [(run, study) for run in results.of(PROTEINA) if (study := read_study(run))]
     if not studies:

@@ -27,7 +27,7 @@ PAPER_SIZES = dict(zip((*reversed(ESCAIP_TRAIN_SIZES), ESCAIP), ("500", "5k", "5
 COLORS = {"L_total": style.GREEN, "L_mean": style.BLUE, "L_equiv": style.VERMILION}
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A panel per training set, smallest first, on common axes; first seed of each run."""
     drawn = Drawn()
     shown = [name for name in PAPER_SIZES if results.of(name)]
@@ -59,12 +59,12 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     first.set_xlim(log_limits([Curve(points["step"].to_numpy(), points["value"].to_numpy())]))
     style.log_loss(first)
     first.set_ylim(points["value"].min() / 1.5, points["value"].max() * 1.5)
-    handles = key_handles(ours, paper is not None, losses=())
+    handles = key_handles(ours, losses=())
     figure_key(figure, handles, footer(results))
     return Drawing(figure, drawn.table(), _caption(paper))
 
 
-def _caption(paper: PaperCurves | None) -> Caption:
+def _caption(paper: PaperCurves) -> Caption:
     text = (
         "Validation losses of EScAIP over training, for training sets of n conformations: L, L_mean and L_equiv, first "
         f"seed of each run, and {ZERO} (dotted). Grey: the paper's run of the size named at the upper right."

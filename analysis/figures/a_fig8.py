@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis.captions import ABSENT_CURVES, Caption, footer
+from analysis.captions import Caption, footer
 from analysis.curves import Curve
 from analysis.draw import style
 from analysis.draw.panels import Drawing, Drawn, figure_key
@@ -26,7 +26,7 @@ ACROSS = 4
 RATIO = "gradient ratio"
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A panel per time, on common axes; points are measurements of the first seed that has them, coloured by step."""
     measured = (
         (run, {t: found for t in run.times if (found := points_at(run, t))}) for run in results.of(PROTEINA)
@@ -48,7 +48,7 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     first, shown = None, None
     for place, t, letter in zip(grid, points, "abcdefgh", strict=False):
         axes = first = figure.add_subplot(place, sharex=first, sharey=first)
-        if paper is not None and t in TIMES:
+        if t in TIMES:
             _papers(axes, paper, t, drawn, letter)
         shown = _ours(axes, run, t, points[t], norm, drawn, letter)
         found = correlations(points[t].ratio, points[t].percent)
@@ -71,12 +71,9 @@ def draw(results: Results, paper: PaperCurves | None) -> Drawing:
     bar.set_label("training step")
     bar.ax.yaxis.set_major_formatter(lambda x, _: count(x))
     handles = [Line2D([], [], marker="o", ms=2.5, color=colormaps["viridis"](0.5), lw=0.5, label="ours")]
-    if paper is not None:
-        handles.append(
-            Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed")
-        )
+    handles.append(Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed"))
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(paper, run, points))
+    return Drawing(figure, drawn.table(), _caption(run, points))
 
 
 def _ours(axes: Axes, run: Run, t: float, points: Points, norm: LogNorm, drawn: Drawn, letter: str):
@@ -116,7 +113,7 @@ def _numbers(axes: Axes, ours: tuple[float, float], t: float) -> None:
         axes.text(0.04, 0.97 - 0.085 * i, text, transform=axes.transAxes, fontsize=5.3, color=color, va="top")
 
 
-def _caption(paper: PaperCurves | None, run: Run, points: dict[float, Points]) -> Caption:
+def _caption(run: Run, points: dict[float, Points]) -> Caption:
     fewest = min(len(each.step) for each in points.values())
     text = (
         "Percent of Proteína's validation loss that is equivariance error, against the ratio of the gradient norms "
@@ -127,8 +124,6 @@ def _caption(paper: PaperCurves | None, run: Run, points: dict[float, Points]) -
     theirs = (
         "Grey: the paper's smoothed line, read off an image. Its coefficients are over the measurements of a replicate "
         "that its other figures do not show."
-        if paper is not None
-        else f"{ABSENT_CURVES} Its coefficients are printed."
     )
     measured = gradients_note(run, numbers("a")["proteina.monitor_rotations"].value)
     return Caption.of(text, f"A panel has {fewest} points or more.", measured, theirs)

@@ -17,7 +17,7 @@ from analysis.results import Results
 from analysis.run_names import DATA, METHODS, VN_METHODS, vn_run
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """a rotated, b aligned: a line per method, and the paper's count of RECM's in grey."""
     drawn = Drawn()
     figure = style.new_figure(5.6, 2.5)

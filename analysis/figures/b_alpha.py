@@ -38,7 +38,7 @@ ADVISED = 8.0
 """What lr x recm_lr_mult x steps should reach for the rule to learn (recm.md 2)."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A row per term, a column per task, first seed; right: alpha_W after the last step, every seed."""
     tasks = given(results, TASKS, "recm")
     first = {task: results.first(RUN_OF[task.key]) for task in tasks}

@@ -14,7 +14,7 @@ from analysis.run_names import DATA, vn_run
 RUN_OF = {data: vn_run(data, "recm") for data in DATA}
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """a-c bias, d-f noise; rotated, aligned, and where every layer and seed ends."""
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 5.95)

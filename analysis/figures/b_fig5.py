@@ -21,7 +21,7 @@ from models.training.series import RAW
 MEASURES = {"instance_accuracy": ("instance", True), "class_accuracy": ("class", False)}
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A row per data set: alpha_W over training for every |C_G| on one scale, then the accuracy."""
     drawn = Drawn()
     sizes = [size for size in SIZES if any(results.of(vn_run(data, "recm", size)) for data in DATA)]

@@ -34,7 +34,7 @@ MARKS = (("o", False), ("o", True))
 """Open for rotated, filled for aligned shapes."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """Columns rotated, aligned: percent, losses, largest |alpha|. Right: percent against |alpha|, and the ends."""
     drawn = Drawn()
     figure = style.new_figure(style.PAGE, 4.9)

@@ -22,7 +22,7 @@ HEIGHT = 3.05
 """Of one row of panels, with its titles and labels [inch]."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A row per method, a bar per layer: L_equiv gone without its terms (rotated, aligned), loss gained (aligned)."""
     if not any(is_attributed(run) for run in results.runs):
         raise ResultsError(

@@ -32,7 +32,7 @@ OTHER_COLORS = (style.VERMILION, style.SKY)
 MARKS = {"nbody": ("s", False), "run": ("o", False), "walk": ("o", True)}
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A column per task: percent, losses, largest |alpha|. Right: where every seed ends."""
     tasks = [task for task in TASKS if any(one.runs for one in _own(results, task))]
     drawn = Drawn()

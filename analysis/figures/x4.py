@@ -36,7 +36,7 @@ STRIP, LINE, AROUND = 1.75, 0.088, 0.72
 """Heights: of the panels of percents, of a bar, of titles and labels around bars [inch]."""
 
 
-def draw(results: Results, paper: PaperCurves | None) -> Drawing:
+def draw(results: Results, paper: PaperCurves) -> Drawing:
     """Top: percent by method under both groups. Below, a row per motion, a bar per layer: L_equiv of either group
     gone without its terms, and the loss gained."""
     tasks = given(results, MOTIONS)

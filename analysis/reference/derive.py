@@ -1,7 +1,7 @@
 """Landmarks of every curve of paper A, by the definitions of analysis.quantities.landmarks.
 
-`python -m analysis.reference.derive` reads the recovered curves and rewrites `landmarks.csv` beside this
-file; figures and tables read that file, so that they know the paper's landmarks where the curves are absent.
+`python -m analysis.reference.derive` reads the binned curves and rewrites `landmarks.csv` beside this file; figures and
+tables read that file.
 """
 
 from __future__ import annotations
@@ -65,14 +65,9 @@ def _plateau(paper: PaperCurves, key: tuple[str, str, str, str], row: dict) -> d
 
 
 def main() -> int:
-    """Rewrite landmarks.csv from the reference folder."""
+    """Rewrite landmarks.csv from the binned curves."""
     try:
-        paper = open_paper_curves()
-        if paper is None:
-            raise ResultsError(
-                "no reference folder: set REFERENCE_DIR to the folder with the paper's curves."
-            )
-        derive(paper).to_csv(TARGET, index=False, float_format="%.6g")
+        derive(open_paper_curves()).to_csv(TARGET, index=False, float_format="%.6g")
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 1

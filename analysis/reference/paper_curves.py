@@ -1,7 +1,8 @@
 """Paper A's curves, read back from its published figures, in the units and estimators in which we draw.
 
-The folder (`$REFERENCE_DIR`, by default `../shared/reference` beside the repository) is optional: without it
-figures show ours alone and say so.
+`binned.parquet` beside this file has every curve as medians in 20 bins per decade of step; README.md says where they
+come from. The same curves as logged are optional: a folder of CSV files, `$REFERENCE_DIR`, by default
+`../shared/reference` beside the repository.
 
 What is done to the stored values, so that like is compared with like:
 - percent is stored as a fraction and already carries the factor N/(N-1) of N = 10 rotations: times 100.
@@ -17,8 +18,10 @@ of means.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -26,9 +29,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.curves import Curve
+from analysis.reference.printed import tables
 from analysis.results import ResultsError
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+BINNED, GRADIENT_LINES = HERE / "binned.parquet", HERE / "gradient_lines.parquet"
+ROOT = HERE.parents[1]
 ROTATIONS = 10
 
 PERCENT_CURVES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -91,32 +97,49 @@ DENSITY_ZERO = 2.65e-4
 
 @dataclass(frozen=True)
 class PaperCurve:
-    """One curve of the paper: evaluations as drawn there, and their medians in 20 bins per decade of step."""
+    """One curve of the paper: medians in 20 bins per decade of step, and what was logged where we have it."""
 
-    logged: Curve
     median: Curve
+    logged: Curve | None
 
     def scaled(self, factor: float) -> PaperCurve:
         """The same in another unit."""
-        return PaperCurve(self.logged.scaled(factor), self.median.scaled(factor))
+        return self._each(lambda curve: curve.scaled(factor))
 
     def every(self, rows: float) -> PaperCurve:
         """The same over steps, where it stands over rows of which every step has so many."""
-        return PaperCurve(*(Curve(curve.step / rows, curve.value) for curve in (self.logged, self.median)))
+        return self._each(lambda curve: Curve(curve.step / rows, curve.value))
+
+    def _each(self, change: Callable[[Curve], Curve]) -> PaperCurve:
+        return PaperCurve(change(self.median), None if self.logged is None else change(self.logged))
 
 
 @dataclass(frozen=True)
 class PaperCurves:
-    """The folder of recovered curves; files are read when first asked for."""
+    """Every curve in bins and, where `folder` is one, as logged. Files are read when first asked for."""
 
-    folder: Path
+    folder: Path | None = None
+    read: set[Path] = field(default_factory=set, compare=False)
+    """The files that were read so far."""
+
+    @property
+    def with_logged(self) -> bool:
+        """Whether curves come as logged besides their medians."""
+        return self.folder is not None
+
+    def digest(self) -> str | None:
+        """sha256 of the names and contents of all files read so far; None if none was."""
+        if not self.read:
+            return None
+        files = sorted((path.name, _digest(path)) for path in self.read)
+        return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in files).encode()).hexdigest()
 
     def percent_of(self, run: str) -> list[PaperCurve]:
         """Percent of the validation loss in the run that `run` repeats, one curve per replicate."""
         if run in DENSITY_CURVES:
             file, _, name = DENSITY_CURVES[run]
             logged = self.logged(file, LOGGED_NAMES[file].format(name))
-            return [PaperCurve(logged, self.bins(file, name)).scaled(100.0)]
+            return [PaperCurve(self.bins(file, name), logged).scaled(100.0)]
         return [self.both(file, series).scaled(100.0) for file, series in PERCENT_CURVES.get(run, ())]
 
     def losses_of(self, run: str) -> dict[str, PaperCurve]:
@@ -148,25 +171,23 @@ class PaperCurves:
 
     def last_bars(self) -> dict[float, float]:
         """Fig. 3b: percent at the end of the 60M run by time t, as drawn."""
-        frame = _read(self.folder / "fig3b.csv")
-        return {float(row.t): 100 * float(row.y) for row in frame.itertuples()}
+        rows = tables("a")["figure_3b"].rows
+        return {float(name.removeprefix("t=")): percent for name, (percent,) in rows.items()}
 
     def gradient_line(self, t: float) -> pd.DataFrame:
         """Fig. 8 at time t: step, ratio of gradient norms, percent; of a smoothed line read off an image."""
-        frame = _read(self.folder / "fig8.csv")
+        frame = self._table(GRADIENT_LINES)
         frame = frame[frame["t"] == f"{t:g}"]
-        step = frame["row_index_from_colour"].astype(float) / ROWS_PER_STEP["proteina-60m"]
-        return pd.DataFrame(
-            {"step": step, "ratio": frame["x"].astype(float), "percent": 100 * frame["y"].astype(float)}
-        )
+        step = frame["row"] / ROWS_PER_STEP["proteina-60m"]
+        return pd.DataFrame({"step": step, "ratio": frame["ratio"], "percent": 100 * frame["fraction"]})
 
     def both(self, file: str, series: str, t: str = "") -> PaperCurve:
         """A curve as stored: fractions, L_mean uncorrected."""
-        return PaperCurve(self.logged(file, series, t=t), self.bins(file, series, t=t))
+        return PaperCurve(self.bins(file, series, t=t), self.logged(file, series, t=t))
 
     def bins(self, file: str, series: str, variant: str = "raw", t: str = "") -> Curve:
         """Medians of 20 bins per decade on the full evaluation grid, as stored (fractions, not percent)."""
-        frame = _read(self.folder / "binned.csv")
+        frame = self._table(BINNED)
         part = frame[
             (frame["file"] == file)
             & (frame["series"] == series)
@@ -174,24 +195,31 @@ class PaperCurves:
             & (frame["t"] == t)
         ]
         if part.empty:
-            raise ResultsError(f"{self.folder / 'binned.csv'}: no bins of {file}, series {series!r}.")
+            raise ResultsError(f"{BINNED}: no bins of {file}, series {series!r}.")
         return Curve(part["x"].to_numpy(float), part["y_median"].to_numpy(float))
 
     @cached_property
     def index(self) -> pd.DataFrame:
         """file, figure, panel, series, variant, t of every curve that has bins, in file order."""
         columns = ["file", "figure", "panel", "series", "variant", "t"]
-        return _read(self.folder / "binned.csv")[columns].drop_duplicates().reset_index(drop=True)
+        return self._table(BINNED)[columns].drop_duplicates().reset_index(drop=True)
 
-    def logged(self, file: str, series: str, variant: str = "raw", t: str = "") -> Curve:
-        """The logged evaluations as stored, thinned there to 2,000."""
-        frame = _read(self.folder / f"{file}.csv")
+    def logged(self, file: str, series: str, variant: str = "raw", t: str = "") -> Curve | None:
+        """The logged evaluations as stored, thinned there to 2,000; None without their folder."""
+        if self.folder is None:
+            return None
+        frame = self._table(self.folder / f"{file}.csv")
         part = frame[(frame["series"] == series) & (frame["variant"] == variant) & (frame["t"] == t)]
         if part.empty:
             raise ResultsError(
                 f"{self.folder / file}.csv: no series {series!r}; is this the reference folder?"
             )
         return Curve(part["x"].to_numpy(float), part["y"].to_numpy(float))
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        table = _read(path)
+        self.read.add(path)
+        return table
 
 
 def unbiased_mean(L_mean: Curve, L_equiv: Curve, rotations: int = ROTATIONS) -> Curve:
@@ -201,28 +229,36 @@ def unbiased_mean(L_mean: Curve, L_equiv: Curve, rotations: int = ROTATIONS) -> 
 
 
 def _unbiased(mean: PaperCurve, equiv: PaperCurve, rotations: int = ROTATIONS) -> PaperCurve:
+    both = mean.logged is not None and equiv.logged is not None
     return PaperCurve(
-        unbiased_mean(mean.logged, equiv.logged, rotations),
         unbiased_mean(mean.median, equiv.median, rotations),
+        unbiased_mean(mean.logged, equiv.logged, rotations) if both else None,
     )
 
 
-def open_paper_curves() -> PaperCurves | None:
-    """The reference folder, or None where there is none; a folder asked for by name must exist."""
+def open_paper_curves() -> PaperCurves:
+    """The paper's curves, as logged too where their folder is; a folder that exists and is named must hold them."""
     named = os.environ.get("REFERENCE_DIR")
     folder = Path(named) if named else ROOT.parent / "shared" / "reference"
-    if (folder / "binned.csv").is_file():
+    if any(folder.glob("fig*.csv")):
         return PaperCurves(folder)
-    if named:
+    if named and folder.is_dir():
         raise ResultsError(
-            f"REFERENCE_DIR={named}: no binned.csv there; name the folder with the paper's curves."
+            f"REFERENCE_DIR={named}: no fig*.csv there; name the folder with the paper's curves as logged."
         )
-    return None
+    return PaperCurves()
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ResultsError(f"{path}: missing; the reference folder is incomplete.")
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
     text = dict.fromkeys(("file", "figure", "panel", "series", "variant", "t"), str)
     return pd.read_csv(path, dtype=text, keep_default_na=False)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -75,7 +75,7 @@ def _over_steps(row: dict, rows_per_step: float) -> dict:
     }
 
 
-def build(results: Results, paper: PaperCurves | None) -> Table:
+def build(results: Results, paper: PaperCurves) -> Table:
     """Long frame for machines, wide table for people."""
     frame = landmarks_frame(results)
     headings, lines = _headings(), _lines(frame)

@@ -39,7 +39,7 @@ BLOCKS = {
 }
 
 
-def build(results: Results, paper: PaperCurves | None) -> Table:
+def build(results: Results, paper: PaperCurves) -> Table:
     """Long frame for machines, wide table for people. Raises ResultsError if no run was tested."""
     frame = accuracy_frame(results)
     if frame.empty:

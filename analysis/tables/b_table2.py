@@ -76,7 +76,7 @@ NETWORKS_BLOCK, SETUPS_BLOCK = "Other networks", "Other set-ups"
 UNITS = {2: "10⁻²", 3: "10⁻³"}
 
 
-def build(results: Results, paper: PaperCurves | None) -> Table:
+def build(results: Results, paper: PaperCurves) -> Table:
     """Long frame for machines, wide table for people. Raises ResultsError if no run was tested."""
     frame = error_frame(results)
     if not (frame["seeds"] > 0).any():

@@ -52,7 +52,7 @@ OVERHEADS = (
 HEADINGS = {"inference_parameters": "parameters at inference", "training_time": "training time"}
 
 
-def build(results: Results, paper: PaperCurves | None) -> Table:
+def build(results: Results, paper: PaperCurves) -> Table:
     """Long frame for machines, wide table for people. Raises ResultsError if no pair of runs is complete."""
     frame = overhead_frame(results)
     if frame.empty:

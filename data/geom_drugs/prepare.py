@@ -24,10 +24,10 @@ from data.files import write_text
 from data.geom_drugs.channels import SYMBOLS
 from data.geom_drugs.faults import Fault, LeftOut, Made
 from data.geom_drugs.generate import Recipe, Task, generate
-from data.geom_drugs.listed import read_smiles
-from data.geom_drugs.packed import read_msgpack
-from data.geom_drugs.pickled import read_midi, read_rdkit_folder
+from data.geom_drugs.geom_msgpack import read_msgpack
+from data.geom_drugs.geom_pickles import read_midi, read_rdkit_folder
 from data.geom_drugs.settings import GeomDrugsSettings
+from data.geom_drugs.smiles_lists import read_smiles
 from data.geom_drugs.store import SPLITS, Ensemble, Ensembles, write_store
 
 RAW_FOLDER = Path("data/geom_drugs/raw")

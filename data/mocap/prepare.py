@@ -18,9 +18,9 @@ from data.files import write_text
 from data.mocap.generate import generate
 from data.mocap.official import OFFICIAL
 from data.mocap.pickles import read_split
-from data.mocap.raw import read_trials
 from data.mocap.settings import MocapSettings
 from data.mocap.store import MotionStore, write_store
+from data.mocap.trial_files import read_trials
 from data.mocap.trials import SPLITS, Samples, Trial, caveat, select
 
 RAW_FOLDER = Path("data/mocap/raw")

@@ -22,8 +22,8 @@ from data.files import write_text
 from data.modelnet40.classes import MODELNET40
 from data.modelnet40.clouds import LabelledCloud, LeftOut, checked
 from data.modelnet40.generate import CLASSES, generate, invariant_ceiling
+from data.modelnet40.hdf5 import read_release, release_classes
 from data.modelnet40.off import members, read_clouds
-from data.modelnet40.release import read_release, release_classes
 from data.modelnet40.settings import Modelnet40Settings
 from data.modelnet40.store import CloudStore, write_store
 from data.modelnet40.voxels import read_voxel_clouds, voxel_classes

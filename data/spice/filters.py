@@ -8,7 +8,7 @@ from ase.data import atomic_numbers as NUMBER_OF
 from ase.data import covalent_radii as RADIUS
 
 from data.errors import DataError
-from data.spice.raw import RawMolecule
+from data.spice.molecules import RawMolecule
 from data.spice.settings import SpiceSettings
 
 OVERLAP = 0.5  # [Angstrom]; the shortest bond, H-H, is 0.74

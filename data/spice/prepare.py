@@ -23,21 +23,14 @@ from data.files import write_text
 from data.processes import map_in_processes
 from data.spice.filters import Dropped, selected, spread_conformations
 from data.spice.generate import Recipe, candidates, generate
+from data.spice.hdf5 import SPICE_LEVEL, count_spice, read_spice, spice_failures, spice_level, write_spice
 from data.spice.label import LEVEL, Geometries, Labelled, label
-from data.spice.raw import (
-    SPICE_LEVEL,
-    RawMolecule,
-    count_spice,
-    read_spice,
-    read_xyz,
-    spice_failures,
-    spice_level,
-    write_spice,
-)
+from data.spice.molecules import RawMolecule
 from data.spice.reference_energies import gfn2_atoms, spice_atoms, sum_of_atoms
 from data.spice.settings import RawFile, SpiceSettings
 from data.spice.splits import held_out
 from data.spice.store import ConformationStore, LabelledMolecule, write_store
+from data.spice.xyz import read_xyz
 
 RAW_FOLDER = Path("data/spice/raw")
 

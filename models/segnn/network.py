@@ -1,8 +1,9 @@
 """SEGNN on charged particles, for degrees l <= 1 (spec segnn.md section 3).
 
 Read from top to bottom in order of execution. Shapes: B graphs of n particles, all of them neighbours of each other;
-k = n - 1 edges into every particle, listed by destination; m channels of scalars and of vectors. Node features
-are (m, 4, B, n), a scalar and a vector to each channel; those of edges come apart, in columns (..., B n k).
+k = n - 1 edges into every particle, listed by destination; S scalars and V vectors. Node features are
+(m, 4, B, n) for S = V = m, a scalar and a vector to each channel, and (S + 3 V, B, n) for others (products.Irreps);
+features of edges come apart, in columns (..., B n k).
 """
 
 import math
@@ -17,13 +18,11 @@ from models.segnn.products import (
     Block,
     GatedProduct,
     Inner,
+    Irreps,
     Product,
     Spread,
     channels,
     gated,
-    separate,
-    steerable,
-    together,
 )
 
 if TYPE_CHECKING:
@@ -38,11 +37,13 @@ class SEGNNConfig:
     """Sizes of the network; the defaults are the published 147,424 parameters.
 
     hidden_features: of a dense layer with about as many weights, which decides the channels. layers: of message
-    passing. lmax: largest degree of features and attributes. center: what is subtracted from positions that are
+    passing. lmax: largest degree of hidden features. center: what is subtracted from positions that are
     features: nothing, the mean of the graph, or "coordinate_mean", every particle's mean of its own three
     coordinates, a slip of the published code that makes the network no longer equivariant. particles: of each graph.
     products: "fast", those of this file for degrees up to 1, or "e3nn", edge by edge, with features in the official
-    order (models.segnn.steerable); degrees above 1 take the latter anyway.
+    order (models.segnn.steerable); degrees above 1 take the latter anyway. multiplicities: how many hidden features
+    there are of degree 0, 1, ..., lmax, such as (6, 3) for the irreps 6x0e + 3x1o; None: equally many of each, by
+    hidden_features. lmax_attributes: largest degree of the attributes of nodes and edges; None: lmax.
     """
 
     hidden_features: int = 64
@@ -51,11 +52,43 @@ class SEGNNConfig:
     center: Literal["none", "graph_mean", "coordinate_mean"] = "none"
     particles: int = 5
     products: Literal["fast", "e3nn"] = "fast"
+    multiplicities: tuple[int, ...] | None = None
+    lmax_attributes: int | None = None
 
     @property
     def by_e3nn(self) -> bool:
         """Whether e3nn computes the products."""
-        return self.lmax != 1 or self.products == "e3nn"
+        return self.products == "e3nn" or not self.has_fast_products
+
+    @property
+    def has_fast_products(self) -> bool:
+        """Whether features and attributes are scalars and vectors, and there are some of both."""
+        return self.lmax == self.attribute_lmax == 1 and 0 not in self.hidden
+
+    @property
+    def attribute_lmax(self) -> int:
+        return self.lmax if self.lmax_attributes is None else self.lmax_attributes
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """How many hidden features there are of degree 0, 1, ..., lmax.
+
+        ValueError for `multiplicities` of other degrees, or for attributes that cannot lead to all degrees.
+        """
+        if self.attribute_lmax < max(self.lmax, 1):
+            raise ValueError(
+                f"SEGNN: attributes up to degree {self.attribute_lmax} do not lead to features of degree "
+                f"{max(self.lmax, 1)}; set lmax_attributes to that at least"
+            )
+        if self.multiplicities is None:
+            return (self.channels,) * (self.lmax + 1)
+        found = tuple(self.multiplicities)
+        if len(found) != self.lmax + 1 or min(found) < 0 or not any(found):
+            raise ValueError(
+                f"SEGNN: multiplicities must say how many features there are of each degree 0 to {self.lmax} (lmax), "
+                f"which {list(found)} does not"
+            )
+        return found
 
     @property
     def channels(self) -> int:
@@ -64,7 +97,7 @@ class SEGNNConfig:
         paths = sum(
             (a + b + c) % 2 == 0 and abs(a - b) <= c <= a + b
             for a in degrees
-            for b in degrees
+            for b in range(self.attribute_lmax + 1)
             for c in degrees
         )
         return math.ceil(self.hidden_features / paths**0.5)
@@ -108,14 +141,14 @@ class CompleteGraph(nn.Module):
 class MessageLayer(nn.Module):
     """Messages between all particles of a graph, and the update of the particles by their sums."""
 
-    def __init__(self, channels: int):
+    def __init__(self, node: Irreps):
         super().__init__()
-        node = steerable(channels)
+        self.node = node
         # Target before source, as in the official weights.
-        self.message_layer_1 = GatedProduct([*node, *node, Block(0, 2)], channels, Y0)
-        self.message_layer_2 = GatedProduct(node, channels, Y0)
-        self.update_layer_1 = GatedProduct([*node, *node], channels, 1.0)
-        self.update_layer_2 = Product(node, channels, channels, 1.0)
+        self.message_layer_1 = GatedProduct([node, node, Block(0, 2)], node, Y0)
+        self.message_layer_2 = GatedProduct([node], node, Y0)
+        self.update_layer_1 = GatedProduct([node, node], node, 1.0)
+        self.update_layer_2 = Product([node], node, 1.0)
         self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     def compile_messages(self) -> None:
@@ -124,17 +157,17 @@ class MessageLayer(nn.Module):
         self.compiled = torch.compile(self.messages, fullgraph=True, dynamic=False)
 
     def messages(self, h: Tensor, edges: Edges, graph: CompleteGraph) -> tuple[Tensor, Tensor]:
-        """Gated messages s (m, E), V (m, 3, E) from node features (m, 4, B, n)."""
+        """Gated messages s (S, E), V (V, 3, E) from node features."""
         return self.message_layer_2.apart(*self.first_messages(h, edges, graph), edges.y)
 
     def first_messages(self, h: Tensor, edges: Edges, graph: CompleteGraph) -> tuple[Tensor, Tensor]:
         """Linear in either end of an edge before the gate: matrices act on nodes, not on four times as many edges."""
-        product, m = self.message_layer_1, len(h)
-        s, V = separate(h)
+        product, S, m = self.message_layer_1, self.node.scalars, self.node.vectors
+        s, V = self.node.separate(h)
         A, B = product.matrices()
         inward, outward = product.attributes(edges.y)
-        A_st, A_ss, A_sa, A_Vt, A_Vs = A.split([m, m, 2, m, m], dim=1)
-        B_st, B_ss, B_sa, B_Vt, B_Vs = B.split([m, m, 2, m, m], dim=1)
+        A_st, A_ss, A_sa, A_Vt, A_Vs = A.split([S, S, 2, m, m], dim=1)
+        B_st, B_ss, B_sa, B_Vt, B_Vs = B.split([S, S, 2, m, m], dim=1)
         a = graph.gather(torch.addmm(product.bias[:, None], A_st, s), A_ss @ s)
         b = graph.gather(B_st @ s, B_ss @ s)
         a, b = (torch.addmm(p, W, edges.additional) for p, W in ((a, A_sa), (b, B_sa)))
@@ -143,8 +176,8 @@ class MessageLayer(nn.Module):
         return gated(a + Inner.apply(V_a, inward), Spread.apply(V_b, b, outward))
 
     def update_input(self, h: Tensor, s: Tensor, V: Tensor, graph: CompleteGraph) -> Tensor:
-        """Node features before the sums of the messages: (2 m, 4, B, n)."""
-        return torch.cat([h, together(graph.total(s), graph.total(V)).view(h.shape)])
+        """Node features, and after them the sums of the messages: twice as long as h along the first axis."""
+        return torch.cat([h, self.node.together(graph.total(s), graph.total(V)).view(h.shape)])
 
     def forward(self, h: Tensor, edges: Edges, y: Tensor, graph: CompleteGraph) -> Tensor:
         messages = self.compiled if self.compiled and self.training else self.messages
@@ -157,17 +190,18 @@ class SEGNN(nn.Module):
 
     def __init__(self, config: SEGNNConfig):
         super().__init__()
-        if config.lmax != 1:
+        if not config.has_fast_products:
             raise ValueError(
-                f"this network has degrees up to 1, not {config.lmax}: see models.segnn.steerable"
+                f"this network has scalars and vectors, not degrees up to 1 with multiplicities {config.hidden} and "
+                f"attributes of degrees up to {config.attribute_lmax}: see models.segnn.steerable"
             )
         self.config = config
-        m = config.channels
+        node = self.node = Irreps(*config.hidden)
         self.graph = CompleteGraph(config.particles)
-        self.embedding_layer = Product([Block(1, 2), Block(0, 1)], m, m, 1.0)
-        self.layers = nn.ModuleList(MessageLayer(m) for _ in range(config.layers))
-        self.pre_pool1 = GatedProduct(steerable(m), m, 1.0)
-        self.pre_pool2 = Product(steerable(m), 0, 1, 1.0)
+        self.embedding_layer = Product([Block(1, 2), Block(0, 1)], node, 1.0)
+        self.layers = nn.ModuleList(MessageLayer(node) for _ in range(config.layers))
+        self.pre_pool1 = GatedProduct([node], node, 1.0)
+        self.pre_pool2 = Product([node], Irreps(0, 1), 1.0)
 
     def forward(self, x: Tensor, v: Tensor, charges: Tensor) -> Tensor:
         """x, v (B, n, 3) and charges (B, n) -> positions (B, n, 3); ValueError for another number of particles."""
@@ -201,15 +235,14 @@ class SEGNN(nn.Module):
         return V[1].square().sum(0, keepdim=True).sqrt(), V
 
     def embed(self, x: Tensor, v: Tensor, y: Tensor) -> Tensor:
-        """The first node features (m, 4, B, n)."""
-        return together(*self.embedding_layer.apart(*self.inputs(x, v), y.flatten(1))).unflatten(
-            -1, x.shape[:2]
-        )
+        """The first node features."""
+        first = self.embedding_layer.apart(*self.inputs(x, v), y.flatten(1))
+        return self.node.together(*first).unflatten(-1, x.shape[:2])
 
     def places(self) -> list["Place"]:
         """The two products of every layer's update, which are what ES and ACE relax (spec segnn.md 4.1)."""
-        layers, m = range(self.config.layers), self.config.channels
-        return [place for i in layers for place in update_places(f"layers.{i}", m)]
+        layers = range(self.config.layers)
+        return [place for i in layers for place in update_places(f"layers.{i}", self.node)]
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 3 or x.shape[1:] != (self.graph.n, 3):
@@ -219,16 +252,24 @@ class SEGNN(nn.Module):
             )
 
 
-def update_places(layer: str, channels: int) -> list["Place"]:
-    """The places of the MessageLayer of this name; features lie as (channel, scalar and vector, graph, node)."""
+def update_places(layer: str, node: Irreps) -> list["Place"]:
+    """The places of the MessageLayer of this name, with node features as they lie."""
     from twirl.relaxation.places import Place  # here, so that the network alone needs no relaxation
     from twirl.representations import IrrepsRep
 
-    irreps = IrrepsRep("1x0e + 1x1o")
-    return [
-        Place(f"{layer}.update_layer_{k}", irreps, irreps, (inputs, 4), (channels, 4), axes=(0, 1))
-        for k, inputs in ((1, 2 * channels), (2, channels))
-    ]
+    places = []
+    for k, copies in ((1, 2), (2, 1)):
+        inputs = (copies * node.shape[0], *node.shape[1:])
+        if node.paired:  # the group acts on every channel alike
+            acts_on_in = acts_on_out = IrrepsRep("1x0e + 1x1o")
+        else:
+            irreps = f"{node.scalars}x0e + {node.vectors}x1o"
+            acts_on_in, acts_on_out = IrrepsRep(" + ".join([irreps] * copies)), IrrepsRep(irreps)
+        axes = tuple(range(len(node.shape)))
+        places.append(
+            Place(f"{layer}.update_layer_{k}", acts_on_in, acts_on_out, inputs, node.shape, axes=axes)
+        )
+    return places
 
 
 def _direction(r: Tensor, length: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Official SEGNN weights to ours, and the added terms of ES- and ACE-relaxed ones (spec segnn.md section 6).
 
-Official features list all scalars of a block, then its vectors, channel by channel; ours have a scalar and a
-vector to each channel. Official products have one flat weight, path after path.
+Official features list all scalars of a block, then its vectors, channel by channel; ours do the same only for unequal
+numbers of them (products.Irreps). Official products have one flat weight, path after path.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from models.official import CheckpointError, load_official, read_tensors
-from models.segnn.products import Product
+from models.segnn.products import Irreps, Product
 
 # Our name of a product's bias, and the official one; matrices are taken apart path by path.
 RULES = ((r"(^|\.)bias$", r"\1biases"),)
-# e3nn's bookkeeping, whose presence depends on its version.
-IGNORED = ("tp.output_mask", "gate.mul.weight", "gate.mul.output_mask")
+# e3nn's bookkeeping and constants, whose presence depends on its version.
+IGNORED = re.compile(r"tp\.output_mask$|gate\.mul\.(weight|output_mask)$|\._w3j_\d+_\d+_\d+$")
 # Upstream's names of the terms added to an update, and the layer that each is added to.
 TERMS = {
     "linear_pass1.lin": "update_layer_1",
@@ -40,7 +41,7 @@ def load_state(
     plain, terms = {}, {}
     for key, value in state.items():
         key = key.removeprefix("module.")
-        if key.endswith(IGNORED):
+        if IGNORED.search(key):
             continue
         prefix, term, name = _split(key)
         if term is None:
@@ -50,9 +51,9 @@ def load_state(
     products = {name: child for name, child in module.named_modules() if isinstance(child, Product)}
     if products:
         load_official(module, _paths_apart(products, plain, source), RULES, source)
-        terms = {name: _in_our_order(term, f"{source}: {name}") for name, term in terms.items()}
+        terms = {name: _in_our_order(term, products, name, source) for name, term in terms.items()}
     else:
-        bookkeeping = {key: value for key, value in module.state_dict().items() if key.endswith(IGNORED)}
+        bookkeeping = {key: value for key, value in module.state_dict().items() if IGNORED.search(key)}
         load_official(module, plain | bookkeeping, (), source)
     return terms
 
@@ -76,17 +77,21 @@ def flat_weight(product: Product, to_scalars: Tensor | None, to_vectors: Tensor)
     return torch.cat([part.flatten() for part in parts])
 
 
-def features(flat: Tensor, channels: int) -> Tensor:
-    """Official features (..., 4 C) of blocks "channels x 0e + channels x 1o" -> ours, (..., C, 4)."""
-    blocks = flat.unflatten(-1, (-1, 4 * channels))
-    s, V = blocks.split([channels, 3 * channels], dim=-1)
-    return torch.cat([s.unsqueeze(-1), V.unflatten(-1, (channels, 3))], dim=-1).flatten(-3, -2)
+def features(flat: Tensor, irreps: Irreps) -> Tensor:
+    """Official features (..., C dim) of C times the irreps -> ours, (..., *shape) with C times the first axis."""
+    if not irreps.paired:
+        return flat
+    m = irreps.scalars
+    s, V = flat.unflatten(-1, (-1, irreps.dim)).split([m, 3 * m], dim=-1)
+    return torch.cat([s.unsqueeze(-1), V.unflatten(-1, (m, 3))], dim=-1).flatten(-3, -2)
 
 
-def official_features(h: Tensor) -> Tensor:
-    """The inverse of `features` for one block of node features (C, 4, ...): rows (N, 4 C) in the official order."""
-    h = h.flatten(2)
-    return torch.cat([h[:, 0].mT, h[:, 1:].permute(2, 0, 1).flatten(1)], dim=-1)
+def official_features(h: Tensor, irreps: Irreps) -> Tensor:
+    """The inverse of `features` for node features h as the network has them: rows (N, C dim), official order."""
+    if not irreps.paired:
+        return h.flatten(1).mT
+    blocks = h.flatten(2).split(irreps.scalars)
+    return torch.cat([p for z in blocks for p in (z[:, 0].mT, z[:, 1:].permute(2, 0, 1).flatten(1))], dim=-1)
 
 
 def _paths(product: Product) -> list[tuple[slice, bool]]:
@@ -134,17 +139,25 @@ def _split(key: str) -> tuple[str, str | None, str]:
     return key, None, ""
 
 
-def _in_our_order(term: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def _in_our_order(
+    term: Mapping[str, Tensor], products: Mapping[str, Product], name: str, source: str
+) -> dict[str, Tensor]:
     """The maps of a term, with the rows of their last and the columns of their first in the order of our features."""
     weights = [key for key in term if key.endswith("weight")]
-    if not weights:
-        raise CheckpointError(f"{source}: no weights of the added term")
-    first, last = min(weights), max(weights)
-    channels = len(term[last]) // 4
+    if not weights or name not in products:
+        what = "no weights of the added term" if name in products else "an added term where no product is"
+        raise CheckpointError(f"{source}: {name}: {what}")
+    first, last, irreps = min(weights), max(weights), products[name].out
+    dims = len(products[name].inputs) * irreps.dim, irreps.dim
+    if (term[first].shape[1], term[last].shape[0]) != dims:
+        raise CheckpointError(
+            f"{source}: {name}: the added term maps {term[first].shape[1]} features to {term[last].shape[0]}, where "
+            f"the network has {dims[0]} and {dims[1]}: build it with the checkpoint's own configuration"
+        )
     out = dict(term)
-    order = features(torch.arange(term[first].shape[1]), channels).flatten()
+    order = features(torch.arange(dims[0]), irreps).flatten()
     out[first] = out[first][:, order]
-    order = features(torch.arange(4 * channels), channels).flatten()
+    order = features(torch.arange(dims[1]), irreps).flatten()
     out[last] = out[last][order]
     bias = last.replace("weight", "bias")
     if bias in out:

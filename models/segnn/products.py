@@ -2,12 +2,14 @@
 
 Scalars s (C, N) and vectors V (C, 3, N) have their channels first and the N nodes or edges last: a map of channels is
 one product of matrices as they lie, and an attribute y (3, N), one vector for every column, meets whole rows of
-memory. The irreps "m x 0e + m x 1o" of the nodes are one tensor (m, 4, N), a scalar and a vector to each channel.
+memory. Features of nodes are one tensor: see `Irreps`.
 
 The elementwise parts of the layers have their backward passes written out: they bound the speed of training, and
 autograd would form three times as many tensors of the edges' size.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -61,13 +63,13 @@ class Spread(torch.autograd.Function):
 
 
 class Gate(torch.autograd.Function):
-    """a (2 m, N), V (m, 3, N) -> SiLU of a's first half, V times the sigmoid of a's second half, and that sigmoid."""
+    """a (s + v, N), V (v, 3, N) -> SiLU of a's first s rows, V times the sigmoid of its last v, and that sigmoid."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, z = a.chunk(2)
+        x, z = a.split([len(a) - len(V), len(V)])
         gate = z.sigmoid()
         return F.silu(x).mul_(SILU), V * (SIGMOID * gate).unsqueeze(1), gate
 
@@ -80,13 +82,13 @@ class Gate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, of_s: Tensor, of_V: Tensor, _) -> tuple[Tensor, Tensor]:
         a, V, gate = ctx.saved_tensors
-        of_x = torch.ops.aten.silu_backward(of_s, a.chunk(2)[0]).mul_(SILU)
+        of_x = torch.ops.aten.silu_backward(of_s, a[: len(a) - len(V)]).mul_(SILU)
         of_z = torch.ops.aten.sigmoid_backward(inner(of_V, V), gate).mul_(SIGMOID)
         return torch.cat([of_x, of_z]), of_V * (SIGMOID * gate).unsqueeze(1)
 
 
 def gated(a: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    """Scalars (m, N) and vectors (m, 3, N) of the Gate."""
+    """Scalars (s, N) and vectors (v, 3, N) of the Gate."""
     return Gate.apply(a, V)[:2]
 
 
@@ -103,9 +105,52 @@ class Block(NamedTuple):
     channels: int
 
 
-def steerable(channels: int) -> list[Block]:
-    """The irreps "channels x 0e + channels x 1o"."""
-    return [Block(0, channels), Block(1, channels)]
+@dataclass(frozen=True)
+class Irreps:
+    """scalars x 0e + vectors x 1o, and how features of them lie in one tensor.
+
+    As many scalars as vectors, m, lie as (m, 4, ...), a scalar and a vector to each channel. Unequal numbers
+    lie as (scalars + 3 vectors, ...), all scalars before the vectors, which is the official order. Several
+    features of the same irreps lie one after another along the first axis.
+    """
+
+    scalars: int
+    vectors: int
+
+    @property
+    def dim(self) -> int:
+        """Entries of one feature."""
+        return self.scalars + 3 * self.vectors
+
+    @property
+    def paired(self) -> bool:
+        """Whether every channel has a scalar and a vector."""
+        return self.scalars == self.vectors
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one feature, without the axes of graphs and nodes."""
+        return (self.scalars, 4) if self.paired else (self.dim,)
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [Block(0, self.scalars), Block(1, self.vectors)]
+
+    def separate(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Scalars (S, N) and vectors (V, 3, N) of one or several features; all axes of nodes become one."""
+        # The derivative of a split is one concatenation.
+        if self.paired:
+            s, V = z.flatten(2).split([1, 3], dim=1)
+            return s.squeeze(1), V
+        features = z.flatten(1).unflatten(0, (-1, self.dim))
+        s, V = features.split([self.scalars, 3 * self.vectors], dim=1)
+        return s.flatten(0, 1), V.unflatten(1, (-1, 3)).flatten(0, 1)
+
+    def together(self, s: Tensor, V: Tensor) -> Tensor:
+        """The feature of scalars (scalars, N) and vectors (vectors, 3, N)."""
+        if self.paired:
+            return torch.cat([s.unsqueeze(1), V], dim=1)
+        return torch.cat([s, V.flatten(0, 1)])
 
 
 class Product(nn.Module):
@@ -113,21 +158,27 @@ class Product(nn.Module):
 
         s' = y0 A_s s + A_V <V, y> / sqrt 3 + bias,    V' = (B_s s) y + y0 B_V V.
 
-    blocks: of the input, in the official order; their scalars, and their vectors, are stacked in this order here.
-    scalars, vectors: channels of the output. y0: the attribute's scalar, a constant. Parameters: [A_s, A_V]
+    inputs: what the features are made of, in the official order; their scalars, and their vectors, are stacked
+    in this order here. out: irreps of the result. y0: the attribute's scalar, a constant. Parameters: [A_s, A_V]
     (scalars, fan_in), [B_s, B_V] (vectors, fan_in), bias (scalars,).
     """
 
-    def __init__(self, blocks: list[Block], scalars: int, vectors: int, y0: float):
+    def __init__(self, inputs: Sequence[Irreps | Block], out: Irreps, y0: float):
         super().__init__()
-        self.blocks, self.y0 = blocks, y0
-        self.sizes = [sum(b.channels for b in blocks if b.degree == degree) for degree in (0, 1)]
+        self.inputs, self.out, self.y0 = inputs, out, y0
+        self.blocks = [b for i in inputs for b in (i.blocks if isinstance(i, Irreps) else [i])]
+        self.sizes = [sum(b.channels for b in self.blocks if b.degree == degree) for degree in (0, 1)]
         fan_in = sum(self.sizes)
+        scalars, vectors = self.mixed()
         self.to_scalars = nn.Parameter(torch.empty(scalars, fan_in)) if scalars else None
         self.to_vectors = nn.Parameter(torch.empty(vectors, fan_in))
         self.bias = nn.Parameter(torch.empty(scalars)) if scalars else None
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5)
+
+    def mixed(self) -> tuple[int, int]:
+        """Numbers of scalars and vectors that the weights lead to."""
+        return self.out.scalars, self.out.vectors
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """y0 [A_s, A_V] and y0 [B_s, B_V]: to be used with the `attributes`."""
@@ -149,19 +200,19 @@ class Product(nn.Module):
         return torch.addmm(self.bias[:, None], A, torch.cat([s, Inner.apply(V, inward)])), out
 
     def features(self, z: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
-        """`apart` of node features z (C, 4, ...) and their attributes y (3, ...)."""
-        return self.apart(*separate(z), y.flatten(1))
+        """`apart` of node features z, one or several of the first input's irreps, and attributes y (3, ...)."""
+        return self.apart(*self.inputs[0].separate(z), y.flatten(1))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        """Node features (C, 4, ...) and their attributes y (3, ...) -> (C', 4, ...)."""
-        return together(*self.features(z, y)).unflatten(-1, z.shape[2:])
+        """Node features z and their attributes y (3, ...) -> node features of the irreps `out`."""
+        return self.out.together(*self.features(z, y)).unflatten(-1, y.shape[1:])
 
 
 class GatedProduct(Product):
-    """A Product with as many gates as vectors among its scalars, through the Gate: blocks -> channels x (0e + 1o)."""
+    """A Product with one more scalar for every vector, through the Gate."""
 
-    def __init__(self, blocks: list[Block], channels: int, y0: float):
-        super().__init__(blocks, 2 * channels, channels, y0)
+    def mixed(self) -> tuple[int, int]:
+        return self.out.scalars + self.out.vectors, self.out.vectors
 
     def apart(self, s: Tensor, V: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return gated(*super().apart(s, V, y))
@@ -170,14 +221,3 @@ class GatedProduct(Product):
 def channels(W: Tensor, V: Tensor) -> Tensor:
     """Mixes the channels of vectors: W (C', C), V (C, 3, N) -> (C', 3, N)."""
     return (W @ V.flatten(1)).unflatten(1, (3, -1))
-
-
-def separate(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Scalars and vectors of features: (C, 4, ...) -> (C, N), (C, 3, N)."""
-    s, V = z.flatten(2).split([1, 3], dim=1)  # the derivative of a split is one concatenation
-    return s.squeeze(1), V
-
-
-def together(s: Tensor, V: Tensor) -> Tensor:
-    """A scalar and a vector to each channel: (C, N), (C, 3, N) -> (C, 4, N)."""
-    return torch.cat([s.unsqueeze(1), V], dim=1)

@@ -4,6 +4,7 @@ The formulas of spec segnn.md section 3 in general irreps, in e3nn's order of fe
 the official ones.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,23 +50,32 @@ class SteerableProduct(nn.Module):
         # Scalars come first in all of SEGNN's features.
         return out if self.biases is None else out + F.pad(self.biases, (0, out.shape[-1] - len(self.biases)))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SteerableProduct":
+        """Moves and casts; e3nn's constants, made in single precision, are made again in the new one."""
+        super()._apply(fn, recurse)
+        for name, constant in self.tp.named_buffers():
+            if "_w3j_" in name:
+                degrees = (int(l) for l in name.split("_")[-3:])  # noqa: E741
+                constant.copy_(o3.wigner_3j(*degrees, dtype=torch.float64))
+        return self
+
 
 class GatedSteerableProduct(SteerableProduct):
     """A product to `target` and one more scalar for every copy of a higher degree, which gates it."""
 
     def __init__(self, irreps1: o3.Irreps, irreps2: o3.Irreps, target: o3.Irreps):
-        self_scalars = sum(block.mul for block in target if block.ir.l == 0)
+        scalars = sum(block.mul for block in target if block.ir.l == 0)
         higher = [block for block in target if block.ir.l > 0]
         gates = sum(block.mul for block in higher)
-        super().__init__(irreps1, irreps2, o3.Irreps([(self_scalars + gates, "0e"), *higher]))
-        self.scalars, self.gates, self.higher = self_scalars, gates, higher
+        super().__init__(irreps1, irreps2, o3.Irreps([(scalars + gates, "0e"), *higher]))
+        self.scalars, self.gates, self.higher = scalars, gates, higher
 
     def forward(self, z: Tensor, attributes: Tensor) -> Tensor:
-        s, g, *rest = (
-            super()
-            .forward(z, attributes)
-            .split([self.scalars, self.gates, *(block.dim for block in self.higher)], dim=-1)
-        )
+        out = super().forward(z, attributes)
+        if not self.higher:  # the published activation of scalars alone is not normalised
+            return F.silu(out)
+        sizes = [self.scalars, self.gates, *(block.dim for block in self.higher)]
+        s, g, *rest = out.split(sizes, dim=-1)
         gates = (SIGMOID * g.sigmoid()).split([block.mul for block in self.higher], dim=-1)
         gated = [
             (V.unflatten(-1, (block.mul, -1)) * gate.unsqueeze(-1)).flatten(-2)
@@ -114,9 +124,8 @@ class SteerableSEGNN(nn.Module):
     def __init__(self, config: SEGNNConfig):
         super().__init__()
         self.config = config
-        n, parities = config.channels, [(degree, (-1) ** degree) for degree in range(config.lmax + 1)]
-        self.hidden = o3.Irreps([(n, ir) for ir in parities])
-        self.attribute_irreps = o3.Irreps([(1, ir) for ir in parities])
+        self.hidden = irreps(config.hidden)
+        self.attribute_irreps = irreps([1] * (config.attribute_lmax + 1))
         hidden, attributes = self.hidden, self.attribute_irreps
         pairs = torch.cartesian_prod(torch.arange(config.particles), torch.arange(config.particles))
         self.register_buffer("pairs", pairs[pairs[:, 0] != pairs[:, 1]].mT.contiguous(), persistent=False)
@@ -163,6 +172,11 @@ class SteerableSEGNN(nn.Module):
 
     def _harmonics(self, r: Tensor) -> Tensor:
         return o3.spherical_harmonics(self.attribute_irreps, r, normalize=True, normalization="integral")
+
+
+def irreps(multiplicities: Sequence[int]) -> o3.Irreps:
+    """So many features of degree 0, 1, ..., each with the parity of its spherical harmonics."""
+    return o3.Irreps([(n, (l, (-1) ** l)) for l, n in enumerate(multiplicities) if n])  # noqa: E741
 
 
 def update_places(layer: str, hidden: o3.Irreps) -> list["Place"]:

@@ -300,7 +300,7 @@ def rendered(
 
 @pytest.fixture
 def without_paper(monkeypatch, tmp_path) -> None:
-    """A machine without the reference folder."""
+    """A machine without the paper's curves as logged."""
     monkeypatch.delenv("REFERENCE_DIR", raising=False)
     monkeypatch.setattr("analysis.reference.paper_curves.ROOT", tmp_path / "nowhere" / "repository")
 

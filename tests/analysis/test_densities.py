@@ -17,7 +17,9 @@ from analysis.tables.a_landmarks import landmarks_frame
 from models.training.series import EMA
 from tests.analysis.density_runs import DENSITY_RUNS, DENSITY_STEPS, MOLECULES, ZERO
 
-needs_paper = pytest.mark.skipif(open_paper_curves() is None, reason="no folder with the paper's curves")
+needs_logged = pytest.mark.skipif(
+    not open_paper_curves().with_logged, reason="the paper's curves as logged are absent (REFERENCE_DIR)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +50,19 @@ def test_the_zero_predictor_is_drawn_in_every_panel_of_losses(rendered):
     assert levels == {panel: {ZERO} for panel in "bcef"}
 
 
-@needs_paper
 def test_the_papers_zero_predictor_is_beside_ours(rendered, shared):
     zeros = points(rendered, "a_fig4", "paper").query("series == 'zero'")
     assert set(zeros["panel"]) == set("bcef")
     assert set(points(shared, "a_fig1e", "paper").query("series == 'zero'")["value"]) == {DENSITY_ZERO}
+
+
+def test_figure_four_has_the_papers_medians_without_its_logged_curves(
+    tmp_path, density_folders, without_paper
+):
+    render.render("a_fig4", "mini", tmp_path, density_folders, ["x"])
+    theirs = points(tmp_path, "a_fig4", "paper").query("series == 'paper'")
+    assert set(theirs["panel"]) == set("abcdef")
+    assert "(medians of 20 bins a decade)" in (tmp_path / "a_fig4.rst").read_text()
 
 
 def test_where_losses_pass_the_zero_predictor_is_marked_on_every_percent(rendered, density_folders):
@@ -149,7 +159,7 @@ def test_the_dip_at_the_zero_predictor_has_ratio_one(density_folders):
     assert ratio == pytest.approx(1, abs=0.15)
 
 
-@needs_paper
+@needs_logged
 def test_the_papers_percents_and_losses_agree():
     paper = open_paper_curves()
     for run in DENSITY_CURVES:

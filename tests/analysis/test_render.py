@@ -85,10 +85,16 @@ def test_rendering_twice_gives_the_same_bytes(tmp_path, run_folders, vn_folders,
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
-def test_without_the_reference_ours_are_drawn_and_the_caption_says_so(tmp_path, run_folders, without_paper):
-    render.render("a_fig1e", "mini", tmp_path, run_folders, ["x"])
-    assert "The paper's curves are absent" in (tmp_path / "a_fig1e.rst").read_text()
-    assert set(pd.read_csv(tmp_path / "a_fig1e.csv")["source"]) == {"ours"}
+@pytest.mark.parametrize("output", ["a_fig1e", "a_fig2", "a_fig6"])
+def test_without_the_logged_curves_medians_are_drawn_and_the_caption_says_so(
+    tmp_path, run_folders, without_paper, output
+):
+    render.render(output, "mini", tmp_path, run_folders, ["x"])
+    assert "the paper's curves (medians of 20 bins a decade)" in (tmp_path / f"{output}.rst").read_text()
+    assert set(pd.read_csv(tmp_path / f"{output}.csv")["source"]) == {"ours", "paper"}
+
+
+def test_the_papers_landmarks_need_no_curves(tmp_path, run_folders, without_paper):
     render.render("a_landmarks", "mini", tmp_path, run_folders, ["x"])
     assert pd.read_csv(tmp_path / "a_landmarks.csv")["paper"].notna().any()
 

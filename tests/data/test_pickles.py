@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from data.geom_drugs.pickled import MOLECULES
+from data.geom_drugs.geom_pickles import MOLECULES
 from data.pickles import ARRAYS, ARRAYS_OF_ARRAYS, NUMBERS, RefusedError, load_restricted
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from data.mocap.prepare import prepare
 from data.mocap.settings import MocapSettings
 from data.validation import read
-from tests.data.mocap_files import PARAMETRIC
+from tests.data.mocap.raw_files import PARAMETRIC
 
 NETWORK = {"layers": 2, "hidden": 8, "time_features": 6, "frames": 5, "modes": 2}
 

@@ -10,40 +10,13 @@ from models.official import CheckpointError
 from models.segnn.bench import CASES
 from models.segnn.network import SEGNN, CompleteGraph, SEGNNConfig
 from models.segnn.official import features, flat_weight, load_checkpoint, load_state, official_features
-from models.segnn.products import SIGMOID, SILU, Inner, Product, Spread, gated
+from models.segnn.products import SIGMOID, SILU, Inner, Irreps, Product, Spread, gated
 from models.segnn.steerable import SteerableSEGNN
 from models.segnn.task import OptimizerConfig, SEGNNTask, build
-from twirl.groups import SO3
+from tests.models.particle_networks import SMALL, orthogonal, pair, particles, small
 from twirl.relaxation import ACE, ES, RECM, Method, Targets, relax
 from twirl.relaxation.ace import published_mlp
 from twirl.representations import Vectors
-
-SMALL = {"hidden_features": 8, "layers": 2}
-
-
-def particles(B=3, n=5, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    x, v = torch.randn(2, B, n, 3, generator=generator, dtype=torch.float64)
-    return x, v / 3, torch.randint(0, 2, (B, n), generator=generator).double() * 2 - 1
-
-
-def small(kind=SEGNN, seed=0, **change):
-    torch.manual_seed(seed)
-    return kind(SEGNNConfig(**SMALL | change)).double()
-
-
-def pair(**change):
-    """Both networks with the same weights."""
-    theirs = small(SteerableSEGNN, **change)
-    ours = small(**change)
-    load_state(ours, theirs.state_dict())
-    return ours, theirs
-
-
-def orthogonal(n, seed=2):
-    """Rotations, every other one with an inversion."""
-    signs = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(n)[:n]
-    return signs[:, None, None] * SO3().sample(n, torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +37,8 @@ def test_degree_two_has_the_published_size_and_is_equivariant():
     model, (x, v, q) = small(SteerableSEGNN, lmax=2), particles()
     found = model(x, v, q)
     for R in orthogonal(3):
-        # e3nn's constants are good to single precision only.
-        torch.testing.assert_close(model(x @ R.T, v @ R.T, q), found @ R.T, rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match=r"degrees up to 1, not 2: see models\.segnn\.steerable"):
+        assert (model(x @ R.T, v @ R.T, q) - found @ R.T).abs().max() < 1e-10 * found.abs().max()
+    with pytest.raises(ValueError, match=r"attributes of degrees up to 2: see models\.segnn\.steerable"):
         SEGNN(config)
 
 
@@ -153,12 +125,13 @@ def test_activations_have_the_second_moment_of_their_input():
         assert constant**-2 == pytest.approx(torch.trapezoid(f(z).square() * density, z).item(), rel=4e-3)
 
 
-def test_stacked_networks_train_as_separate_ones_do():
-    models, steps = [small(seed=k) for k in range(3)], 5
+@pytest.mark.parametrize("sizes", [{}, {"multiplicities": (6, 3)}], ids=["4x0e+4x1o", "6x0e+3x1o"])
+def test_stacked_networks_train_as_separate_ones_do(sizes):
+    models, steps = [small(seed=k, **sizes) for k in range(3)], 5
     batches = [[particles(seed=10 * step + k) for k in range(len(models))] for step in range(steps)]
     start = [{name: p.detach().clone() for name, p in model.named_parameters()} for model in models]
     stacked, buffers = torch.func.stack_module_state(models)
-    shell = small().to("meta")
+    shell = small(**sizes).to("meta")
 
     def loss(parameters, buffers, x, v, q):
         return (torch.func.functional_call(shell, (parameters, buffers), (x, v, q)) - 2 * x).square().mean()
@@ -244,7 +217,7 @@ def test_relaxed_terms_break_the_symmetry_and_projecting_restores_it(kind):
         with net.reading(readout):
             errors[readout] = (net(x @ R.T, v @ R.T, q) - net(x, v, q) @ R.T).abs().max()
     assert errors["kept"] > 1e-3
-    assert errors["projected"] < (1e-10 if kind is SEGNN else 1e-6)
+    assert errors["projected"] < 1e-10
 
 
 @pytest.mark.parametrize(("variant", "same"), [("correct", True), ("upstream", False)])
@@ -256,7 +229,7 @@ def test_only_the_published_lie_derivative_depends_on_the_order_of_features(vari
         net = relax(model, method, model.places()).double()
         for terms, W in zip(method.all_terms, maps, strict=True):
             if isinstance(model, SEGNN):
-                rows, columns = (features(torch.arange(n), 4).flatten() for n in W.shape)
+                rows, columns = (features(torch.arange(n), Irreps(4, 4)).flatten() for n in W.shape)
                 W = W[rows][:, columns]
             terms.W.data = W
         net.set_epoch(0)
@@ -281,11 +254,10 @@ def test_the_configuration_says_who_computes_the_products(change, kind):
 
 def test_features_go_to_the_official_order_and_back():
     flat = torch.randn(7, 24)
-    ours = features(flat, 3)  # two blocks "3x0e + 3x1o"
+    ours = features(flat, Irreps(3, 3))  # two blocks "3x0e + 3x1o"
     assert torch.equal(ours[:, 4, 0], flat[:, 13])  # scalar 1 of the second block
     assert torch.equal(ours[:, 4, 1:], flat[:, 18:21])  # and its vector
-    back = [official_features(part.permute(1, 2, 0)) for part in ours.split(3, dim=1)]
-    assert torch.equal(torch.cat(back, dim=-1), flat)
+    assert torch.equal(official_features(ours.permute(1, 2, 0), Irreps(3, 3)), flat)
 
 
 def official_state():

@@ -13,14 +13,12 @@ from data.nbody.simulate import InitialState, draw, integrate, start
 from models.segnn import network, steerable
 from models.segnn.network import SEGNN, CompleteGraph, Edges, MessageLayer, SEGNNConfig
 from models.segnn.official import features, flat_weight, load_state, official_features
-from models.segnn.products import Product
+from models.segnn.products import Irreps, Product
 from models.segnn.steerable import EdgeList, SteerableLayer, SteerableSEGNN
 from tests.parity.case import Case, Result
 from twirl.relaxation import ACE, ES, relax
 from twirl.relaxation.ace import published_mlp
 from twirl.relaxation.es import lie_norm
-
-PARTICLES = 5
 
 
 def groups(case: Case) -> list[str]:
@@ -29,7 +27,10 @@ def groups(case: Case) -> list[str]:
     keys = case.tensors("weights")
     if "embedding_layer.tp.weight" not in keys and "update_layer_1.tp.weight" not in keys:
         raise ValueError(f"{case}: neither SEGNN, nor one of its layers, nor a simulation")
-    return ["fast", "e3nn"] if _hidden(case).lmax == 1 else ["e3nn"]
+    for setting, only in {"norm": "none", "task": "node"}.items():
+        if case.config.get(setting, only) != only:
+            raise ValueError(f"{case}: {setting} {case.config[setting]!r} is not part of this SEGNN")
+    return ["fast", "e3nn"] if _config(case).has_fast_products else ["e3nn"]
 
 
 def belongs(name: str, group: str) -> bool:
@@ -86,29 +87,39 @@ def _hidden(case: Case) -> o3.Irreps:
     return o3.Irreps(case.config["hidden_irreps"])
 
 
-def _config(case: Case) -> SEGNNConfig:
+def _config(case: Case, center: str = "none") -> SEGNNConfig:
+    """ValueError for hidden irreps in another order or of other parities than the spherical harmonics have."""
     hidden, config = _hidden(case), case.config
-    sizes = {"layers": config["layers"], "lmax": hidden.lmax}
-    width = next(w for w in range(1, 1000) if SEGNNConfig(w, **sizes).channels == hidden[0].mul)
-    return SEGNNConfig(width, **sizes)
+    multiplicities = tuple(hidden.count((l, (-1) ** l)) for l in range(hidden.lmax + 1))  # noqa: E741
+    of_attributes = config["lmax_attr"] if "lmax_attr" in config else o3.Irreps(config["attr_irreps"]).lmax
+    found = SEGNNConfig(
+        layers=config.get("layers", 1),
+        lmax=hidden.lmax,
+        center=center,
+        particles=config["particles"],
+        multiplicities=multiplicities,
+        lmax_attributes=of_attributes,
+    )
+    if steerable.irreps(found.hidden) != o3.Irreps([block for block in hidden if block.mul]):
+        raise ValueError(f"{case}: hidden irreps {hidden} are not scalars, vectors, ... in this order")
+    return found
 
 
-def _columns(edge_index: Tensor) -> Tensor:
+def _columns(edge_index: Tensor, particles: int) -> Tensor:
     """Where each official edge stands in our list by target, graph by graph."""
     source, target = edge_index
-    s, t = source % PARTICLES, target % PARTICLES
-    return target * (PARTICLES - 1) + s - (s > t).long()
+    s, t = source % particles, target % particles
+    return target * (particles - 1) + s - (s > t).long()
 
 
 def _network(case: Case, group: str) -> dict[str, Tensor]:
     inputs, weights = case.tensors("inputs"), case.tensors("weights")
-    x, v, y = (inputs[name].view(-1, PARTICLES, 3) for name in "xvy")
-    charges, columns = inputs["q"].view(-1, PARTICLES), _columns(inputs["edge_index"])
+    n = case.config["particles"]
+    x, v, y = (inputs[name].view(-1, n, 3) for name in "xvy")
+    charges, columns = inputs["q"].view(-1, n), _columns(inputs["edge_index"], n)
     results = {}
     for center in {name.split(".")[0] for name in case.tensors("outputs")}:
-        config = _config(case)
-        config.center = center
-        model = (SEGNN if group == "fast" else SteerableSEGNN)(config).double()
+        model = (SEGNN if group == "fast" else SteerableSEGNN)(_config(case, center)).double()
         load_state(model, weights, str(case))
         found = (_fast if group == "fast" else _steerable)(model, x, v, charges, columns)
         prediction = model(x, v, charges)
@@ -131,17 +142,17 @@ def _fast(model: SEGNN, x: Tensor, v: Tensor, charges: Tensor, columns: Tensor) 
         "additional": edges.additional.mT[columns],
     }
     h = model.embed(x, v, y)
-    found["embedding"] = official_features(h)
+    found["embedding"] = official_features(h, model.node)
     first = model.layers[0]
     for name, message in {"message1": first.first_messages, "message2": first.messages}.items():
         s, V = message(h, edges, model.graph)
         found[f"layer0_{name}"] = torch.cat([s.mT, V.permute(2, 0, 1).flatten(1)], dim=-1)[columns]
     u = first.update_input(h, s, V, model.graph)
-    found["layer0_update1"] = official_features(first.update_layer_1(u, y))
+    found["layer0_update1"] = official_features(first.update_layer_1(u, y), model.node)
     for i, layer in enumerate(model.layers):
         h = layer(h, edges, y, model.graph)
-        found[f"layer{i}_out"] = official_features(h)
-    return found | {"pre_pool1": official_features(model.pre_pool1(h, y))}
+        found[f"layer{i}_out"] = official_features(h, model.node)
+    return found | {"pre_pool1": official_features(model.pre_pool1(h, y), model.node)}
 
 
 def _steerable(
@@ -191,21 +202,20 @@ class FastLayer(nn.Module):
 
     def __init__(self, case: Case):
         super().__init__()
-        inputs, self.channels = case.tensors("inputs"), _hidden(case)[0].mul
-        self.columns = _columns(inputs["edge_index"])
+        inputs, self.node, n = case.tensors("inputs"), Irreps(*_config(case).hidden), case.config["particles"]
+        self.columns = _columns(inputs["edge_index"], n)
         of_edges = torch.empty_like(inputs["edge_attr"])
         of_edges[self.columns] = inputs["edge_attr"]
         additional = torch.empty_like(inputs["additional"])
         additional[self.columns] = inputs["additional"]
         self.y0, self.edges = of_edges[:, 0].tolist(), Edges(of_edges[:, 1:].mT.contiguous(), additional.mT)
-        self.y = inputs["node_attr"][:, 1:].mT.reshape(3, -1, PARTICLES)
-        x = features(inputs["x"], self.channels)  # (N, C, 4)
-        self.h = x.permute(1, 2, 0).reshape(self.channels, 4, -1, PARTICLES)
-        self.graph = CompleteGraph(PARTICLES).double()
-        self.layer = MessageLayer(self.channels)
+        self.y = inputs["node_attr"][:, 1:].mT.reshape(3, -1, n)
+        self.h = features(inputs["x"], self.node).movedim(0, -1).unflatten(-1, (-1, n))
+        self.graph = CompleteGraph(n).double()
+        self.layer = MessageLayer(self.node)
 
     def places(self):
-        return network.update_places("layer", self.channels)
+        return network.update_places("layer", self.node)
 
     def forward(self) -> Tensor:
         layer, messages = self.layer, []
@@ -218,11 +228,11 @@ class FastLayer(nn.Module):
         return self.official(self.h + layer.update_layer_2(self.u1, self.y))
 
     def official(self, z: Tensor) -> Tensor:
-        return torch.cat([official_features(part) for part in z.split(self.channels)], dim=-1)
+        return official_features(z, self.node)
 
     def rows(self, dim: int) -> Tensor:
         """For every entry of an official flat feature, its position in ours."""
-        order = features(torch.arange(dim), self.channels).flatten()
+        order = features(torch.arange(dim), self.node).flatten()
         return order.argsort()
 
 
@@ -236,7 +246,7 @@ class OfficialLayer(nn.Module):
         edge_attr, node_attr, additional = (inputs[name] for name in ("edge_attr", "node_attr", "additional"))
         self.graph = EdgeList(target, source, edge_attr, node_attr, additional)
         self.h = inputs["x"]
-        self.layer = SteerableLayer(self.hidden, o3.Irreps(case.config["attr_irreps"]))
+        self.layer = SteerableLayer(self.hidden, steerable.irreps([1] * (_config(case).attribute_lmax + 1)))
 
     def places(self):
         return steerable.update_places("layer", self.hidden)

@@ -10,7 +10,15 @@ from data.errors import DataError
 from data.spice.prepare import prepare
 from data.spice.settings import SpiceSettings
 from data.validation import read
-from tests.data.spice_files import METHANE, SILANE, WATER, conformations, spice_file, write_group, xyz_frame
+from tests.data.spice.raw_files import (
+    METHANE,
+    SILANE,
+    WATER,
+    conformations,
+    spice_file,
+    write_group,
+    xyz_frame,
+)
 
 SPICE = {"source": "spice", "files": [{"name": "a.hdf5"}], "test_fraction": 0.5}
 GEOMETRIES = SPICE | {"source": "geometries"}

@@ -15,7 +15,7 @@ from data.pdb.prepare import main, prepare
 from data.pdb.settings import PdbSettings
 from data.pdb.store import SPLITS, ChainStore
 from data.validation import read
-from tests.data.pdb_files import chain, cif, pdb, real_archive, residue, write
+from tests.data.pdb.raw_files import chain, cif, pdb, real_archive, residue, write
 
 STRUCTURES = {"source": "structures", "min_residues": 3, "validation_fraction": 0.3}
 

@@ -7,7 +7,7 @@ from data.errors import DataError
 from data.modelnet40.prepare import prepare
 from data.modelnet40.settings import Modelnet40Settings
 from data.validation import read
-from tests.data.modelnet_files import (
+from tests.data.modelnet40.raw_files import (
     TETRAHEDRON,
     hdf5_bytes,
     off_archive,
@@ -15,7 +15,7 @@ from tests.data.modelnet_files import (
     release_archive,
     voxel_file,
 )
-from tests.data.test_modelnet_prepare import HDF5, OFF, PARAMETRIC, VOXELS
+from tests.data.modelnet40.test_prepare import HDF5, OFF, PARAMETRIC, VOXELS
 
 ONE_VOXEL_FILE = VOXELS | {"files": [{"name": "a.npz", "split": "train"}]}
 

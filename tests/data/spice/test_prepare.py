@@ -17,7 +17,7 @@ from data.spice.settings import SpiceSettings
 from data.spice.splits import held_out
 from data.spice.store import ConformationStore
 from data.validation import read
-from tests.data.spice_files import (
+from tests.data.spice.raw_files import (
     AMMONIUM,
     METHANE,
     SILANE,
@@ -106,7 +106,7 @@ def test_rows_that_are_not_in_the_order_of_the_smiles_are_left_out_and_counted(t
 
 def test_the_real_ligand_pairs_have_167_conformations_out_of_order():
     from data.spice.filters import Dropped, selected
-    from data.spice.raw import read_spice
+    from data.spice.hdf5 import read_spice
 
     for name, expected in (("amino-acid-ligand-test.hdf5", 167), ("des-monomers.hdf5", 0)):
         dropped = Dropped()

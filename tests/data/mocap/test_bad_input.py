@@ -16,7 +16,7 @@ from data.mocap.settings import MocapSettings
 from data.mocap.store import MotionStore, write_store
 from data.mocap.trials import Samples, Trial
 from data.validation import read
-from tests.data.mocap_files import (
+from tests.data.mocap.raw_files import (
     PARAMETRIC,
     amc_folder,
     amc_text,

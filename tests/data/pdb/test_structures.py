@@ -8,7 +8,7 @@ import pytest
 
 from data.pdb.chains import segments
 from data.pdb.structures import load_reading, read_chains, save_reading
-from tests.data.pdb_files import chain, cif, pdb, real_archive, residue
+from tests.data.pdb.raw_files import chain, cif, pdb, real_archive, residue
 
 FORMATS = [pdb, cif]
 

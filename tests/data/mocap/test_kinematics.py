@@ -8,7 +8,7 @@ from data.mocap.amc import read_amc
 from data.mocap.asf import read_asf
 from data.mocap.kinematics import joint_positions, rotation
 from data.mocap.skeleton import JOINTS, PARENTS, edges
-from tests.data.mocap_files import amc_text, asf_text
+from tests.data.mocap.raw_files import amc_text, asf_text
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from data.pdb.prepare import main as prepare
 from data.pdb.settings import INDEX, PdbSettings
 from data.pdb.store import ChainStore
 from data.validation import read
-from tests.data.pdb_files import ARCHIVE, LONG, chain, cif, residue, write, write_entries, write_index
+from tests.data.pdb.raw_files import ARCHIVE, LONG, chain, cif, residue, write, write_entries, write_index
 
 WANTED = ["1aaa", "1bbb", "5iii"]
 PAPER = {

@@ -10,18 +10,26 @@ from rdkit.Geometry import Point3D
 
 from data.errors import DataError
 from data.geom_drugs import faults, prepare
-from data.geom_drugs.listed import read_smiles
-from data.geom_drugs.packed import read_msgpack
-from data.geom_drugs.pickled import read_midi, read_rdkit_folder, read_split
+from data.geom_drugs.geom_msgpack import read_msgpack
+from data.geom_drugs.geom_pickles import read_midi, read_rdkit_folder, read_split
 from data.geom_drugs.settings import GeomDrugsSettings
+from data.geom_drugs.smiles_lists import read_smiles
 from data.geom_drugs.store import Ensembles
 from data.validation import read
-from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file, states
+from tests.data.geom_drugs.raw_files import (
+    archive,
+    conformers,
+    in_this_process,
+    msgpacked,
+    pickled,
+    split_file,
+    states,
+)
 
 
 @pytest.fixture(autouse=True)
 def without_workers(monkeypatch):
-    for module in ("data.geom_drugs.pickled", "data.geom_drugs.packed"):
+    for module in ("data.geom_drugs.geom_pickles", "data.geom_drugs.geom_msgpack"):
         monkeypatch.setattr(f"{module}.map_in_processes", in_this_process)
 
 
@@ -280,12 +288,12 @@ def test_what_rdkit_fails_at_is_counted_and_the_others_are_read(tmp_path, monkey
 
     batch = msgpacked({"CCO": conformers("CCO", 2)})
     with monkeypatch.context() as patch:
-        patch.setattr("data.geom_drugs.packed.bonds_of_distances", failing)
+        patch.setattr("data.geom_drugs.geom_msgpack.bonds_of_distances", failing)
         (made,) = packed_molecules(tmp_path, batch)
     assert [fault.reason for fault in made.faults] == [faults.NOT_PROCESSED] * 2 + [faults.NO_CONFORMER]
     assert made.faults[0].sentence.endswith("conformer 0: no bonds can be told (Invariant Violation)")
     with monkeypatch.context() as patch:
-        patch.setattr("data.geom_drugs.packed.graph_in_space", failing)
+        patch.setattr("data.geom_drugs.geom_msgpack.graph_in_space", failing)
         (made,) = packed_molecules(tmp_path, batch)
     assert [fault.reason for fault in made.faults] == [faults.NOT_PROCESSED]
     monkeypatch.setattr("data.geom_drugs.assemble.graph_of", failing)

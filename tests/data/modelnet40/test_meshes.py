@@ -7,7 +7,7 @@ from data.errors import DataError
 from data.modelnet40.meshes import SAMPLED, Mesh, areas, cloud_of, joined, sample_surface
 from data.modelnet40.off import parse_off
 from data.modelnet40.primitives import box, lathe, rod, tube
-from tests.data.modelnet_files import TETRAHEDRON
+from tests.data.modelnet40.raw_files import TETRAHEDRON
 
 
 def sampled(mesh, n=20000, seed=0):

@@ -6,10 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from data.spice.raw import hydrogen_bond_lengths, read_spice, read_xyz, write_spice
+from data.spice.hdf5 import read_spice, write_spice
+from data.spice.molecules import hydrogen_bond_lengths
 from data.spice.reference_energies import SPICE_ATOMS, gfn2_atoms
 from data.spice.smiles import parse_mapped_smiles
-from tests.data.spice_files import (
+from data.spice.xyz import read_xyz
+from tests.data.spice.raw_files import (
     AMMONIUM,
     METHANE,
     WATER,

@@ -15,16 +15,16 @@ from data.fetch import read_pointer
 from data.mocap.official import OFFICIAL
 from data.mocap.pickles import read_split
 from data.mocap.prepare import RAW_FOLDER, main, prepare
-from data.mocap.raw import read_trials
 from data.mocap.settings import MocapSettings
 from data.mocap.skeleton import JOINTS, PARENTS, edges
 from data.mocap.store import MotionStore
+from data.mocap.trial_files import read_trials
 from data.mocap.trials import caveat, select
 from data.validation import read
-from tests.data.mocap_files import PARAMETRIC, amc_folder, positions_pickle, split_pickle
+from tests.data.mocap.raw_files import PARAMETRIC, amc_folder, positions_pickle, split_pickle
 
 SHARED = Path(os.environ.get("DATA_DIR", "../shared/data"))
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RUN = {
     "source": "cmu",
     "motions": ["run"],

@@ -13,7 +13,7 @@ from data.modelnet40.prepare import RAW_FOLDER, main, prepare
 from data.modelnet40.settings import Modelnet40Settings
 from data.modelnet40.store import CloudStore
 from data.validation import read
-from tests.data.modelnet_files import CLASSES, off_archive, random_clouds, release_archive, voxel_file
+from tests.data.modelnet40.raw_files import CLASSES, off_archive, random_clouds, release_archive, voxel_file
 
 PARAMETRIC = {"source": "parametric", "points": 300, "train_per_class": 3, "test_per_class": 2}
 VOXELS = {
@@ -140,7 +140,7 @@ def test_the_real_voxel_clouds(tmp_path):
 
 
 def test_every_raw_file_is_held_to_a_checksum():
-    pointers = [read_pointer(path) for path in sorted((Path(__file__).parents[2] / RAW_FOLDER).glob("*.dvc"))]
+    pointers = [read_pointer(path) for path in sorted((Path(__file__).parents[3] / RAW_FOLDER).glob("*.dvc"))]
     assert len(pointers) == 4
     for pointer in pointers:
         assert pointer.md5

@@ -10,7 +10,7 @@ import pytest
 from data.pdb.chains import LETTERS
 from data.pdb.settings import INDEX
 
-DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[4] / "shared" / "data"))
 BM5 = "640907e110cdc978404a512d5e7c56a8"
 NAMES = {letter: name for name, letter in LETTERS.items()}
 CIF = """data_TEST

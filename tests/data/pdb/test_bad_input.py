@@ -13,7 +13,7 @@ from data.pdb.settings import INDEX, PdbSettings
 from data.pdb.store import ChainStore
 from data.pdb.structures import read_chains
 from data.validation import read
-from tests.data.pdb_files import chain, cif, pdb, residue, write
+from tests.data.pdb.raw_files import chain, cif, pdb, residue, write
 
 GOOD = {"a.pdb": pdb(chain(6)), "b.cif": cif(chain(6, sequence="CDEFGH"))}
 STRUCTURES = {"source": "structures", "min_residues": 3, "validation_fraction": 0.3}

@@ -11,6 +11,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds
 
 from data.chemistry import Quiet
+from data.elements import SYMBOLS
 from data.errors import DataError
 from data.geom_drugs import faults
 from data.geom_drugs.archives import opened_archive
@@ -28,7 +29,6 @@ from data.geom_drugs.store import SPLITS
 from data.processes import map_in_processes
 
 CHUNK = 1 << 20  # [bytes]
-ELEMENTS = 118  # that there are
 _NIL = msgpack.packb(None)
 
 
@@ -139,7 +139,7 @@ def _in_order_of_smiles(packed: _Packed, molecule: Chem.Mol, frames, energies, w
             lost(faults.NOT_FINITE, k, "coordinates that are not numbers")
             continue
         elements, x = frame[:, 0], frame[:, 1:]
-        unknown = elements[(elements != np.round(elements)) | (elements < 1) | (elements > ELEMENTS)]
+        unknown = elements[(elements != np.round(elements)) | (elements < 1) | (elements > len(SYMBOLS))]
         if len(unknown):
             lost(faults.UNREADABLE, k, f"atomic number {unknown[0]:g}, which no element has")
             continue

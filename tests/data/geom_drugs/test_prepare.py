@@ -14,13 +14,20 @@ from data.errors import DataError
 from data.geom_drugs import faults, prepare
 from data.geom_drugs.channels import ATOMIC_NUMBERS, SYMBOLS
 from data.geom_drugs.graphs import molecule_of
-from data.geom_drugs.listed import read_smiles
 from data.geom_drugs.settings import GeomDrugsSettings
+from data.geom_drugs.smiles_lists import read_smiles
 from data.geom_drugs.store import Ensembles
 from data.processes import map_in_processes
 from data.validation import read
 from models.voxmol.voxels import GridConfig
-from tests.data.geom_files import archive, conformers, in_this_process, msgpacked, pickled, split_file
+from tests.data.geom_drugs.raw_files import (
+    archive,
+    conformers,
+    in_this_process,
+    msgpacked,
+    pickled,
+    split_file,
+)
 
 SMILES = ["CCO", "C[C@H](N)C(=O)O", "C/C=C/Cl", "c1ccncc1", "C[NH3+]", "CS(C)=O"]
 GENERATE = {
@@ -40,7 +47,7 @@ NCI = [(f"NCI {k}", "C" * (1 + k // 2) + "O" * (k % 2)) for k in range(20)]
 @pytest.fixture(autouse=True)
 def few_molecules_in_this_process(monkeypatch):
     """Workers cost seconds to start, and so does reading NCI's file; neither is what is tested here."""
-    for module in ("data.chunks", "data.geom_drugs.pickled", "data.geom_drugs.packed"):
+    for module in ("data.chunks", "data.geom_drugs.geom_pickles", "data.geom_drugs.geom_msgpack"):
         monkeypatch.setattr(f"{module}.map_in_processes", in_this_process)
     monkeypatch.setattr(prepare, "nci_molecules", lambda elements, smallest, largest, seed: NCI)
 

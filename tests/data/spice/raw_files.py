@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+DATA_DIR = Path(os.environ.get("DATA_DIR", Path(__file__).parents[4] / "shared" / "data"))
 REAL = {
     "des-monomers.hdf5": "27628930695f3db3ba692d7bfcb7ede0",
     "amino-acid-ligand-test.hdf5": "5c16154add6a4989956fb616db01c602",

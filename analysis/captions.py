@@ -121,7 +121,7 @@ def _extent(data: dict) -> str:
     for of in EXAMPLES:
         counts = [(data[key], split) for split in SPLITS if (key := f"{split}_{of}") in data]
         if len(counts) > 1:
-            said = [f"{count} {SPLITS[split]}" for count, split in counts]
+            said = [f"{number} {SPLITS[split]}" for number, split in counts]
             parts.append(f"{', '.join(said[:-1])} and {said[-1]} {of}")
     return f" ({', '.join(parts)})" if parts else ""
 

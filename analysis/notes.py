@@ -78,8 +78,8 @@ ROTATIONS = {
 def density_note(runs: Sequence[Run]) -> str:
     """How many rotations of which set these runs of VoxMol are measured by."""
     drawn = " or ".join(
-        f"{count} rotations per molecule, drawn anew from the {ROTATIONS[group]}"
-        for count, group in dict.fromkeys(map(_measured_by, runs))
+        f"{each} rotations per molecule, drawn anew from the {ROTATIONS[group]}"
+        for each, group in dict.fromkeys(map(_measured_by, runs))
     )
     return (
         f"Thick lines: averaged weights, as in the paper. Thin lines: raw weights. Both are from {drawn}, and "

@@ -14,6 +14,7 @@ from analysis.quantities.landmarks import passes_zero
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO
 from analysis.results import Results, Run
 from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
+from analysis.words import count
 from models.training.series import ZERO
 
 UNIT = "squared error per voxel and channel"
@@ -27,8 +28,8 @@ def largest(results: Results) -> Run | None:
 def fraction(run: Run) -> str:
     """Share of the training conformers, and how many these are: 1%, 11k conformers."""
     settings = run.config.get("data", {}).get("init_args", {})
-    share, count = settings.get("train_fraction", 1.0), run.data.get("train_conformers")
-    return f"{100 * share:g}%" + (f" ({count(count)})" if count else "")
+    share, number = settings.get("train_fraction", 1.0), run.data.get("train_conformers")
+    return f"{100 * share:g}%" + (f" ({count(number)})" if number else "")
 
 
 def papers_name(name: str) -> str:

@@ -197,10 +197,10 @@ def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) 
 
 def _caption(paper: PaperCurves) -> Caption:
     text = (
-        "Equivariance error of EScAIP in percent of the validation loss. a: the start of training on linear axes "
-        "(inset: small percents). b: all of training, every seed of the default run. c: the losses of its first "
-        "seed. d, e, f: its first seed beside other training-set sizes, network sizes and optimisers. Below the "
-        f"percents: {LOSSES}, which is exactly equivariant. Grey: the paper; in a, its steps are on the upper axis."
+        "Equivariance error of EScAIP in percent of the validation loss. a: the start of training, linear axes (inset: "
+        "small percents). b: all of training, every seed of the default run. c: losses of its first seed. d, e, f: "
+        "its first seed beside other training-set sizes, network sizes and optimisers. Below the percents: "
+        f"{LOSSES}. Grey: the paper; in a, its steps are on the upper axis."
     )
     about = "The step axis is the same; the paper trains longer. Losses are shown of the runs whose losses it shows."
     return Caption.of(text, LINES, paper_note(paper, about))

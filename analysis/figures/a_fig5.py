@@ -88,7 +88,7 @@ def _mean_panel(axes: Axes, frame: pd.DataFrame, studies: list[tuple[Run, Study]
     """Means with one standard deviation of the first seed; the line is the reference."""
     run, study = studies[0]
     means = frame[(frame["quantity"] == "mean") & (frame["seed"] == run.seed)]
-    for shift, (kind, (_, color, marker)) in zip((1.0, 1.04, 0.96), KINDS.items(), strict=True):
+    for shift, (kind, (color, marker)) in zip((1.0, 1.04, 0.96), LOOKS.items(), strict=True):
         part = means[means["kind"] == kind]
         axes.errorbar(
             part["rotations"] * shift, part["value"], part["spread"],

@@ -10,7 +10,7 @@ from analysis import metrics, render
 from analysis.figures.a_fig1e import VOXMOL
 from analysis.notes import density_note
 from analysis.quantities.landmarks import run_landmarks
-from analysis.quantities.latents import compare, read_latents
+from analysis.quantities.latents import read_latents
 from analysis.reference.paper_curves import DENSITY_CURVES, DENSITY_ZERO, open_paper_curves
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables.a_landmarks import landmarks_frame
@@ -170,31 +170,6 @@ def test_landmarks_of_voxmol_stand_beside_the_papers(density_folders):
 
 
 # ---- latents
-
-
-def latents(turned, others, kind="pooled"):
-    rows = [(k, "x", 90, kind, value) for k, value in enumerate(turned)]
-    rows += [(k, "x", 360, kind, 1.0) for k in range(len(turned))]
-    rows += [(k, "", 0, "other molecule", value) for k, value in enumerate(others)]
-    return pd.DataFrame(rows, columns=["sample", "axis", "angle", "kind", "cosine"])
-
-
-def test_the_comparison_knows_the_answers_of_separate_and_of_equal_samples():
-    x = np.linspace(0.4, 0.6, 50)
-    apart = compare(latents(x + 0.3, x), "pooled")
-    assert (apart.superiority, apart.molecules) == (1.0, 50)
-    assert apart.median == pytest.approx(0.8)  # the whole turns are left out
-    assert apart.other == pytest.approx(0.5)
-    assert apart.p < 1e-12
-    same = compare(latents(x, x), "pooled")
-    assert same.superiority == pytest.approx(0.5)
-    assert same.p == pytest.approx(1.0)
-
-
-def test_without_different_molecules_there_is_a_median_and_no_test():
-    found = compare(latents([0.5, 0.7], []), "pooled")
-    assert found.median == pytest.approx(0.6)
-    assert np.isnan(found.p)
 
 
 def test_figure_eleven_holds_every_cosine_and_the_papers_medians(rendered):

@@ -12,13 +12,12 @@ from matplotlib.text import Text
 from analysis import catalogue, metrics, render
 from analysis.captions import ending
 from analysis.draw import style
-from analysis.quantities.errors import error, largest_percent
+from analysis.quantities.errors import error
 from analysis.quantities.relaxation import everything_pruned, places
 from analysis.reference.printed import tables
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables import b_table2, b_table4
-from analysis.tasks import KEPT, METHODS, NBODY, RUN, TASKS
-from analysis.words import between
+from analysis.tasks import METHODS, NBODY, RUN, TASKS
 from models.training.series import Series
 from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES, UNTRAINED_ERRORS
 
@@ -167,12 +166,6 @@ def test_the_same_number_and_no_number_are_told_apart(tmp_path, write_dynamics_r
     for row in ("x", "x + t v, t fitted"):  # predictions without training have no seeds
         assert f"| {row} | ours |  |" in table.markdown
     assert "–: not trained" in table.caption.text
-
-
-def test_ranges_are_written_once_where_their_ends_are_written_alike():
-    assert between([43.2, 65.1, 50]) == "43 to 65"
-    assert between([0.314, 0.309]) == "0.31"
-    assert between([121.6, 203.2]) == "122 to 203"
 
 
 def test_a_table_without_errors_is_one_sentence(tmp_path, write_dynamics_run):
@@ -368,14 +361,6 @@ def test_headline_numbers_are_in_the_tables_units_by_run_and_readout(rendered, r
         "end_percent",
     }
     assert set(found["walk-egnn"]) == {"test_mse_in_1e-2"}
-
-
-def test_the_largest_percent_of_es_is_that_of_its_kept_terms_at_any_step(results):
-    for task in TASKS:
-        runs = results.of(task.readings["es"].run)
-        largest = [run.line("percent", KEPT).value.max() for run in runs]
-        found = largest_percent(runs, KEPT)
-        assert (found.low, found.high, found.seeds) == (min(largest), max(largest), len(runs))
 
 
 def test_a_new_network_is_shown_and_counted_without_an_edit(tmp_path, write_dynamics_run):

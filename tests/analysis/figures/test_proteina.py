@@ -9,8 +9,6 @@ import pytest
 from analysis import metrics, render
 from analysis.captions import data_sentences
 from analysis.notes import gradients_note
-from analysis.quantities.gradients import correlations
-from analysis.quantities.rotation_errors import Sets, bootstrap, read_study, root_mean_square
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
 from analysis.results import load_run, load_runs
 from analysis.tables.a_landmarks import landmarks_frame
@@ -117,42 +115,6 @@ def test_the_papers_lines_are_drawn_without_its_logged_curves(tmp_path, chain_fo
 # ---- rotations
 
 
-def test_a_study_is_read_back_as_sets(chain_folders):
-    run = next(run for run in load_runs(chain_folders, "mini").runs if run.name == "proteina-60m")
-    study = read_study(run)
-    assert (study.step, study.series, study.t) == (60, "ema", 0.5)
-    assert len(study.pool) == 40
-    assert {key: len(sets) for key, sets in study.sets.items()} == {
-        ("super_fibonacci", 5): 8,
-        ("super_fibonacci", 20): 8,
-        ("product_quadrature", 18): 8,
-    }
-    assert np.allclose(np.diag(study.pool.G), study.pool.T)  # a set of one rotation is its own mean
-    assert study.reference == study.sets["super_fibonacci", 20].pooled
-
-
-def independent(K: int, error: float, seed: int = 0) -> Sets:
-    """Single rotations whose predictions err by `error` about a mean one."""
-    rng = np.random.default_rng(seed)
-    Z = rng.normal(size=400) + error * rng.normal(size=(K, 400))
-    return Sets(1, Z @ Z.T / 400, (Z**2).mean(1))
-
-
-def test_resamples_are_unbiased_for_their_pool_and_err_as_the_root_of_their_number():
-    pool = independent(100, 0.3)
-    for n in (2, 5, 20):
-        assert bootstrap(pool, n, 4000).mean() == pytest.approx(pool.pooled, rel=0.03)
-    errors = {n: root_mean_square(bootstrap(pool, n, 4000), pool.pooled) for n in (5, 80)}
-    assert errors[5] / errors[80] == pytest.approx(4, rel=0.35)
-
-
-def test_the_pooled_estimate_is_prop_8_of_the_whole_pool():
-    pool = independent(12, 0.5)
-    c = np.full(12, 1 / 12)
-    total, mean = c @ pool.T, c @ pool.G @ c
-    assert pool.pooled == pytest.approx(100 * 12 / 11 * (total - mean) / total)
-
-
 def test_figure_five_has_all_kinds_on_the_same_axes_beside_the_papers_number(drawn):
     errors = points(drawn, "a_fig5").query("quantity == 'error'")
     assert set(errors["label"]) == {"random, independent", "super-Fibonacci spiral", "product quadrature"}
@@ -183,18 +145,6 @@ def test_a_missing_or_broken_study_is_one_sentence(tmp_path, write_chain_run, ca
 
 
 # ---- gradients
-
-
-def test_coefficients_are_those_of_logarithms_and_ranks():
-    rng = np.random.default_rng(0)
-    x = np.exp(rng.normal(size=50))
-    y = x**2 * np.exp(0.5 * rng.normal(size=50))
-    pearson, spearman = correlations(x, y)
-    assert pearson == pytest.approx(np.corrcoef(np.log(x), np.log(y))[0, 1])
-    ranks = [np.argsort(np.argsort(v)) for v in (x, y)]
-    assert spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
-    assert correlations(x, x**3) == pytest.approx((1, 1))
-    assert np.isnan(correlations(x[:2], y[:2])).all()
 
 
 def test_figure_eight_pairs_percents_and_ratios_of_the_same_steps(drawn):

@@ -12,9 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import catalogue
+
 RUN_FILES = ("run.yaml", "config.yaml", "metrics.parquet", "timing.parquet", "summary.json")
-MEASURED_FILES = ("rotations.parquet", "latents.parquet")
-"""What some runs measure besides."""
+MEASURED_FILES = tuple(dict.fromkeys(name for output in catalogue.OUTPUTS for name in output.extras))
+"""Further tables of some runs, which outputs read."""
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
 
 

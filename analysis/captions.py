@@ -208,8 +208,8 @@ def _seeds(results: Results) -> str:
     seeds = ", ".join(str(run.seed) for run in most)
     fewer = [len(runs) for runs in by_name.values() if len(runs) < len(most)]
     if len(fewer) == len(by_name) - 1:
-        return f"seeds {seeds} of {most[0].name}" + (", one of the others" if 1 in fewer else "")
-    return f"seeds {seeds}" + (f", fewer of {len(fewer)} of the {len(by_name)} runs" if fewer else "")
+        return f"seeds {seeds} of {most[0].name}" + ("; one seed of the other runs" if 1 in fewer else "")
+    return f"seeds {seeds}" + (f" (fewer for {len(fewer)} of the {len(by_name)} runs)" if fewer else "")
 
 
 def _sizes(results: Results) -> str:

@@ -221,7 +221,7 @@ def test_captions_name_generated_shapes_tier_seeds_and_plain_size(rendered, outp
 
 
 def test_captions_count_the_runs_with_fewer_seeds(rendered):
-    assert "seeds 0, 1, 2, fewer of 6 of the 10 runs" in (rendered / "b_fig5.rst").read_text()
+    assert "seeds 0, 1, 2 (fewer for 6 of the 10 runs)" in (rendered / "b_fig5.rst").read_text()
 
 
 def test_real_clouds_are_named_and_not_called_generated(tmp_path, write_vn_run):

@@ -26,7 +26,7 @@ from analysis.quantities.relaxation import active_ratio_over, largest_alpha_over
 from analysis.quantities.rotation_errors import KINDS, estimate_errors, read_study
 from analysis.results import Results, ResultsError, load_runs
 from analysis.run_names import VOXMOL_NETWORKS
-from analysis.tasks import OWN, TASKS, Reading, Task
+from analysis.tasks import NETWORKS, OWN, TASKS, Reading, Task
 from data.files import replacing
 
 LANDMARKS = {
@@ -164,9 +164,9 @@ def names(results: Results) -> list[str]:
 
 def readings(results: Results, task: Task) -> list[Reading]:
     """Where the runs of a task are read: ACE on particles twice, any other run by its own readout."""
-    named = [reading for reading in task.readings.values() if results.of(reading.run)]
-    twice = {reading.run for reading in named}
-    others = [run.name for run in results.runs if task.is_of(run) and run.name not in twice]
+    networks = (readings[task.key] for readings in NETWORKS.values() if task.key in readings)
+    named = [reading for reading in (*task.readings.values(), *networks) if results.of(reading.run)]
+    others = [run.name for run in filter(catalogue.other_run, results.runs) if task.is_of(run)]
     return [*named, *map(Reading, dict.fromkeys(others))]
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import catalogue
+from models.training.files import RUN_FILES
 
-RUN_FILES = ("run.yaml", "config.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 MEASURED_FILES = tuple(dict.fromkeys(name for output in catalogue.OUTPUTS for name in output.extras))
 """Further tables of some runs, which outputs read."""
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")

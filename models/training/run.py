@@ -177,7 +177,7 @@ def _write_outputs(
         "versions": {name: version(name) for name in ("torch", "lightning", "e3nn", "numpy")}
         | {"python": platform.python_version()},
     } | getattr(model, "facts", dict)()
-    with replacing(run.folder / "config.yaml") as temporary:
+    with replacing(run.folder / "run.yaml") as temporary:
         temporary.write_text(config)
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))

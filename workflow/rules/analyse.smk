@@ -3,7 +3,7 @@
 
 rule metrics:
     input:
-        [f"{run.folder}/{name}" for run in PLAN.runs for name in runs.RESULTS],
+        [f"{run.folder}/{name}" for run in PLAN.runs for name in RUN_FILES],
     output:
         METRICS,
     log:

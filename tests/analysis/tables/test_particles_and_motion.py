@@ -376,6 +376,6 @@ def test_a_new_network_is_shown_and_counted_without_an_edit(tmp_path, write_dyna
     networks = (tmp_path / "out/b_table2.md").read_text().split("**Other networks**")[1].split("**")[0]
     assert "| PaiNN | ours | 1 |" in networks
     drawn = drawing("x3", [*folders, new])
-    assert "PaiNN" in said(drawn)
+    assert "PaiNN" in {text.get_text() for text in drawn.figure.findobj(Text)}
     found = metrics.headlines(load_runs([*folders, new], "mini"))["nbody-painn"]
     assert {"test_mse_in_1e-3", "end_percent"} <= set(found)

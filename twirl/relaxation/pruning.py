@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from twirl.relaxation.layer import FixedLayer
-from twirl.relaxation.relax import Relaxed, replace
+from twirl.relaxation.relaxed import Relaxed, replace
 
 
 @torch.no_grad()

@@ -11,9 +11,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from data.as_yaml import text
 from data.files import write_text
 from models.warm import CALL
-from workflow.configuration import text
 from workflow.plan import Plan, Run, load
 
 PLAN = "TWIRL_PLAN"

@@ -1,7 +1,5 @@
-"""YAML files of the configuration: read, merged and written as text."""
+"""YAML files of the configuration."""
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -28,29 +26,4 @@ def read(path: Path) -> dict:
 
 def tiers(root: Path = ROOT) -> list[str]:
     """The names that config/ has a file for."""
-    return sorted(path.stem for path in (root / "config").glob("*.yaml") if path.stem != "schema")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes text that another reader of YAML takes for a number, such as 3e-3."""
-
-
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style="'" if is_number(text) else None
-    ),
-)
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a number for some reader of YAML."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def text(content: Mapping) -> str:
-    """YAML in the order of the keys."""
-    return yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
+    return sorted(path.stem for path in (root / "config").glob("*.yaml"))

@@ -1,9 +1,9 @@
 """The plan of a tier: which runs it has, with which settings, what they ask for, and what is drawn from them.
 
 `load` reads config/<tier>.yaml over the runs declared in config/runs/*.yaml and returns a Plan. A run's
-settings are, each over the one before: the system's declared `base`, the tier's `base`, the run's declared
-`change`, the tier's `change`. `python -m workflow [config.yaml ...]` prints the plan. Standard library,
-PyYAML and jsonschema only: the Snakefile imports this module on every call.
+settings are, each over the one before: the defaults of the classes of settings, the declared `base`, the tier's
+`base`, the run's declared `change`, the tier's `change`. `python -m workflow [config.yaml ...]` prints the plan. No
+torch, numpy or h5py: the Snakefile imports this module on every call.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,12 @@ from pathlib import Path
 
 from analysis import catalogue
 from data.settings import merge
+from data.validation import hint
 from models.sources import ROOT, training_modules
+from models.training.configuration import defaults_of
 from models.training.files import RUN_FILES
 from workflow.configuration import ConfigError, read, tiers
-from workflow.schema import check, hint, missing, schema, schema_of
+from workflow.schema import check_changes, check_declaration, check_run, check_tier
 
 DEFAULT_TIER = "mini"
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
@@ -201,7 +203,6 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     Raises ConfigError at the first key, type, tier or run that cannot be right.
     """
     overrides = overrides or {}
-    within = schema(root)
     tier = overrides.get("tier", DEFAULT_TIER)
     known = tiers(root)
     if tier not in known:
@@ -209,11 +210,11 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     path = root / "config" / f"{tier}.yaml"
     source = f"config/{tier}.yaml"
     layer = read(path)
-    check(layer, within, "tier_file", source)
+    check_tier(layer, source)
     if layer["tier"] != tier:
         raise ConfigError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
     config = merge(layer, overrides)
-    check(config, within, "tier_file", f"{source} with --configfile and --config")
+    check_tier(config, f"{source} with --configfile and --config")
 
     runs: list[Run] = []
     files = sorted((root / "config" / "runs").glob("*.yaml"))
@@ -224,24 +225,23 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
             )
     for path in files:
         if path.stem in config["runs"]:
-            runs += _resolve(path, config, root)
+            runs += _resolve(path, config)
     return Plan(config, tuple(runs))
 
 
-def _resolve(path: Path, config: Mapping, root: Path) -> Iterator[Run]:
+def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
     """The runs that one file of config/runs declares, in one tier."""
     declared, source = read(path), f"config/runs/{path.name}"
-    within = schema_of(declared.get("system"), declared.get("dataset"), source, root)
-    check(declared, within, "runs_file", source)
+    classes = check_declaration(declared, source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
         raise ConfigError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
     overlay = dict(config["runs"][path.stem])
-    check(overlay, within, "tier_runs", f"config/{tier}.yaml: runs.{path.stem}")
-    location = _follows(config, system, dataset)
-    base = merge(declared["base"], overlay.pop("base", {}), location)
+    check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
+    follows = _follows(config, system, dataset)
+    base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), follows)
     for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
         change = overlay.get(name, {})
         if change is None:
@@ -251,11 +251,7 @@ def _resolve(path: Path, config: Mapping, root: Path) -> Iterator[Run]:
             known = hint(parent, declared["runs"])
             raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
-        settings = merge(base, declared["runs"][parent]["change"], change.get("change", {}))
-        forgotten = next(missing(settings, within), None)
-        if forgotten:
-            raise ConfigError(
-                f"{source}: run {name} does not say {forgotten}; give it in `base` or `change`."
-            )
+        settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
+        check_run(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
             yield Run(tier, name, system, dataset, run["label"], seed, settings)

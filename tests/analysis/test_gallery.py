@@ -3,11 +3,17 @@
 import html
 import json
 import re
+import shutil
+from pathlib import Path
 
 from analysis import catalogue, gallery
 from analysis.captions import WORDS
+from analysis.gallery import write_gallery
+from tests.workflow.checkout import ROOT
 
 NAMES = [output.name for output in catalogue.OUTPUTS]
+PUBLISHED = ROOT / "figures/published/mini"
+NOTE = "published result, not yours yet"
 
 
 def test_captions_are_short_and_notes_are_folded_below_them(rendered):
@@ -43,3 +49,23 @@ def test_the_gallery_shows_every_output_and_links_only_to_files_that_exist(rende
 def test_a_gallery_of_nothing_is_one_sentence(tmp_path, capsys):
     assert gallery.main(["--figures", str(tmp_path)]) == 1
     assert "nothing rendered there yet" in capsys.readouterr().err
+
+
+def test_published_results_are_shown_until_ones_own_are_there(tmp_path):
+    names = {path.stem for path in PUBLISHED.glob("*.json")} - {"metrics"}
+    page = write_gallery(tmp_path, PUBLISHED).read_text()
+    assert page.count(NOTE) == len(names)
+    for file in PUBLISHED.glob("a_fig2.*"):
+        shutil.copy(file, tmp_path)
+    page = write_gallery(tmp_path, PUBLISHED).read_text()
+    assert page.count(NOTE) == len(names) - 1
+    assert 'src="a_fig2.png"' in page
+    shown = [Path(tmp_path, part.split('"')[0]) for part in page.split('src="')[1:]]
+    assert all(path.is_file() for path in shown)
+
+
+def test_a_page_that_says_the_same_is_not_written_again(tmp_path):
+    path = write_gallery(tmp_path, PUBLISHED)
+    before = path.stat().st_mtime_ns
+    write_gallery(tmp_path, PUBLISHED)
+    assert path.stat().st_mtime_ns == before

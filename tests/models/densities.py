@@ -1,5 +1,6 @@
 """Small molecules as atoms, a store of them, and a VoxMol run on it that takes seconds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,8 @@ import torch
 
 from data.geom_drugs.store import Ensemble, write_store
 from models.datasets.geom_drugs import PADDING, AtomBatch
-from models.voxmol.augment import AugmentConfig
-from models.voxmol.latents import LatentConfig
-from models.voxmol.network import VoxMolConfig
-from models.voxmol.optimizer import OptimizerConfig
-from models.voxmol.task import MonitorConfig, VoxMolTask
-from models.voxmol.voxels import GridConfig
+from models.voxmol.settings import GridConfig, MonitorConfig, VoxMolConfig, VoxMolTaskSettings
+from models.voxmol.task import VoxMolTask
 
 NETWORK = {
     "elements": 3,
@@ -38,8 +35,14 @@ def molecules(count: int, atoms: int = 6, extent: float = 0.8, seed: int = 0) ->
 
 def task(dtype: torch.dtype = torch.float32, **network) -> VoxMolTask:
     torch.manual_seed(0)
-    parts = OptimizerConfig(1e-2), GridConfig(**GRID), AugmentConfig(), MonitorConfig(full_twirl=2)
-    return VoxMolTask(VoxMolConfig(**NETWORK | network), *parts, LatentConfig(), sigma=0.3).to(dtype)
+    settings = VoxMolTaskSettings(
+        network=VoxMolConfig(**NETWORK | network),
+        optimizer=replace(VoxMolTaskSettings().optimizer, lr=1e-2),
+        grid=GridConfig(**GRID),
+        monitor=MonitorConfig(full_twirl=2),
+        sigma=0.3,
+    )
+    return VoxMolTask(settings).to(dtype)
 
 
 def ensemble(number: int, atomic_numbers: list[int], conformers: int, split: str) -> Ensemble:

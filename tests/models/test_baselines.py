@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from models.baselines.network import BaselineConfig, build
+from models.baselines.network import build
+from models.baselines.settings import BaselineConfig
 from models.datasets.points import Points, complete_graph
 from models.train import main
 from tests.models import motions, particles
@@ -34,7 +35,7 @@ def points(n: int = 5) -> Points:
 
 def network(kind: str):
     torch.manual_seed(0)
-    built = build(BaselineConfig(kind, layers=2, hidden=8)).double()
+    built = build(BaselineConfig(kind=kind, layers=2, hidden=8)).double()
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.2)  # so that points do push each other, and not without bounds
     return built
@@ -70,7 +71,7 @@ def run(config: dict, *overrides: str) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_published_sizes(kind):
-    assert sum(p.numel() for p in build(BaselineConfig(kind)).parameters()) == PUBLISHED[kind]
+    assert sum(p.numel() for p in build(BaselineConfig(kind=kind)).parameters()) == PUBLISHED[kind]
 
 
 @pytest.mark.parametrize("kind", ["rf", "egnn"])

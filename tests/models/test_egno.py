@@ -8,8 +8,9 @@ from models.egno import textbook
 from models.egno.bench import CASES
 from models.egno.layers import Displacement, Frequencies, NodeMap, TimeConv
 from models.egno.messages import FrameByFrame, Graph, messages
-from models.egno.network import EGNO, EGNOConfig, time_embedding
+from models.egno.network import EGNO, time_embedding
 from models.egno.official import load_checkpoint, load_state, official_state
+from models.egno.settings import EGNOConfig
 from models.official import CheckpointError
 from twirl.groups import SO3
 from twirl.relaxation import RECM, Method, Targets, relax

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from data.nbody.settings import NBodyDataSettings
 from models.datasets.nbody import NBodyData
 from models.datasets.points import features
-from models.egno.network import EGNOConfig
-from models.egno.task import EGNOTask, OptimizerConfig
+from models.egno.settings import EGNOConfig, EGNOTaskSettings
+from models.egno.task import EGNOTask
 from models.train import main
 from tests.models import particles
 from tests.models.configuration import write_run
-from twirl.relaxation import Method
 from twirl.rotations import rotation_set
 
 NETWORK = {"layers": 2, "hidden": 8, "node_features": 1, "time_features": 6, "frames": 2}
@@ -43,13 +43,18 @@ def configuration(store: Path, method: str = "Method", **options) -> dict:
     return config
 
 
+def particle_data(store: Path) -> NBodyData:
+    settings = NBodyDataSettings(store=str(store), batch_size=3, input_frame=1, target_frames=(3, 4))
+    return NBodyData(settings, seed=0, steps=1)
+
+
 def test_the_published_size():
-    task = EGNOTask(EGNOConfig(layers=4, hidden=64, node_features=1), Method(), OptimizerConfig())
+    task = EGNOTask(EGNOTaskSettings(network=EGNOConfig(layers=4, hidden=64, node_features=1)))
     assert sum(p.numel() for p in task.network.parameters()) == 201_672
 
 
 def test_particles_are_given_with_speeds_products_of_charges_and_distances(store):
-    data = NBodyData(str(store), 3, seed=0, steps=1, input_frame=1, target_frames=(3, 4))
+    data = particle_data(store)
     batch = next(data.held_out_batches("test"))
     h, edges = features(batch.points(), batch.index)
     torch.testing.assert_close(h, batch.v.norm(dim=-1, keepdim=True))
@@ -61,8 +66,8 @@ def test_particles_are_given_with_speeds_products_of_charges_and_distances(store
 
 def test_it_is_twirled_by_all_rotations_and_has_no_vertical(store):
     torch.manual_seed(0)
-    task = EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig()).eval()
-    data = NBodyData(str(store), 3, seed=0, steps=1, input_frame=1, target_frames=(3, 4))
+    task = EGNOTask(EGNOTaskSettings(network=EGNOConfig(**NETWORK))).eval()
+    data = particle_data(store)
     batch = data.monitor_dataloader()[0]
     problems = task.twirl_problems(batch)
     assert set(problems) == {"raw"}

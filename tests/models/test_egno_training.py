@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from data.errors import DataError
+from data.mocap.settings import MocapDataSettings
 from models.datasets.mocap import MocapData
-from models.egno.network import EGNOConfig
-from models.egno.task import EGNOTask, OptimizerConfig
+from models.egno.settings import EGNOConfig, EGNOTaskSettings
+from models.egno.task import EGNOTask
 from models.train import main
 from models.training.evaluation import HeldOutErrors
 from tests.metrics_rows import named
@@ -20,7 +21,6 @@ from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
 from tests.models.motions import NETWORK, configuration, write_motions
 from twirl.groups import SO2
-from twirl.relaxation import Method
 from twirl.rotations import rotation_set
 
 
@@ -38,13 +38,13 @@ def run(config: dict, *overrides: str) -> Path:
 
 
 def data(store, **change) -> MocapData:
-    settings = {"motion": "walk", "batch_size": 4, "seed": 0, "steps": 10}
-    return MocapData(str(store), **settings | change)
+    settings = MocapDataSettings(store=str(store), **{"motion": "walk", "batch_size": 4} | change)
+    return MocapData(settings, seed=0, steps=10)
 
 
 def task() -> EGNOTask:
     torch.manual_seed(0)
-    return EGNOTask(EGNOConfig(**NETWORK), Method(), OptimizerConfig()).eval()
+    return EGNOTask(EGNOTaskSettings(network=EGNOConfig(**NETWORK))).eval()
 
 
 # ---- batches
@@ -89,7 +89,7 @@ def test_the_monitor_sees_the_whole_validation_split_in_steps(store):
 
 def test_a_motion_that_the_store_lacks_is_refused(store):
     with pytest.raises(DataError, match="has no motion 'swim': it has run, walk"):
-        data(store, motion="swim")
+        data(store).store.indices("swim", "train")
 
 
 # ---- runs
@@ -165,8 +165,8 @@ def test_what_is_twirled_keeps_heights_and_the_vertical_group_turns_about_y(stor
     model = task()
     batch = data(store).monitor_dataloader()[0]
     problems = model.twirl_problems(batch)
-    assert set(problems) == {"raw", "raw-vertical"}
-    vertical = problems["raw-vertical"]
+    assert set(problems) == {"raw", "raw/group=vertical"}
+    vertical = problems["raw/group=vertical"]
     assert isinstance(vertical.group, SO2)
     assert vertical.group.axis == "y"
     rotations = rotation_set("iid", 5, torch.Generator().manual_seed(0), group=vertical.group)

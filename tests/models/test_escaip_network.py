@@ -1,6 +1,7 @@
 """EScAIP: sizes, symmetry of its latents, and the exact split of its force error."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ import torch
 from models.datasets.spice import MoleculeBatch
 from models.escaip import textbook
 from models.escaip.closed_form import exact_losses, head_variance, make_equivariant, twirled_forces
-from models.escaip.network import EScAIP, EScAIPConfig
+from models.escaip.network import EScAIP
 from models.escaip.official import RULES, load_checkpoint, load_state
-from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig, force_problem
+from models.escaip.settings import EScAIPConfig, EScAIPTaskSettings
+from models.escaip.task import EScAIPTask, force_problem
 from models.official import CheckpointError, official_name
 from models.training.dropout import dropout
+from models.training.optimizer import multiplier
 from tests.models.configuration import NETWORK
 from tests.models.test_escaip_graph import molecules
 from twirl.groups import SO3
@@ -222,7 +225,7 @@ def test_a_file_that_is_no_plain_checkpoint_is_refused_unexecuted(network, tmp_p
 
 
 def test_the_schedule_warms_up_and_falls_to_half():
-    schedule = ScheduleConfig()
+    schedule = partial(multiplier, EScAIPTaskSettings().schedule)
     assert schedule(0) == pytest.approx(0.2)
     assert schedule(742) == pytest.approx(0.6)
     assert schedule(1484) == pytest.approx(1.0)
@@ -231,7 +234,7 @@ def test_the_schedule_warms_up_and_falls_to_half():
 
 
 def test_weight_decay_spares_embeddings_and_biases_by_name():
-    task = EScAIPTask(EScAIPConfig(**NETWORK), OptimizerConfig(), ScheduleConfig())
+    task = EScAIPTask(EScAIPTaskSettings(network=EScAIPConfig(**NETWORK)))
     decayed, exempt = task.configure_optimizers()["optimizer"].param_groups
     names = {id(p): name for name, p in task.network.named_parameters()}
     exempt_names = {names[id(p)] for p in exempt["params"]}
@@ -242,7 +245,7 @@ def test_weight_decay_spares_embeddings_and_biases_by_name():
 
 
 def test_averaged_weights_start_at_the_initial_ones_and_decay_geometrically():
-    task = EScAIPTask(EScAIPConfig(**NETWORK), OptimizerConfig(), ScheduleConfig(), ema_decay=0.9)
+    task = EScAIPTask(EScAIPTaskSettings(network=EScAIPConfig(**NETWORK), ema_decay=0.9))
     weight, average = task.network.force_direction.final.weight, task.ema.module.force_direction.final.weight
     start = weight.detach().clone()
     with torch.no_grad():

@@ -11,9 +11,10 @@ import torch
 from models.official import CheckpointError, official_name
 from models.proteina import textbook
 from models.proteina.distogram import distogram_loss
-from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
+from models.proteina.network import Proteina
 from models.proteina.official import RULES, fold_classes, load_checkpoint, load_state
-from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
+from models.proteina.settings import PUBLISHED, FlowConfig, ProteinaConfig, ProteinaTaskSettings
+from models.proteina.task import ProteinaTask
 from models.training.flow import Noise, centred, sampling_times, squared_error
 from models.training.series import parse_key
 from tests.models.chains import NETWORK, TRIANGLES, chains
@@ -45,9 +46,9 @@ def inputs(found):
 
 def task(seed=0, dtype=torch.float64, flow=None, **change):
     torch.manual_seed(seed)
-    return ProteinaTask(
-        ProteinaConfig(**NETWORK | change), OptimizerConfig(), flow or FlowConfig(), monitor_times=(0.0, 0.8)
-    ).to(dtype)
+    network, flow = ProteinaConfig(**NETWORK | change), flow or FlowConfig()
+    settings = ProteinaTaskSettings(network=network, flow=flow, monitor_times=(0.0, 0.8))
+    return ProteinaTask(settings).to(dtype)
 
 
 def real(found):
@@ -327,8 +328,7 @@ def test_draws_belong_to_chains_not_to_batches():
 
 
 def test_two_shares_of_a_batch_have_the_gradient_of_the_whole():
-    model, found = task(), real(batch(9, 6))
-    model.flow.self_conditioning = 1.0
+    model, found = task(flow=FlowConfig(self_conditioning=1.0)), real(batch(9, 6))
 
     def gradients(part):
         model.zero_grad()
@@ -345,8 +345,7 @@ def test_two_shares_of_a_batch_have_the_gradient_of_the_whole():
 
 
 def test_self_conditioning_under_autocast_leaves_gradients():
-    model, found = task(dtype=torch.float32), real(chains(9, 6))
-    model.flow.self_conditioning = 1.0
+    model, found = task(dtype=torch.float32, flow=FlowConfig(self_conditioning=1.0)), real(chains(9, 6))
     with torch.autocast("cpu", torch.bfloat16):
         flow, _ = model.losses(found, model.draw(found, 0, 0))
     flow.mean().backward()
@@ -417,7 +416,7 @@ def test_samples_do_not_start_from_the_noise_of_the_monitors_chains():
     noise, _ = model.monitored_ends(found)
     seen = []
     model.denoise = lambda network, batch, x_t, t, x_sc=None: (seen.append(x_t), (x_t, None))[1]
-    model.generate(found, sampling_times(1), seed=model.monitor_noise_seed)
+    model.generate(found, sampling_times(1), seed=model.settings.monitor_noise_seed)
     assert seen[0].shape == noise.shape
     assert (seen[0] - noise).abs().max(dim=1).values.min() > 0.1
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.proteina.memory import MODES, coefficients, main, remembered
-from models.proteina.network import Proteina, ProteinaConfig
+from models.proteina.network import Proteina
+from models.proteina.settings import ProteinaConfig
 from tests.models.chains import NETWORK, TRIANGLES
 
 

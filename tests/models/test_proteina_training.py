@@ -1,7 +1,6 @@
 """Proteína's runs: exact repetition and resumption, and the rows they leave."""
 
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -11,7 +10,7 @@ from torch.nn.utils import parameters_to_vector
 
 from models.proteina.task import ProteinaTask
 from models.train import main
-from tests.models.chain_runs import configuration
+from tests.models.chain_runs import configuration, write_chains
 from tests.models.chains import TRIANGLES
 from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
@@ -21,6 +20,7 @@ from tests.models.interruption import stop_after
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
+    write_chains()
     return tmp_path
 
 
@@ -38,28 +38,20 @@ def test_an_interrupted_run_has_the_metrics_of_a_whole_one(network):
     assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
 
 
-class Watched(ProteinaTask):
-    """Remembers the step and all weights, raw and averaged, when training starts and after every step."""
+def test_weights_are_averaged_once_in_every_step_and_the_average_survives_a_resume(monkeypatch):
+    seen = []
 
-    seen: ClassVar[list] = []
+    def remember(trainer, task, *_):
+        weights = {series: parameters_to_vector(n.parameters()) for series, n in task.networks.items()}
+        seen.append((trainer.global_step, weights["raw"].detach(), weights["ema"]))
 
-    def configure_callbacks(self):
-        watcher = LambdaCallback(on_train_start=self.remember, on_train_batch_end=self.remember)
-        return [*super().configure_callbacks(), watcher]
-
-    def remember(self, trainer, *_):
-        weights = {series: parameters_to_vector(n.parameters()) for series, n in self.networks.items()}
-        self.seen.append((trainer.global_step, weights["raw"].detach(), weights["ema"]))
-
-
-def test_weights_are_averaged_once_in_every_step_and_the_average_survives_a_resume():
+    watcher = LambdaCallback(on_train_start=remember, on_train_batch_end=remember)
+    monkeypatch.setattr(ProteinaTask, "configure_callbacks", lambda task: [watcher])
     config = configuration("watched", steps=4)
-    config["model"]["class_path"] = f"{__name__}.Watched"
-    Watched.seen.clear()
     stop_after(2, run, config)
     run(config)
-    assert [step for step, *_ in Watched.seen] == [0, 1, 2, 2, 3, 4]
-    (at, first, expected), *rest = Watched.seen
+    assert [step for step, *_ in seen] == [0, 1, 2, 2, 3, 4]
+    (at, first, expected), *rest = seen
     assert torch.equal(expected, first)
     for step, raw, mean in rest:
         expected = 0.9 * expected + 0.1 * raw if step > at else expected

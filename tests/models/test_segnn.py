@@ -8,11 +8,12 @@ from torch.autograd import gradcheck
 
 from models.official import CheckpointError
 from models.segnn.bench import CASES
-from models.segnn.network import SEGNN, CompleteGraph, SEGNNConfig
+from models.segnn.network import SEGNN, CompleteGraph
 from models.segnn.official import features, flat_weight, load_checkpoint, load_state, official_features
 from models.segnn.products import SIGMOID, SILU, Inner, Irreps, Product, Spread, gated
+from models.segnn.settings import SEGNNConfig, SEGNNTaskSettings
 from models.segnn.steerable import SteerableSEGNN
-from models.segnn.task import OptimizerConfig, SEGNNTask, build
+from models.segnn.task import build
 from tests.models.particle_networks import SMALL, orthogonal, pair, particles, small
 from twirl.relaxation import ACE, ES, RECM, Method, Targets, relax
 from twirl.relaxation.ace import published_mlp
@@ -246,7 +247,7 @@ def test_the_configuration_says_who_computes_the_products(change, kind):
     assert type(build(config)) is kind
     if kind is SteerableSEGNN:
         with pytest.raises(ValueError, match="compile is for the fast products"):
-            SEGNNTask(config, Method(), OptimizerConfig(), compile=True)
+            SEGNNTaskSettings(network=config, compile=True)
 
 
 # ---- official weights

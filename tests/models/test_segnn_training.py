@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
+from data.nbody.settings import NBodyDataSettings
 from models.datasets.nbody import NBodyData
-from models.segnn.network import SEGNNConfig
-from models.segnn.task import OptimizerConfig, SEGNNTask
+from models.segnn.settings import SEGNNConfig, SEGNNTaskSettings
+from models.segnn.task import SEGNNTask
 from models.train import main
 from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
 from tests.models.particles import NETWORK, configuration, write_particles
-from twirl.relaxation import Method
 from twirl.rotations import rotation_set
 
 RECM = {"class_path": "twirl.relaxation.RECM", "init_args": {"a": 0.1}}
@@ -39,8 +39,8 @@ def relaxed(store, method) -> dict:
 
 
 def data(store, **change) -> NBodyData:
-    settings = {"batch_size": 3, "seed": 0, "steps": 12, "input_frame": 1, "target_frames": (4,)}
-    return NBodyData(str(store), **settings | change)
+    settings = {"batch_size": 3, "input_frame": 1, "target_frames": (4,)} | change
+    return NBodyData(NBodyDataSettings(store=str(store), **settings), seed=0, steps=12)
 
 
 def batches(source, start=0):
@@ -99,7 +99,7 @@ def test_a_repeated_and_an_interrupted_run_have_identical_metrics(store, tmp_pat
 
 def test_the_monitor_splits_the_mean_squared_error(store):
     torch.manual_seed(0)
-    task = SEGNNTask(SEGNNConfig(**NETWORK), Method(), OptimizerConfig()).eval()
+    task = SEGNNTask(SEGNNTaskSettings(network=SEGNNConfig(**NETWORK))).eval()
     batch = data(store).monitor_dataloader()[0]
     problem = task.twirl_problems(batch)["raw"]
     found = problem.decompose(rotation_set("iid", 4, torch.Generator().manual_seed(0)))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.train import build_parser, main, train_configured
+from models.train import main, train_configured
+from models.training.configuration import complete
 from models.training.files import locked
 from models.training.run import UnfinishedError
 from tests.models.configuration import configuration, write_run
@@ -27,6 +28,9 @@ def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
     return write_molecules(Path("molecules.h5"))
+
+
+NEXT_TO_NOTHING = 1e-300  # energies in this unit are infinite
 
 
 def metrics_bytes(folder: Path) -> bytes:
@@ -120,17 +124,14 @@ def test_settings_that_change_no_number_resume(store):
 def test_a_run_out_of_time_fails_and_resumes(store):
     config = configuration(store, name="stopped", steps=100)
     config["trainer"]["checkpoint_every"] = 1000
-    path = write_run(Path(), config)
-    parser = build_parser()
-    parsed = parser.parse_args(["--config", str(path)])
-    parsed.trainer.max_time = "00:00:00:01"
+    config["trainer"]["max_time"] = "00:00:00:01"
     with pytest.raises(UnfinishedError, match=r"stopped at step \d+ of 100; run it again to resume"):
-        train_configured(parser, parsed)
-    parsed.trainer.max_time = None  # part of the configuration, but not of what decides the numbers
-    train_configured(parser, parsed)
+        train_configured(complete(config, "test"))
+    config["trainer"]["max_time"] = None  # part of the configuration, but not of what decides the numbers
+    folder = train_configured(complete(config, "test"))
     whole = configuration(store, name="whole", steps=100)
     whole["trainer"]["checkpoint_every"] = 1000
-    assert metrics_bytes(path.parent) == metrics_bytes(run(whole))
+    assert metrics_bytes(folder) == metrics_bytes(run(whole))
 
 
 def test_a_run_that_is_being_trained_is_refused(store):
@@ -144,7 +145,7 @@ def test_a_run_that_is_being_trained_is_refused(store):
 
 def test_a_loss_that_is_not_finite_names_step_and_records(store):
     config = configuration(store)
-    config["data"]["init_args"]["energy_std"] = 0.0
+    config["data"]["init_args"]["energy_std"] = NEXT_TO_NOTHING
     with pytest.raises(
         SystemExit, match=r"test/tiny seed 0: .* inf at step 0 on conformations \[.*molecules.h5"
     ):
@@ -155,16 +156,51 @@ def test_a_loss_that_is_not_finite_names_step_and_records(store):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("--trainer.max_steps", "many", "max_steps"),
-        ("--model.init_args.network.hidden_sise", "8", "hidden_sise"),
-        ("--model.class_path", "models.escaip.task.Missing", "Missing"),
+        ("--trainer.max_steps", "many", "trainer.max_steps must be of type integer, not 'many'."),
+        (
+            "--model.init_args.network.hidden_sise",
+            "8",
+            "hidden_sise is not a known key: did you mean hidden_size?",
+        ),
+        ("--model.init_args.network.hidden_size", "7", "hidden_size 7 is not a multiple of num_heads 2"),
+        (
+            "--model.class_path",
+            "models.escaip.task.EScAIPTsk",
+            "no class EScAIPTsk: did you mean EScAIPTask?",
+        ),
+        ("--model.class_path", "os.system", "os.system is not a class in models or twirl."),
+        (
+            "--callbacks",
+            "[{class_path: twirl.monitor.Monitor, init_args: {chunks: 1}}]",
+            "did you mean chunk?",
+        ),
     ],
 )
-def test_a_wrong_key_or_type_is_refused_by_name(store, capsys, key, value, words):
+def test_what_is_wrong_with_a_configuration_is_said_in_a_sentence(store, key, value, words):
     path = write_run(Path(), configuration(store))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stopped:
         main(["--config", str(path), key, value])
-    assert words in capsys.readouterr().err
+    assert words in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_later_files_and_options_win_and_nobody_need_say_a_default(store):
+    path = write_run(Path(), configuration(store, name="first"))
+    overlay = Path("overlay.yaml")
+    overlay.write_text("{run: {name: second}, trainer: {max_steps: 8}}")
+    main(["--config", str(path), "--config", str(overlay), "--trainer.max_steps", "3", "--run.name=third"])
+    assert json.loads(Path("results/test/third/seed0/summary.json").read_text())["steps"] == 3
+
+
+def test_help_explains_every_key_of_a_configuration(store, capsys):
+    main(["--config", str(write_run(Path(), configuration(store))), "--help"])
+    said = capsys.readouterr().out
+    for words in (
+        "--trainer.max_steps (integer)\n    Optimiser steps at which the run ends.",
+        "--model.init_args.network.hidden_size (integer, default 128)\n    Features H",
+        "--data.init_args.train_size (integer or null, default None)\n    Conformations drawn",
+    ):
+        assert words in said
 
 
 def test_more_training_examples_than_there_are_is_refused(store):

@@ -17,8 +17,9 @@ from models.vn_pointnet.layers import (
     VNMeanPool,
     VNStdFeature,
 )
-from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
+from models.vn_pointnet.network import VNPointNet
 from models.vn_pointnet.official import RULES, load_checkpoint, load_state
+from models.vn_pointnet.settings import VNPointNetConfig
 from twirl.groups import SO3
 
 SMALL = {"classes": 5, "neighbours": 6, "c1": 6, "c2": 10, "c3": 15, "f1": 12, "f2": 7, "h1": 20, "h2": 14}

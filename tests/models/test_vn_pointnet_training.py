@@ -1,6 +1,7 @@
 """VN-PointNet's runs: the recipe's schedule and metrics, exact repetition and resumption, what is measured."""
 
 import math
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -9,18 +10,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.datasets.modelnet40 import ModelnetData, ViewConfig
+from data.modelnet40.settings import ModelnetDataSettings, ViewSettings
+from models.datasets.modelnet40 import ModelnetData
 from models.train import main
+from models.training.optimizer import multiplier
 from models.training.sampling import StepBatches
+from models.training.settings import Schedule
 from models.vn_pointnet.accuracy import accuracies
-from models.vn_pointnet.network import VNPointNetConfig
-from models.vn_pointnet.task import OptimizerConfig, ScheduleConfig, VNPointNetTask
+from models.vn_pointnet.settings import VNPointNetConfig, VNPointNetTaskSettings
+from models.vn_pointnet.task import VNPointNetTask
 from tests.metrics_rows import named
 from tests.models.clouds import NETWORK, configuration, write_clouds
 from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
 from twirl.metric import EquivarianceError
-from twirl.relaxation import Method
 from twirl.rotations import rotation_set
 
 
@@ -38,22 +41,22 @@ def run(config: dict, *overrides: str) -> Path:
 
 
 def data(store, **change) -> ModelnetData:
-    settings = {"batch_size": 5, "seed": 0, "steps": 12, "view": ViewConfig(), "points": 20}
-    return ModelnetData(str(store), **settings | change)
+    settings = ModelnetDataSettings(store=str(store), **{"batch_size": 5, "points": 20} | change)
+    return ModelnetData(settings, seed=0, steps=12)
 
 
 def task() -> VNPointNetTask:
     torch.manual_seed(0)
-    return VNPointNetTask(VNPointNetConfig(**NETWORK), Method(), OptimizerConfig(), ScheduleConfig()).eval()
+    return VNPointNetTask(VNPointNetTaskSettings(network=VNPointNetConfig(**NETWORK))).eval()
 
 
 def test_the_learning_rate_follows_the_recipe():
-    schedule = ScheduleConfig()
+    schedule = partial(multiplier, VNPointNetTaskSettings().schedule)
     for epoch in (0, 18, 19, 38, 39, 199):
         for step in (410 * epoch, 410 * epoch + 409):
             assert schedule(step) == pytest.approx(0.7 ** ((epoch + 1) // 20))
     assert 1e-3 * schedule(81_999) == pytest.approx(2.82e-5, rel=2e-3)
-    cosine = ScheduleConfig(kind="cosine", total_steps=100)
+    cosine = partial(multiplier, Schedule(kind="cosine", total_steps=100))
     assert [cosine(0), cosine(50), cosine(100)] == pytest.approx([1, 0.5, 0])
 
 
@@ -206,7 +209,7 @@ def test_views_are_functions_of_the_step_and_aligned_ones_keep_their_pose(store)
         batches[start] = list(source.train_dataloader())
     assert torch.equal(batches[0][3].points, batches[2][1].points)
     assert not torch.equal(batches[0][0].points, batches[0][4].points)
-    aligned = data(store, view=ViewConfig(rotation="none"))
+    aligned = data(store, view=ViewSettings(rotation="none"))
     batch = next(aligned.test_batches(0))
     stored = aligned.store.read(batch.clouds.numpy(), 20)
     assert torch.equal(batch.points, torch.from_numpy(stored.points))

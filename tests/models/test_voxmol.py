@@ -1,5 +1,7 @@
 """VoxMol: sizes, the plain formulas, official weights, the optimiser, what is twirled, latents, curvature."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,14 +9,15 @@ from torch import nn
 
 from models.datasets.geom_drugs import AtomBatch
 from models.official import CheckpointError, official_name
+from models.training.optimizer import optimizer as made_optimizer
 from models.training.series import parse_key
 from models.voxmol import textbook
 from models.voxmol.curvature import last_layer_hessians
 from models.voxmol.latents import COLUMNS, cosines, pooled
-from models.voxmol.network import PUBLISHED, VoxMol, VoxMolConfig
+from models.voxmol.network import VoxMol
 from models.voxmol.official import RULES, load_checkpoint, load_state
-from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
 from models.voxmol.sampling import Walk, walk_jump
+from models.voxmol.settings import PUBLISHED, VoxMolConfig, VoxMolTaskSettings
 from models.voxmol.task import overlap
 from tests.models.densities import NETWORK, molecules, task
 from twirl.decomposition import decompose_predictions
@@ -115,12 +118,14 @@ def test_official_weights_that_do_not_fit_are_refused(tmp_path):
 
 # ---- optimiser
 
+PUBLISHED_OPTIMIZER = VoxMolTaskSettings().optimizer
+
 
 def test_steps_do_not_depend_on_the_scale_of_the_loss_and_zero_gradients_only_decay():
     finals = []
     for scale in (1.0, 1e6):
         p = nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-        optimizer = scale_free_adamw([p], OptimizerConfig(lr=0.1, weight_decay=0.01))
+        optimizer = made_optimizer(replace(PUBLISHED_OPTIMIZER, lr=0.1), [p])
         for k in range(5):
             p.grad = scale * torch.tensor([np.sin(k + 1.0), 0.3, 0.0]).float()
             optimizer.step()
@@ -131,7 +136,7 @@ def test_steps_do_not_depend_on_the_scale_of_the_loss_and_zero_gradients_only_de
 
 def test_the_plain_update_is_the_same():
     own, plain = network(), network()
-    optimizer = scale_free_adamw(own.parameters(), OptimizerConfig())
+    optimizer = made_optimizer(PUBLISHED_OPTIMIZER, own.parameters())
     update = textbook.PlainTraining(plain, network())
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)

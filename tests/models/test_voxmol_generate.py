@@ -13,7 +13,8 @@ from models.train import main as train
 from models.voxmol.atoms import Atoms, find_peaks, refine
 from models.voxmol.generate import main
 from models.voxmol.molecules import CLOSEST, Collection, UnbondedError, bonded, distinct
-from models.voxmol.voxels import GridConfig, voxelise
+from models.voxmol.settings import GridConfig
+from models.voxmol.voxels import voxelise
 from tests.models.configuration import write_run
 from tests.models.densities import configuration, write_molecules
 
@@ -24,7 +25,7 @@ CROWDED = 1.05 * torch.tensor([[0.0, 0, 0], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0
 
 
 def test_a_density_becomes_the_molecule_it_was_made_of():
-    grid, sites = GridConfig(24), SITES + torch.tensor([0.06, -0.11, 0.03])
+    grid, sites = GridConfig(size=24), SITES + torch.tensor([0.06, -0.11, 0.03])
     density = voxelise(sites[None], CHANNELS[None], grid, 3)[0]
     atoms = refine(find_peaks(density, grid), density, grid)
     assert Chem.MolToSmiles(Chem.RemoveHs(bonded(atoms))) == "C=O"

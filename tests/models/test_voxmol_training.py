@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from data.geom_drugs.settings import GeomDrugsDataSettings
 from models.datasets.geom_drugs import PADDING, GeomDrugsData
 from models.train import main
 from models.voxmol import latents
@@ -37,7 +38,8 @@ def run(config: dict, *overrides: str) -> Path:
 
 
 def data(store, **options) -> GeomDrugsData:
-    return GeomDrugsData(str(store), **{"batch_size": 4, "seed": 0, "steps": 10, "elements": 3} | options)
+    settings = GeomDrugsDataSettings(store=str(store), **{"batch_size": 4, "elements": 3} | options)
+    return GeomDrugsData(settings, seed=0, steps=10)
 
 
 def test_batches_hold_the_stores_atoms_and_leave_other_elements_out(store):

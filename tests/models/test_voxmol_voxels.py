@@ -7,9 +7,9 @@ import torch
 
 from models.datasets.geom_drugs import PADDING
 from models.voxmol.atoms import find_peaks, refine
-from models.voxmol.augment import AugmentConfig, Pose, draw_pose
+from models.voxmol.augment import Pose, draw_pose
+from models.voxmol.settings import AugmentConfig, GridConfig
 from models.voxmol.voxels import (
-    GridConfig,
     _fill_blocks,
     _fill_in_rounds,
     _windows,
@@ -22,9 +22,9 @@ from twirl.groups import Octahedral
 from twirl.representations import Voxels
 
 GRIDS = [
-    GridConfig(24),
-    GridConfig(12, 0.5, half_window=3),
-    GridConfig(16, 0.5, half_window=3, centring="exact"),
+    GridConfig(size=24),
+    GridConfig(size=12, resolution=0.5, half_window=3),
+    GridConfig(size=16, resolution=0.5, half_window=3, centring="exact"),
 ]
 
 
@@ -69,12 +69,12 @@ def test_both_ways_to_fill_a_grid_agree_to_rounding():
 
 def test_one_atom_weighs_what_was_measured_and_sits_where_it_should():
     batch = molecules(1, 1, 0.0)
-    for grid, index in ((GridConfig(64), 30.875), (GridConfig(64, centring="exact"), 31.5)):
+    for grid, index in ((GridConfig(size=64), 30.875), (GridConfig(size=64, centring="exact"), 31.5)):
         assert grid.origin == index
         density = voxelise(batch.coordinates, torch.zeros(1, 1).long(), grid, 1)[0, 0]
         centroid = (density.sum((1, 2)) * torch.arange(64)).sum() / density.sum()
         assert centroid.item() == pytest.approx(index, abs=0.005)
-    upstream = voxelise(batch.coordinates, torch.zeros(1, 1).long(), GridConfig(64), 1)
+    upstream = voxelise(batch.coordinates, torch.zeros(1, 1).long(), GridConfig(size=64), 1)
     assert upstream.square().sum().item() == pytest.approx(12.668, abs=0.01)
 
 
@@ -86,7 +86,7 @@ def test_a_centred_grid_turns_with_its_molecule_and_upstreams_does_not():
     plain = Pose(torch.eye(3)[None], torch.zeros(1, 3))(batch.coordinates, batch.channels)
     errors = {}
     for centring in ("exact", "upstream"):
-        grid = GridConfig(16, 0.5, half_window=7, centring=centring)
+        grid = GridConfig(size=16, resolution=0.5, half_window=7, centring=centring)
         moved = Voxels().act(g, voxelise(plain, batch.channels, grid, 3)[None])[0]
         errors[centring] = (moved - voxelise(turned, batch.channels, grid, 3)).abs().max().item()
     assert errors["exact"] < 1e-5
@@ -105,17 +105,17 @@ def test_atoms_outside_are_cut_off_and_counted():
 
 
 def test_grids_and_channels_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="even"):
-        GridConfig(11)
+    with pytest.raises(ValueError, match="multiple of 2"):
+        GridConfig(size=11)
     with pytest.raises(ValueError, match="divide 15"):
-        GridConfig(12, 0.4)
+        GridConfig(size=12, resolution=0.4)
     with pytest.raises(ValueError, match="channel 2, but there are only 2"):
         voxelise(torch.zeros(1, 1, 3), torch.tensor([[2]]), GRIDS[0], 2)
 
 
 @pytest.mark.parametrize("rotation", ["euler_xyz", "haar", "octahedral", "none"])
 def test_poses_are_rigid_centred_and_shifted_by_at_most_what_is_said(rotation):
-    batch, config = molecules(2), AugmentConfig(rotation, 0.25)
+    batch, config = molecules(2), AugmentConfig(rotation=rotation, shift=0.25)
     poses = [draw_pose(config, torch.Generator().manual_seed(k)) for k in range(2)]
     pose = Pose(*(torch.stack([getattr(p, f.name) for p in poses]) for f in dataclasses.fields(Pose)))
     posed = pose(batch.coordinates, batch.channels)
@@ -130,7 +130,7 @@ def test_poses_are_rigid_centred_and_shifted_by_at_most_what_is_said(rotation):
 
 
 def test_peaks_are_the_atoms_and_refinement_brings_them_home():
-    grid = GridConfig(24)
+    grid = GridConfig(size=24)
     sites = torch.tensor([[0.4, -0.9, 0.2], [-0.8, 0.3, -0.5], [0.5, 0.9, 0.6]])
     channels = torch.tensor([0, 1, 1])
     density = voxelise(sites[None], channels[None], grid, 2)[0]
@@ -162,7 +162,7 @@ def test_a_density_that_is_not_of_numbers_is_refused(value):
 
 def test_a_search_that_fails_leaves_the_peaks():
     """An atom exactly at a voxel's centre has no gradient."""
-    grid = GridConfig(12, 0.5, half_window=3, centring="exact")
+    grid = GridConfig(size=12, resolution=0.5, half_window=3, centring="exact")
     coordinates = torch.full((1, 3), -0.25)
     density = voxelise(coordinates[None], torch.zeros(1, 1).long(), grid, 1)[0]
     peaks = dataclasses.replace(find_peaks(density, grid), coordinates=coordinates)

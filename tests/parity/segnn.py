@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from data.nbody.simulate import InitialState, draw, integrate, start
 from models.segnn import network, steerable
-from models.segnn.network import SEGNN, CompleteGraph, Edges, MessageLayer, SEGNNConfig
+from models.segnn.network import SEGNN, CompleteGraph, Edges, MessageLayer
 from models.segnn.official import features, flat_weight, load_state, official_features
 from models.segnn.products import Irreps, Product
+from models.segnn.settings import SEGNNConfig
 from models.segnn.steerable import EdgeList, SteerableLayer, SteerableSEGNN
 from tests.parity.case import Case, Result
 from twirl.relaxation import ACE, ES, relax

@@ -22,8 +22,9 @@ from models.vn_pointnet.layers import (
     VNMaxPool,
     VNStdFeature,
 )
-from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
+from models.vn_pointnet.network import VNPointNet
 from models.vn_pointnet.official import RULES, DenseTerm, load_state
+from models.vn_pointnet.settings import VNPointNetConfig
 from tests.parity.case import Case, Result
 from twirl.relaxation import ES, Place, Relaxed, prune, relax
 from twirl.representations import Vectors

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "workflow", "profiles", "config", "envs", "models", "data", "analysis", "dvc.yaml")
+FOLDERS = ("workflow", "profiles", "config", "envs", "twirl", "models", "data", "analysis")
+COPIED = ("Snakefile", *FOLDERS, "dvc.yaml")
 
 # Copies its settings; waits where a file `wait` lies, until it is taken away.
 PREPARE = """

@@ -5,15 +5,19 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import is_dataclass
+from importlib import import_module
 
 import pytest
 import yaml
 
 from analysis import catalogue
-from data.settings import merge
+from data.as_yaml import text
+from data.settings import merge, schema
+from models.escaip.settings import EScAIPTaskSettings
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
-from workflow.configuration import ConfigError, text, tiers
+from workflow.configuration import ConfigError, tiers
 
 WRONG = {
     "tier: huge": ("'huge'", "mini, paper, smoke"),
@@ -59,11 +63,10 @@ def test_layers_merge_key_by_key_and_anything_but_a_mapping_is_replaced_whole():
 
 
 def test_the_tier_wins_over_the_declaration_and_a_change_over_the_base():
-    declared = yaml.safe_load((ROOT / "config/runs/escaip.yaml").read_text())
     plan = runs.load({"tier": "mini"})
     rate = {run.name: run.settings["model"]["init_args"]["optimizer"]["lr"] for run in plan.runs}
-    assert declared["base"]["model"]["init_args"]["optimizer"]["lr"] == 1e-5
-    assert rate["escaip-default"] == 1e-3  # the tier's base
+    assert EScAIPTaskSettings().optimizer.lr == 1e-5
+    assert rate["escaip-default"] == 1e-3  # the tier's base, over the default
     assert rate["escaip-lr-1e-3"] == 3e-3  # the tier's change, over the declared one of 1e-3
     sgd = next(run for run in plan.runs if run.name == "escaip-sgd")
     assert sgd.settings["model"]["init_args"]["optimizer"]["name"] == "sgd"  # the declared change
@@ -242,9 +245,32 @@ def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
 
 
 def test_a_declaration_that_forgets_a_setting_is_refused(root):
-    rewrite(root / "config/runs/escaip.yaml", lambda declared: declared["base"]["trainer"].pop("precision"))
-    with pytest.raises(ConfigError, match=r"escaip-default does not say trainer\.precision"):
-        runs.load({"tier": "smoke"}, root)
+    rewrite(root / "config/runs/escaip.yaml", lambda declared: declared["base"]["trainer"].pop("max_steps"))
+    with pytest.raises(ConfigError, match=r"run escaip-default: trainer: max_steps is missing\."):
+        runs.load({"tier": "paper"}, root)
+
+
+def test_settings_that_do_not_go_together_are_refused_before_anything_runs():
+    heads = {"model": {"init_args": {"network": {"num_heads": 5}}}}
+    with pytest.raises(ConfigError, match="hidden_size 32 is not a multiple of num_heads 5"):
+        runs.load({"runs": {"escaip": {"base": heads}}})
+    unknown = {"model": {"init_args": {"relaxation": {"init_args": {"sizes": 4}}}}}
+    with pytest.raises(ConfigError, match=r"relaxation\.init_args\.sizes: .* did you mean size\?"):
+        runs.load({"runs": {"vn_pointnet": {"vn-rotated-recm": {"change": unknown}}}})
+
+
+def test_what_a_plan_is_checked_by_is_light():
+    command = """
+import sys
+from pathlib import Path
+from importlib import import_module
+from models.training import configuration
+for path in [*Path("models").glob("*/settings.py"), *Path("data").glob("*/settings.py")]:
+    import_module(".".join(path.with_suffix("").parts))
+assert not {"torch", "numpy", "h5py", "lightning", "pandas"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_that_is_no_yaml_is_named(root):
@@ -253,20 +279,23 @@ def test_a_file_that_is_no_yaml_is_named(root):
         runs.load({"tier": "smoke"}, root)
 
 
-def test_every_key_of_the_schema_is_explained():
-    schema = yaml.safe_load((ROOT / "config/schema.yaml").read_text())
-    silent = []
+def silent_fields(kind) -> set[str]:
+    """Fields of a class of settings, and of the classes in it, that say nothing of themselves."""
+    silent = {f"{kind.__name__}: no docstring"} if not (kind.__doc__ or "").strip() else set()
+    for name, part in schema(kind)["properties"].items():
+        if not part.get("description"):
+            silent.add(f"{kind.__name__}.{name}")
+    return silent
 
-    def visit(node, where):
-        for key, part in node.get("properties", {}).items():
-            target = schema["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
-            if "description" not in part and "description" not in target and "properties" not in target:
-                silent.append(f"{where}.{key}")
-            visit(part, f"{where}.{key}")
 
-    for name, definition in schema["$defs"].items():
-        visit(definition, name)
-    assert silent == []
+def test_every_setting_is_explained():
+    modules = [*(ROOT / "models").glob("*/settings.py"), *(ROOT / "data").glob("*/settings.py")]
+    modules += [ROOT / "workflow/schema.py"]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules]
+    found = [kind for name in names for kind in vars(import_module(name)).values()]
+    classes = {kind for kind in found if isinstance(kind, type) and is_dataclass(kind)}
+    assert len(classes) > 40
+    assert set().union(*map(silent_fields, classes)) == set()
 
 
 def test_a_label_that_looks_like_a_number_stays_text_for_every_reader():

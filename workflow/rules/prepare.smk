@@ -34,7 +34,7 @@ rule prepared:
     input:
         [f"{PLAN.store(dataset)}.report.json" for dataset in PLAN.datasets],
     output:
-        f"data/prepared/{TIER}.txt",
+        f"results/prepared/{TIER}.txt",
     log:
         f"logs/{TIER}/prepare/prepared.log",
     benchmark:

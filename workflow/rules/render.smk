@@ -1,8 +1,12 @@
 """Figures, tables and the gallery that shows them."""
 
+# Not a param: where the page finds what is not drawn yet is no reason to draw again.
+PUBLISHED = f"figures/published/{TIER}"
 RENDER = (
     "python -m analysis.render {params.output} --tier {params.tier} --out figures/{params.tier}"
     " --runs {params.folders} > {log} 2>&1"
+    " && python -m analysis.gallery --figures figures/{params.tier}"
+    f" --published {PUBLISHED} >> {{log}} 2>&1"
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 
 def count(number: float) -> str:
     """Short form of a count: 950, 5k, 104k, 6.1M."""
@@ -26,15 +24,3 @@ def scientific(number: float) -> str:
     """3e-4, as in the paper's legends."""
     mantissa, exponent = f"{float(number):.6e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def between(values: Iterable[float], digits: int = 2) -> str:
-    """`43 to 65`, or `43` where the least and the largest are written alike."""
-    values = sorted(values)
-    ends = dict.fromkeys(_written(value, digits) for value in (values[0], values[-1]))
-    return " to ".join(ends)
-
-
-def _written(value: float, digits: int) -> str:
-    """So many digits, or all of them before the point."""
-    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"

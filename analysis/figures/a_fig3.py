@@ -36,8 +36,6 @@ OTHERS = dict(zip("efg", (PROTEINA_LARGE, *PROTEINA_TRAIN_SIZES), strict=True))
 SMALL = OTHERS["g"]
 ALL = (PROTEINA, *OTHERS.values())
 UNIT = r"nm$^2$"
-LEAST_RISE = 1.0
-"""Percent above its lowest value from which a loss is said to have risen."""
 NAMES = {"e": "larger network", "f": "1% of the chains", "g": "0.1% of the chains"}
 
 

@@ -32,10 +32,6 @@ HEIGHT = 1.75
 """Of a row of panels [inch]."""
 LINE = 0.105
 """Of a name in the panels of last values [inch]."""
-NOTICEABLE = 1.0
-"""A symmetry counts as broken from such a percent of the error on."""
-ADVISED = 8.0
-"""What lr x recm_lr_mult x steps should reach for the rule to learn (spec recm.md 2)."""
 
 
 def draw(results: Results, paper: PaperCurves) -> Drawing:

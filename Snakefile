@@ -18,13 +18,13 @@ from analysis import catalogue
 from models import sources
 from models.training.files import RUN_FILES
 from workflow import calls
-from workflow.configuration import ConfigError
+from data.validation import SettingsError
 
 min_version("9.0")
 
 try:
     PLAN = calls.plan_of_call(config)
-except ConfigError as error:
+except SettingsError as error:
     sys.exit(f"Configuration: {error}")
 
 TIER = PLAN.tier

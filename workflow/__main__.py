@@ -5,14 +5,15 @@ from pathlib import Path
 
 from analysis import catalogue
 from data.settings import merge
-from workflow.configuration import ConfigError, read
+from data.validation import SettingsError
+from models.training.configuration import read_file
 from workflow.plan import load
 
 
 def main(files: list[str]) -> None:
     try:
-        plan = load(merge(*(read(Path(file)) for file in files)))
-    except ConfigError as error:
+        plan = load(merge(*(read_file(Path(file)) for file in files)))
+    except SettingsError as error:
         sys.exit(str(error))
     print(f"tier {plan.tier}: {len(plan.runs)} runs")
     outputs = catalogue.shown(plan.runs)

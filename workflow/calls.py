@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.as_yaml import text
 from data.files import write_text
+from models.training.configuration import as_yaml
 from models.warm import CALL
 from workflow.plan import Plan, Run, load
 
@@ -33,17 +33,19 @@ def plan_of_call(config: Mapping) -> Plan:
 
 def settings_of_run(run: Run) -> str:
     """The file that training a run reads, once `keep` has written it."""
-    return str(_named(text(run.resolved()), ".yaml"))
+    return str(_named(as_yaml(run.resolved()), ".yaml"))
 
 
 def settings_of_data(plan: Plan, dataset: str) -> str:
     """The file that preparing a data set reads, once `keep` has written it."""
-    return str(_named(text(plan.data[dataset]), ".yaml"))
+    return str(_named(as_yaml(plan.data[dataset]), ".yaml"))
 
 
 def keep(plan: Plan) -> None:
     """Writes the plan and what its jobs read."""
-    contents = [text(run.resolved()) for run in plan.runs] + [text(plan.data[name]) for name in plan.datasets]
+    contents = [as_yaml(run.resolved()) for run in plan.runs] + [
+        as_yaml(plan.data[name]) for name in plan.datasets
+    ]
     for content, suffix in [(_state(plan), ".json"), *((content, ".yaml") for content in contents)]:
         path = _named(content, suffix)
         if not path.exists():

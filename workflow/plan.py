@@ -13,12 +13,12 @@ from pathlib import Path
 
 from analysis import catalogue
 from data.settings import merge
-from data.validation import hint
+from data.validation import SettingsError, hint
 from models.sources import ROOT, training_modules
-from models.training.configuration import defaults_of
+from models.training.configuration import check_together, defaults_of, read_file
 from models.training.files import RUN_FILES
-from workflow.configuration import ConfigError, read, tiers
-from workflow.schema import check_changes, check_declaration, check_run, check_tier
+from workflow.configuration import tiers
+from workflow.schema import check_changes, check_declaration, check_tier
 
 DEFAULT_TIER = "mini"
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
@@ -200,19 +200,19 @@ def store(dataset: str, tier: str) -> str:
 def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     """The plan of the tier that `overrides` names (default mini), with the overrides merged over its file.
 
-    Raises ConfigError at the first key, type, tier or run that cannot be right.
+    Raises SettingsError at the first key, type, tier or run that cannot be right.
     """
     overrides = overrides or {}
     tier = overrides.get("tier", DEFAULT_TIER)
     known = tiers(root)
     if tier not in known:
-        raise ConfigError(f"There is no tier {tier!r} in config/: choose one of {', '.join(known)}.")
+        raise SettingsError(f"There is no tier {tier!r} in config/: choose one of {', '.join(known)}.")
     path = root / "config" / f"{tier}.yaml"
     source = f"config/{tier}.yaml"
-    layer = read(path)
+    layer = read_file(path)
     check_tier(layer, source)
     if layer["tier"] != tier:
-        raise ConfigError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
+        raise SettingsError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
     config = merge(layer, overrides)
     check_tier(config, f"{source} with --configfile and --config")
 
@@ -220,7 +220,7 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     files = sorted((root / "config" / "runs").glob("*.yaml"))
     for name in config["runs"]:
         if name not in (known := [path.stem for path in files]):
-            raise ConfigError(
+            raise SettingsError(
                 f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint(name, known)}"
             )
     for path in files:
@@ -231,17 +231,17 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
 
 def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
     """The runs that one file of config/runs declares, in one tier."""
-    declared, source = read(path), f"config/runs/{path.name}"
+    declared, source = read_file(path), f"config/runs/{path.name}"
     classes = check_declaration(declared, source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
-        raise ConfigError(
+        raise SettingsError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
     overlay = dict(config["runs"][path.stem])
     check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
-    follows = _follows(config, system, dataset)
-    base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), follows)
+    location = _follows(config, system, dataset)
+    base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), location)
     for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
         change = overlay.get(name, {})
         if change is None:
@@ -249,9 +249,9 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
         parent = change.get("like", name)
         if parent not in declared["runs"]:
             known = hint(parent, declared["runs"])
-            raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
+            raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
-        check_run(settings, f"{source}: run {name}")
+        check_together(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
             yield Run(tier, name, system, dataset, run["label"], seed, settings)

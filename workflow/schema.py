@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from data.settings import Count, Seed, of_dataset, schema, settings
-from data.validation import SettingsError, hint
-from data.validation import check as hold
+from data.validation import SettingsError, check, hint
 from models.sources import ROOT
-from models.training.configuration import check_together, class_paths, schema_of
-from workflow.configuration import ConfigError
+from models.training.configuration import class_paths, schema_of
 
 NAME = "^[a-z][A-Za-z0-9.-]*$"
 
@@ -40,7 +38,7 @@ class Jobs:
     """Training a run."""
     render: Resources
     """Drawing a figure or building a table."""
-    systems: dict[str, dict[str, Any]] = field(default_factory=dict)
+    systems: dict[str, dict[str, int]] = field(default_factory=dict)
     """What training asks for instead, by system."""
 
 
@@ -107,53 +105,35 @@ class Declaration:
 
 
 def check_tier(value: Mapping, source: str) -> None:
-    """Raises ConfigError, in a sentence that begins with `source`, unless a tier may say this."""
+    """Raises SettingsError, in a sentence that begins with `source`, unless a tier may say this."""
     known = sorted(path.parent.name for path in (ROOT / "data").glob("*/settings.py"))
     data = value.get("data") if isinstance(value.get("data"), Mapping) else {}
     for dataset in data:
         if dataset not in known:
-            raise ConfigError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
+            raise SettingsError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
     blocks = {dataset: schema(of_dataset(dataset)) for dataset in data}
-    systems = {"type": "object", "additionalProperties": schema(Resources, partial=True)}
-    tier = schema(Tier)
-    resources = _with(tier["properties"]["resources"], systems=systems)
-    _check(value, _with(tier, data=_mapping(blocks), resources=resources), source)
+    some = {"type": "object", "additionalProperties": schema(Resources, partial=True)}
+    check(
+        value, _with(schema(Tier), data=_mapping(blocks), resources=_with(schema(Jobs), systems=some)), source
+    )
 
 
 def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
-    """Raises ConfigError unless a file of config/runs may say this; returns the class paths of model and data."""
-    _check(value, schema(Declaration), source)
-    try:
-        model, data = class_paths(value["base"], f"{source}: base")
-        run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
+    """Raises SettingsError unless a file of config/runs may say this; returns the class paths of model and data."""
+    check(value, schema(Declaration), source)
+    model, data = class_paths(value["base"], f"{source}: base")
+    run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
     named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}
-    _check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
+    check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
     return model, data
 
 
 def check_changes(value: Mapping, model: str, data: str, source: str) -> None:
-    """Raises ConfigError unless a tier may say this of the runs of one file; model, data: their class paths."""
+    """Raises SettingsError unless a tier may say this of the runs of one file; model, data: their class paths."""
     settings_schema = schema_of(model, data, partial=True)
     run = _with(schema(ChangedRun, partial=True), change=settings_schema)
     run = {**run, "type": ["object", "null"]}
-    _check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
-
-
-def check_run(resolved: Mapping, source: str) -> None:
-    """Raises ConfigError unless the resolved settings of a run say everything, and go together."""
-    try:
-        check_together(resolved, source)
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _check(value: Mapping, allowed: Mapping, source: str) -> None:
-    try:
-        hold(value, allowed, source)
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
+    check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
 
 
 def _with(whole: Mapping, **parts: Mapping) -> dict:

@@ -17,7 +17,6 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from data.as_yaml import text
 from data.files import replacing
 from models.sources import commit, digest, training_modules
 from models.training.callbacks import (
@@ -29,6 +28,7 @@ from models.training.callbacks import (
     TrainingRows,
 )
 from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
+from models.training.configuration import as_yaml
 from models.training.files import locked
 from models.training.process import quiet_lightning, tune_process
 from models.training.series import SERIES_COLUMNS, Series
@@ -50,8 +50,8 @@ def train(
 ) -> Path:
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
-    callbacks: what is measured and kept beside the training. config: the run's complete configuration, by whose
-    digest checkpoints are found again. Outputs appear only when the run is complete. A module may have `facts()`,
+    callbacks: what is measured and kept beside the training. config: the run's complete configuration, saved beside
+    the results. Outputs appear only when the run is complete. A module may have `facts()`,
     what else the summary is to say. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """
     folder = run.folder
@@ -135,7 +135,7 @@ def _write_outputs(
         | {"python": platform.python_version()},
     } | getattr(model, "facts", dict)()
     with replacing(run.folder / "run.yaml") as temporary:
-        temporary.write_text(text(config))
+        temporary.write_text(as_yaml(config))
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
 

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from analysis import catalogue
-from data.as_yaml import text
 from data.settings import merge, schema
+from data.validation import SettingsError
 from models.escaip.settings import EScAIPTaskSettings
+from models.training.configuration import as_yaml
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
-from workflow.configuration import ConfigError, tiers
+from workflow.configuration import tiers
 
 WRONG = {
     "tier: huge": ("'huge'", "mini, paper, smoke"),
@@ -236,7 +237,7 @@ def test_what_a_training_asks_for_goes_by_its_system():
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(SettingsError) as raised:
         runs.load(yaml.safe_load(wrong))
     message = str(raised.value)
     assert all(part in message for part in WRONG[wrong]), message
@@ -246,16 +247,16 @@ def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
 
 def test_a_declaration_that_forgets_a_setting_is_refused(root):
     rewrite(root / "config/runs/escaip.yaml", lambda declared: declared["base"]["trainer"].pop("max_steps"))
-    with pytest.raises(ConfigError, match=r"run escaip-default: trainer: max_steps is missing\."):
+    with pytest.raises(SettingsError, match=r"run escaip-default: trainer: max_steps is missing\."):
         runs.load({"tier": "paper"}, root)
 
 
 def test_settings_that_do_not_go_together_are_refused_before_anything_runs():
     heads = {"model": {"init_args": {"network": {"num_heads": 5}}}}
-    with pytest.raises(ConfigError, match="hidden_size 32 is not a multiple of num_heads 5"):
+    with pytest.raises(SettingsError, match="hidden_size 32 is not a multiple of num_heads 5"):
         runs.load({"runs": {"escaip": {"base": heads}}})
     unknown = {"model": {"init_args": {"relaxation": {"init_args": {"sizes": 4}}}}}
-    with pytest.raises(ConfigError, match=r"relaxation\.init_args\.sizes: .* did you mean size\?"):
+    with pytest.raises(SettingsError, match=r"relaxation\.init_args\.sizes: .* did you mean size\?"):
         runs.load({"runs": {"vn_pointnet": {"vn-rotated-recm": {"change": unknown}}}})
 
 
@@ -275,7 +276,7 @@ assert not {"torch", "numpy", "h5py", "lightning", "pandas"} & sys.modules.keys(
 
 def test_a_file_that_is_no_yaml_is_named(root):
     (root / "config/smoke.yaml").write_text("tier: [smoke")
-    with pytest.raises(ConfigError, match=r"smoke\.yaml: not readable as YAML"):
+    with pytest.raises(SettingsError, match=r"smoke\.yaml: not readable as YAML"):
         runs.load({"tier": "smoke"}, root)
 
 
@@ -299,7 +300,7 @@ def test_every_setting_is_explained():
 
 
 def test_a_label_that_looks_like_a_number_stays_text_for_every_reader():
-    assert text({"label": "3e-3", "rate": 3e-3}) == "label: '3e-3'\nrate: 0.003\n"
+    assert as_yaml({"label": "3e-3", "rate": 3e-3}) == "label: '3e-3'\nrate: 0.003\n"
 
 
 def test_snakemake_refuses_a_wrong_configuration_in_a_sentence_within_three_seconds(fresh):

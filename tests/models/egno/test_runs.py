@@ -17,9 +17,9 @@ from models.egno.task import EGNOTask
 from models.train import main
 from models.training.evaluation import HeldOutErrors
 from tests.metrics_rows import named
-from tests.models.configuration import write_run
-from tests.models.interruption import stop_after
-from tests.models.motions import NETWORK, configuration, write_motions
+from tests.models.egno.motions import NETWORK, configuration, write_motions
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
 from twirl.groups import SO2
 from twirl.rotations import rotation_set
 

@@ -20,9 +20,9 @@ from models.vn_pointnet.accuracy import accuracies
 from models.vn_pointnet.settings import VNPointNetConfig, VNPointNetTaskSettings
 from models.vn_pointnet.task import VNPointNetTask
 from tests.metrics_rows import named
-from tests.models.clouds import NETWORK, configuration, write_clouds
-from tests.models.configuration import write_run
-from tests.models.interruption import stop_after
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
+from tests.models.vn_pointnet.clouds import NETWORK, configuration, write_clouds
 from twirl.metric import EquivarianceError
 from twirl.rotations import rotation_set
 

@@ -14,9 +14,9 @@ from models.datasets.geom_drugs import PADDING, GeomDrugsData
 from models.train import main
 from models.voxmol import latents
 from tests.metrics_rows import named
-from tests.models.configuration import write_run
-from tests.models.densities import GRID, NETWORK, configuration, molecules, task, write_molecules
-from tests.models.interruption import stop_after
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
+from tests.models.voxmol.densities import GRID, NETWORK, configuration, molecules, task, write_molecules
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from torch.nn.utils import parameters_to_vector
 
 from models.proteina.task import ProteinaTask
 from models.train import main
-from tests.models.chain_runs import configuration, write_chains
-from tests.models.chains import TRIANGLES
-from tests.models.configuration import write_run
-from tests.models.interruption import stop_after
+from tests.models.proteina.chain_runs import configuration, write_chains
+from tests.models.proteina.chains import TRIANGLES
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
 
 
 @pytest.fixture(autouse=True)

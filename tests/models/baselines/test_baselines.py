@@ -11,9 +11,10 @@ from models.baselines.network import build
 from models.baselines.settings import BaselineConfig
 from models.datasets.points import Points, complete_graph
 from models.train import main
-from tests.models import motions, particles
-from tests.models.configuration import write_run
-from tests.models.interruption import stop_after
+from tests.models.egno import motions
+from tests.models.segnn import particles
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
 from twirl.groups import SO3
 
 KINDS = ("linear", "rf", "gnn", "egnn")

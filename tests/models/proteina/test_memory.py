@@ -6,7 +6,7 @@ import torch
 from models.proteina.memory import MODES, coefficients, main, remembered
 from models.proteina.network import Proteina
 from models.proteina.settings import ProteinaConfig
-from tests.models.chains import NETWORK, TRIANGLES
+from tests.models.proteina.chains import NETWORK, TRIANGLES
 
 
 def built(device: str, **change) -> Proteina:

@@ -15,8 +15,8 @@ from models.voxmol.generate import main
 from models.voxmol.molecules import CLOSEST, Collection, UnbondedError, bonded, distinct
 from models.voxmol.settings import GridConfig
 from models.voxmol.voxels import voxelise
-from tests.models.configuration import write_run
-from tests.models.densities import configuration, write_molecules
+from tests.models.training.run_files import write_run
+from tests.models.voxmol.densities import configuration, write_molecules
 
 # Formaldehyde, C H H O [Angstrom].
 SITES = torch.tensor([[0.0, 0.0, -0.53], [0.94, 0.0, -1.12], [-0.94, 0.0, -1.12], [0.0, 0.0, 0.68]])

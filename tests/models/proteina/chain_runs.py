@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data.pdb.store import Chain, write_store
-from tests.models.chains import NETWORK, walk
+from tests.models.proteina.chains import NETWORK, walk
 
 STORE = Path("chains.h5")
 TRAIN, HELD_OUT = 20, 5

@@ -1,8 +1,6 @@
-"""A complete run configuration that trains in a second."""
+"""A small EScAIP, and a complete configuration of a run that trains it in a second."""
 
 from pathlib import Path
-
-import yaml
 
 NETWORK = {
     "hidden_size": 8,
@@ -46,12 +44,3 @@ def configuration(store: Path, name: str = "tiny", steps: int = 12, seed: int = 
         "trainer": {"max_steps": steps, "checkpoint_every": 4, "log_every": 3, "gradient_clip_val": 10.0},
         "monitor": {"steps": 3, "rotations": 4},
     }
-
-
-def write_run(folder: Path, config: dict) -> Path:
-    """Writes run.yaml where the run's outputs go, below `folder`."""
-    run = config["run"]
-    path = folder / "results" / run["tier"] / run["name"] / f"seed{run['seed']}" / "run.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config))
-    return path

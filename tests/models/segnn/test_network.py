@@ -14,7 +14,7 @@ from models.segnn.products import SIGMOID, SILU, Inner, Irreps, Product, Spread,
 from models.segnn.settings import SEGNNConfig, SEGNNTaskSettings
 from models.segnn.steerable import SteerableSEGNN
 from models.segnn.task import build
-from tests.models.particle_networks import SMALL, orthogonal, pair, particles, small
+from tests.models.segnn.networks import SMALL, orthogonal, pair, particles, small
 from twirl.relaxation import ACE, ES, RECM, Method, Targets, relax
 from twirl.relaxation.ace import published_mlp
 from twirl.representations import Vectors

@@ -9,7 +9,7 @@ from models.segnn.official import features, flat_weight, load_state, official_fe
 from models.segnn.products import Irreps, Product, gated
 from models.segnn.steerable import SteerableSEGNN
 from models.segnn.task import build
-from tests.models.particle_networks import orthogonal, pair, particles, small
+from tests.models.segnn.networks import orthogonal, pair, particles, small
 from twirl.groups import SO3
 from twirl.relaxation import ACE, ES, RECM, RPP, Targets, prune, relax
 from twirl.relaxation.ace import published_mlp

@@ -17,7 +17,7 @@ from models.proteina.settings import PUBLISHED, FlowConfig, ProteinaConfig, Prot
 from models.proteina.task import ProteinaTask
 from models.training.flow import Noise, centred, sampling_times, squared_error
 from models.training.series import parse_key
-from tests.models.chains import NETWORK, TRIANGLES, chains
+from tests.models.proteina.chains import NETWORK, TRIANGLES, chains
 from twirl.rotations import rotation_set
 from workflow import plan as runs
 

@@ -16,8 +16,8 @@ from models.escaip.task import EScAIPTask, force_problem
 from models.official import CheckpointError, official_name
 from models.training.dropout import dropout
 from models.training.optimizer import multiplier
-from tests.models.configuration import NETWORK
-from tests.models.test_escaip_graph import molecules
+from tests.models.escaip.runs import NETWORK
+from tests.models.escaip.test_graph import molecules
 from twirl.groups import SO3
 from twirl.problem import Problem
 from twirl.representations import BatchIndex, Count, Identity, Tree, Vectors

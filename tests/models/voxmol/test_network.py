@@ -19,7 +19,7 @@ from models.voxmol.official import RULES, load_checkpoint, load_state
 from models.voxmol.sampling import Walk, walk_jump
 from models.voxmol.settings import PUBLISHED, VoxMolConfig, VoxMolTaskSettings
 from models.voxmol.task import overlap
-from tests.models.densities import NETWORK, molecules, task
+from tests.models.voxmol.densities import NETWORK, molecules, task
 from twirl.decomposition import decompose_predictions
 from twirl.groups import Octahedral
 from twirl.representations import Voxels

@@ -15,10 +15,10 @@ from models.proteina.official import RULES
 from models.proteina.samples import clashes, describe, report, write_calpha
 from models.proteina.settings import PUBLISHED
 from models.train import main as train
-from tests.models.chain_runs import configuration, write_chains
-from tests.models.chains import NETWORK, walk
-from tests.models.configuration import write_run
-from tests.models.test_proteina import network
+from tests.models.proteina.chain_runs import configuration, write_chains
+from tests.models.proteina.chains import NETWORK, walk
+from tests.models.proteina.test_network import network
+from tests.models.training.run_files import write_run
 
 
 def read_back(path: Path) -> np.ndarray:

@@ -15,12 +15,12 @@ import yaml
 from data.pdb.settings import ChainDataSettings
 from models.datasets.pdb import ChainData
 from models.train import main
-from tests.models.chain_runs import TRAIN, configuration, write_chains
-from tests.models.chains import TRIANGLES
-from tests.models.configuration import write_run
+from tests.models.proteina.chain_runs import TRAIN, configuration, write_chains
+from tests.models.proteina.chains import TRIANGLES
+from tests.models.training.run_files import write_run
 from workflow import plan as runs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

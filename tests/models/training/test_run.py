@@ -15,11 +15,12 @@ from models.train import main, train_configured
 from models.training.configuration import complete
 from models.training.files import locked
 from models.training.run import UnfinishedError
-from tests.models.configuration import configuration, write_run
-from tests.models.molecules import write_molecules
+from tests.models.escaip.molecules import write_molecules
+from tests.models.escaip.runs import configuration
+from tests.models.training.run_files import write_run
 from workflow import plan as runs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from models.datasets.nbody import NBodyData
 from models.segnn.settings import SEGNNConfig, SEGNNTaskSettings
 from models.segnn.task import SEGNNTask
 from models.train import main
-from tests.models.configuration import write_run
-from tests.models.interruption import stop_after
-from tests.models.particles import NETWORK, configuration, write_particles
+from tests.models.segnn.particles import NETWORK, configuration, write_particles
+from tests.models.training.interruption import stop_after
+from tests.models.training.run_files import write_run
 from twirl.rotations import rotation_set
 
 RECM = {"class_path": "twirl.relaxation.RECM", "init_args": {"a": 0.1}}

@@ -17,7 +17,7 @@ from models.voxmol.voxels import (
     smooth_density,
     voxelise,
 )
-from tests.models.densities import molecules
+from tests.models.voxmol.densities import molecules
 from twirl.groups import Octahedral
 from twirl.representations import Voxels
 

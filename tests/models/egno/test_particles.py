@@ -12,8 +12,8 @@ from models.datasets.points import features
 from models.egno.settings import EGNOConfig, EGNOTaskSettings
 from models.egno.task import EGNOTask
 from models.train import main
-from tests.models import particles
-from tests.models.configuration import write_run
+from tests.models.segnn import particles
+from tests.models.training.run_files import write_run
 from twirl.rotations import rotation_set
 
 NETWORK = {"layers": 2, "hidden": 8, "node_features": 1, "time_features": 6, "frames": 2}

@@ -14,10 +14,10 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import style
 from analysis.curves import Curve
-from analysis.panels import SOLID, Drawn
-from analysis.relaxed import PRUNE_BELOW, alpha, places
+from analysis.draw import style
+from analysis.draw.panels import SOLID, Drawn
+from analysis.quantities.relaxation import PRUNE_BELOW, alpha, places
 from analysis.results import Results, Run
 
 DIRECTION = (0, (2.6, 1.2))

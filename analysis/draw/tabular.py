@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
 
 import pandas as pd
+
+from analysis.captions import Caption
+from analysis.quantities.quantity import Quantity
 
 ABSENT = "–"
 SAME = "="
@@ -21,7 +23,7 @@ class Table:
     frame: pd.DataFrame
     markdown: str
     html: str
-    caption: list[str]
+    caption: Caption
 
 
 @dataclass(frozen=True)
@@ -34,28 +36,16 @@ class Line:
     cells: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean over seeds, standard deviation (None for one seed), lowest, highest, and how many."""
+def with_deviation(quantity: Quantity, decimals: int) -> str:
+    """0.68 ± 0.02, or 0.68 for one seed."""
+    deviation = "" if quantity.std is None else f" ± {quantity.std:.{decimals}f}"
+    return f"{quantity.value:.{decimals}f}{deviation}"
 
-    mean: float
-    std: float | None
-    low: float
-    high: float
-    seeds: int
 
-    @classmethod
-    def of(cls, values: Sequence[float], deviation: Callable[..., float] = stdev) -> Spread | None:
-        """Of one value per seed; None for no value. deviation: the sample's, or statistics.pstdev, the population's."""
-        if not values:
-            return None
-        std = deviation(values) if len(values) > 1 else None
-        return cls(mean(values), std, min(values), max(values), len(values))
-
-    def text(self, decimals: int) -> str:
-        """0.68 ± 0.02, or 0.68 for one seed."""
-        spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
-        return f"{self.mean:.{decimals}f}{spread}"
+def of_row(row: pd.Series) -> Quantity:
+    """Our quantity in a row of a long frame: columns ours, ours_std, ours_low, ours_high, seeds."""
+    std = None if pd.isna(row["ours_std"]) else row["ours_std"]
+    return Quantity(row["ours"], row["ours_low"], row["ours_high"], row["seeds"], std=std)
 
 
 def signed(value: float | None, text: str) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import style
 from analysis.curves import Curve
-from analysis.panels import SOLID, Drawn, spread
+from analysis.draw import style
+from analysis.draw.panels import SOLID, Drawn, spread
 from analysis.results import Run
 from analysis.run_names import METHODS
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import style
-from analysis.panels import Ours, Paper
-from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, PaperCurves
+from analysis.draw import style
+from analysis.draw.panels import Ours, Paper
+from analysis.reference.paper_curves import TIMES, PaperCurves
 from analysis.results import Run
 
 VELOCITY = r"nm$^2$ of velocity"
 """Unit of a loss of the clean points over (1 - t)^2."""
-LINES = (
-    "Thick lines: exponential average of the weights; thin: the raw weights. Noise is fixed per chain, so that curves "
-    "are paired over steps and times; all estimates are from sampled rotations and unbiased, and the percent is a "
-    "ratio of means. Step 0 is not on logarithmic axes."
-)
 
 
 def label(t: float) -> str:
@@ -52,26 +47,3 @@ def time_legend(axes: Axes, times: tuple[float, ...], **where: object) -> None:
     """Names of the times, by colour."""
     handles = [Line2D([], [], color=color(t), lw=style.THICK, label=label(t)) for t in times]
     axes.legend(handles=handles, labelspacing=0.2, borderaxespad=0.0, **where)
-
-
-def paper_sentence(names: tuple[str, ...]) -> str:
-    """How the paper's curves of these runs are shown, and how its rows became steps."""
-    ratios = ", ".join(f"{ROWS_PER_STEP[name]:g} ({name.removeprefix('proteina-')})" for name in names)
-    return (
-        "Grey: the paper's curves (medians of 20 bins a decade), unbiased, named by t at their ends; their percent is "
-        "a mean of ratios, which hardly differs here. The paper draws them over rows of its log; here they are over "
-        "optimiser steps, by the rows per step that follow if its measurements are 50 steps apart, which is "
-        "inferred: "
-        f"{ratios}."
-    )
-
-
-def size_sentence(tier: str, run: Run) -> str:
-    """What is not to be expected of a small network on short chains."""
-    if tier == "paper" or (run.parameters or 0) >= 10_000_000:
-        return ""
-    return (
-        "At this size the fall, and the dip and rebound of the raw weights, are what to look for: the paper's ordering "
-        "by t, with late times spiking after the dip, takes its size of network and length of training and is not "
-        "expected."
-    )

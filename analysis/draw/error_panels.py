@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase
 from matplotlib.lines import Line2D
 
-from analysis import style
 from analysis.curves import Curve
-from analysis.methods import COLORS, WIDTHS, draw_seeds
-from analysis.panels import DASHED, DOTTED, LOSS_DASHES, LOSS_NAMES, SOLID, Drawn, log_limits
-from analysis.relaxed import PRUNE_BELOW, largest_alpha
+from analysis.draw import style
+from analysis.draw.methods import COLORS, WIDTHS, draw_seeds
+from analysis.draw.panels import DASHED, DOTTED, LOSS_DASHES, LOSS_NAMES, SOLID, Drawn, log_limits
+from analysis.quantities.relaxation import PRUNE_BELOW, largest_alpha
 from analysis.results import Run
 from analysis.run_names import METHODS
 from analysis.tasks import OWN

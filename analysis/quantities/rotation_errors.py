@@ -9,12 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from analysis.results import Run
 
 FILE = "rotations.parquet"
 COLUMNS = ("step", "series", "t", "kind", "rotations", "first", "second", "product", "total")
 RESAMPLES = 1000
+COUNTS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)
+"""Numbers of independent rotations."""
+KINDS = {
+    "iid": "random, independent",
+    "super_fibonacci": "super-Fibonacci spiral",
+    "product_quadrature": "product quadrature",
+}
+"""Kinds of rotation sets by name."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +105,28 @@ def bootstrap(pool: Sets, n: int, resamples: int = RESAMPLES, seed: int = 0) -> 
 def root_mean_square(values: np.ndarray, reference: float) -> float:
     """Of the deviations from a reference."""
     return float(np.sqrt(np.mean((values - reference) ** 2)))
+
+
+def estimate_errors(run: Run, study: Study) -> pd.DataFrame:
+    """Error, bias and spread of every kind and number of rotations."""
+    estimates = [("iid", n, bootstrap(study.pool, n)) for n in COUNTS if n <= len(study.pool)]
+    estimates += [(kind, size, sets.percent) for (kind, size), sets in sorted(study.sets.items())]
+    rows = []
+    for kind, n, percents in estimates:
+        # Resamples scatter about the pool's own value, not about that of all rotations.
+        centre = study.pool.pooled if kind == "iid" else study.reference
+        about = {
+            "source": "ours",
+            "run": run.name,
+            "seed": run.seed,
+            "label": KINDS[kind],
+            "series": study.series,
+        }
+        estimator = "bootstrap" if kind == "iid" else "random turns"
+        values = {"error": ("a", root_mean_square(percents, centre)), "mean": ("b", float(percents.mean()))}
+        rows += [
+            {"panel": panel, "quantity": quantity, "rotations": n, "value": value, "kind": kind,
+             "estimator": estimator, "spread": float(percents.std(ddof=1)), **about}
+            for quantity, (panel, value) in values.items()
+        ]  # fmt: skip
+    return pd.DataFrame(rows)

@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
-from analysis import style
+from analysis.captions import Caption
 from analysis.curves import Curve, thinned
+from analysis.draw import style
+from analysis.draw.smoothing import variable_span_ema
 from analysis.reference.paper_curves import PaperCurve, PaperCurves
 from analysis.results import Results, Run
-from analysis.smoothing import variable_span_ema
 from models.training.series import EMA, RAW, ZERO, Series
 
 SOLID, DASHED, DOTTED = "-", (0, (3.2, 1.4)), (0, (1, 1.4))
@@ -80,14 +81,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a figure module returns: the figure, the points in it, and the paragraphs of its caption.
+    """What a figure module returns: the figure, the points in it, and its caption.
 
     shown: the runs that are drawn, where they are fewer than were given.
     """
 
     figure: Figure
     points: pd.DataFrame
-    caption: list[str]
+    caption: Caption
     shown: Results | None = None
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from analysis.curves import Curve
+from analysis.quantities.quantity import Quantity
 from analysis.results import Run
 from models.training.series import Series
 
@@ -88,11 +90,6 @@ def active_ratio(run: Run) -> Curve | None:
     return active.scaled(1 / plain)
 
 
-def accuracy(run: Run, series: Series, measure: str) -> Curve | None:
-    """Test accuracy of a readout; measures: instance_accuracy, class_accuracy, each also with _upstream."""
-    return run.curve(measure, series, split="test")
-
-
 def step_time(run: Run) -> float | None:
     """Median time of a training step [s]: wall time between two logged steps, over their number.
 
@@ -104,3 +101,15 @@ def step_time(run: Run) -> float | None:
     undisturbed = taken[~timing["step"].isin(measured)].dropna()
     taken = taken.dropna() if undisturbed.empty else undisturbed
     return None if taken.empty else float(taken.median())
+
+
+def largest_alpha_over(runs: Sequence[Run], term: str) -> Quantity | None:
+    """Largest |alpha| of a term over places after the last step; over seeds the largest, too."""
+    ends = ((float(abs(alpha(run, place, term).value[-1])) for place in places(run, term)) for run in runs)
+    return Quantity.of((max(values, default=None) for values in ends), middle=max)
+
+
+def active_ratio_over(runs: Sequence[Run]) -> Quantity | None:
+    """Active parameters over the plain network's after the last step, mean over seeds."""
+    ratios = (active_ratio(run) for run in runs)
+    return Quantity.of(None if ratio is None else ratio.value[-1] for ratio in ratios)

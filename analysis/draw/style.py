@@ -8,6 +8,8 @@ from pathlib import Path
 
 import matplotlib
 
+from analysis.words import count
+
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -164,23 +166,6 @@ def log_loss(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
     axes.yaxis.set_minor_locator(LogLocator(numticks=14))
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def count(number: float) -> str:
-    """Short form of a count: 950, 5k, 104k, 6.1M."""
-    for size, suffix in ((1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            short = number / size
-            return f"{short:.0f}{suffix}" if short >= 20 or short == round(short) else f"{short:.2g}{suffix}"
-    return f"{number:g}"
-
-
-def number(value: float) -> str:
-    """Two digits, with a power of ten where there would be more than two zeros: 0.043, 4.4 × 10⁻⁹."""
-    if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.2g}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return rf"${mantissa} \times 10^{{{int(exponent)}}}$"
 
 
 def save(figure: Figure, path: Path, kind: str, about: dict[str, str]) -> None:

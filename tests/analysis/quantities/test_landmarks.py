@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.curves import Curve, binned, thinned
-from analysis.landmarks import dip_and_peak, first_below, landmarks
+from analysis.curves import Curve
+from analysis.quantities.landmarks import dip_and_peak, first_below, landmarks
 from analysis.reference.derive import TARGET, derive
 from analysis.reference.paper_curves import open_paper_curves
-from analysis.smoothing import variable_span_ema
 
 LOG_STEPS = np.unique(np.round(np.logspace(0, 5, 60)))
 
@@ -75,50 +74,6 @@ def test_step_zero_is_kept_as_the_start():
 def test_an_empty_curve_has_no_landmarks():
     with pytest.raises(ValueError, match="no landmarks"):
         landmarks(Curve([], []))
-
-
-def test_bins_leave_sparse_curves_alone_and_take_medians_of_dense_ones():
-    sparse = Curve([0, 1, 2, 4, 7, 10], [5, 4, 3, 2, 1, 0.5])
-    assert np.array_equal(binned(sparse).value, sparse.value)
-    assert np.allclose(binned(sparse).step, sparse.step)
-    dense = Curve(np.arange(1000, 1100), np.r_[np.ones(99), 1e6])
-    assert len(binned(dense)) == 1
-    assert binned(dense).value[0] == 1
-
-
-def test_thinning_keeps_first_last_lowest_and_highest():
-    steps = np.arange(1, 50_001)
-    values = np.sin(steps / 7.0) + 2
-    values[31_234], values[41_235] = -5, 9
-    thin = thinned(Curve(steps, values), 500)
-    assert len(thin) <= 504
-    assert {thin.step[0], thin.step[-1], 31_235, 41_236} <= set(thin.step)
-    assert thin.value.min() == -5
-    assert thin.value.max() == 9
-
-
-def test_interpolation_goes_through_logged_points_and_is_straight_in_log_log():
-    curve = Curve([1, 100], [1, 0.01])
-    assert curve.at(10.0) == pytest.approx(0.1)
-    assert curve.at(1.0) == pytest.approx(1)
-    assert curve.at(1e6) == pytest.approx(0.01)
-
-
-def test_variable_span_ema_is_the_recursion_of_the_reference_notes():
-    rows = np.arange(1, 4000, 114)
-    values = np.random.default_rng(0).uniform(size=len(rows))
-    smooth = variable_span_ema(values, rows)
-    assert np.array_equal(smooth[rows <= 1000], values[rows <= 1000])
-    y = values[0]
-    for value, row, out in zip(values, rows, smooth, strict=True):
-        a = 2 / (max(1, row / 1000) + 1)
-        y = a * value + (1 - a) * y
-        assert out == pytest.approx(y)
-
-
-def test_smoothing_needs_a_position_per_value():
-    with pytest.raises(ValueError, match="one position per value"):
-        variable_span_ema(np.ones(3), np.ones(2))
 
 
 needs_logged = pytest.mark.skipif(

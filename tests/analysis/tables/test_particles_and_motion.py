@@ -1,7 +1,7 @@
 """Table 2 and what is drawn of its runs: which number stands where, which readout, what is absent, which caveat."""
 
 import importlib
-import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,15 @@ import pytest
 import yaml
 from matplotlib.text import Text
 
-from analysis import catalogue, metrics, render, style
+from analysis import catalogue, metrics, render
 from analysis.captions import ending
+from analysis.draw import style
+from analysis.quantities.errors import error
+from analysis.quantities.relaxation import everything_pruned, places
 from analysis.reference.printed import tables
-from analysis.relaxed import everything_pruned, places
 from analysis.results import ResultsError, load_run, load_runs
 from analysis.tables import b_table2, b_table4
-from analysis.tasks import KEPT, METHODS, NBODY, RUN, TASKS, between, error
+from analysis.tasks import METHODS, NBODY, RUN, TASKS
 from models.training.series import Series
 from tests.analysis.dynamics_runs import EGNO_PLACES, MOTION_CAVEAT, SEGNN_PLACES, UNTRAINED_ERRORS
 
@@ -163,72 +165,7 @@ def test_the_same_number_and_no_number_are_told_apart(tmp_path, write_dynamics_r
     assert cells[2] == "–"  # walk was not trained
     for row in ("x", "x + t v, t fitted"):  # predictions without training have no seeds
         assert f"| {row} | ours |  |" in table.markdown
-    assert "–: not trained here" in table.caption[0]
-
-
-def test_captions_say_what_es_and_ace_came_to(results, tmp_path, write_dynamics_run):
-    text = " ".join(b_table2.build(results, None).caption)
-    largest = {
-        task.name: max(run.line("percent", KEPT).value.max() for run in results.of(task.readings["es"].run))
-        for task in TASKS
-    }
-    said = re.search(r"ES's maps kept, at any measured step: (.*?) \(N-body\), (.*?) \(run\)", text)
-    assert [float(part.split(" to ")[-1]) for part in said.groups()] == pytest.approx(
-        [largest["N-body"], largest["run"]], rel=0.05
-    )
-    assert "(run, ACE-exact)" in text
-    assert "share a training set-up, task by task" in text
-    alone = b_table2.build(load_runs([write_dynamics_run(tmp_path, "segnn-plain", 0)], "mini"), None)
-    assert len(alone.caption) == 2  # neither ES nor ACE
-
-
-def test_alphas_are_laid_to_gravity_alone_only_where_rotations_about_the_vertical_break_nothing(
-    tmp_path, write_dynamics_run
-):
-    folder = write_dynamics_run(tmp_path, "egno-run-recm", 0)
-    path = folder / "metrics.parquet"
-    frame = pd.read_parquet(path)
-    own = (frame["readout"] == "own") & (frame["without"] == "")
-    vertical = own & (frame["group"] == "vertical") & (frame["metric"] == "percent")
-    for percent, kept in ((0.2, "gravity alone"), (40.0, "the direction of travel as well as gravity")):
-        frame.loc[vertical, "value"] = percent
-        frame.to_parquet(path, index=False)
-        text = " ".join(drawing("b_alpha", [folder]).caption)
-        assert f"and {percent:g} (run). What the alphas keep is {kept}." in text
-    keep_rows(folder, "group != 'vertical'")
-    assert "What the alphas keep" not in " ".join(drawing("b_alpha", [folder]).caption)
-
-
-def test_the_caption_of_alphas_says_how_slowly_their_rule_was_learned(tmp_path, write_dynamics_run):
-    folder = write_dynamics_run(tmp_path, "segnn-recm", 0)
-    config = yaml.safe_load((folder / "run.yaml").read_text())
-    for steps, said in ((2000, True), (20_000, False)):
-        optimizer = {"lr": 2e-3, "recm_lr_mult": 0.4}
-        settings = {"model": {"init_args": {"optimizer": optimizer}}, "trainer": {"max_steps": steps}}
-        (folder / "run.yaml").write_text(yaml.safe_dump(config | settings))
-        text = " ".join(drawing("b_alpha", [folder]).caption)
-        assert ("the number of steps is 1.6 (N-body)" in text) == said
-
-
-def test_percents_are_told_apart_from_shares_of_the_test_error(results, tmp_path, write_dynamics_run):
-    at = RUN.readings["recm"]
-    turned = [run.line("L_total", at.series).value[-1] for run in results.of(at.run)]
-    lying = [error(run, at.series, "mse") for run in results.of(at.run)]
-    with style.applied():
-        text = " ".join(importlib.import_module("analysis.figures.x3").caption(results))
-    assert f"turned and tested, in squared units: {between(turned)} beside {between(lying)} (run)" in text
-    assert "ACE-appr's layers were taken out" in " ".join(
-        drawing(
-            "x4", [write_dynamics_run(tmp_path, f"egno-run-{m}", 0) for m in ("recm", "ace-appr")]
-        ).caption
-    )
-    assert "ACE-appr's layers" not in " ".join(drawing("x4", [tmp_path / "mini/egno-run-recm/seed0"]).caption)
-
-
-def test_ranges_are_written_once_where_their_ends_are_written_alike():
-    assert between([43.2, 65.1, 50]) == "43 to 65"
-    assert between([0.314, 0.309]) == "0.31"
-    assert between([121.6, 203.2]) == "122 to 203"
+    assert "–: not trained" in table.caption.text
 
 
 def test_a_table_without_errors_is_one_sentence(tmp_path, write_dynamics_run):
@@ -275,7 +212,9 @@ def test_walk_is_marked_in_tables_and_among_the_headline_numbers(tmp_path, write
         assert text.count("†") == 2
         assert f"<th>{mark}</th>" in page
         assert f"<p>{note}</p>" in page
-    said = {run: numbers.get("caveat") for run, numbers in metrics.headlines(tmp_path).items()}
+    said = {
+        run: numbers.get("caveat") for run, numbers in metrics.headlines(load_runs(folders, "mini")).items()
+    }
     assert said == {
         **dict.fromkeys(("egno-run-plain", "egno-run-recm")),
         **dict.fromkeys(("egno-walk-plain", "egno-walk-recm"), MOTION_CAVEAT),
@@ -407,8 +346,8 @@ def test_a_figure_without_any_of_its_runs_is_one_sentence(tmp_path, write_dynami
         render.render(output, "mini", tmp_path / "out", [folder], ["test"])
 
 
-def test_headline_numbers_are_in_the_tables_units_by_run_and_readout(rendered):
-    found = metrics.headlines(rendered)
+def test_headline_numbers_are_in_the_tables_units_by_run_and_readout(rendered, results):
+    found = metrics.headlines(results)
     frame = pd.read_csv(rendered / "b_table2.csv").query("choice == 'best validation step' and seeds > 0")
     ours = frame.set_index(["run", "readout"])["ours"]
     assert found["segnn-ace"]["test_mse_in_1e-3"] == pytest.approx(ours["segnn-ace", "raw"], rel=1e-3)
@@ -422,3 +361,21 @@ def test_headline_numbers_are_in_the_tables_units_by_run_and_readout(rendered):
         "end_percent",
     }
     assert set(found["walk-egnn"]) == {"test_mse_in_1e-2"}
+
+
+def test_a_new_network_is_shown_and_counted_without_an_edit(tmp_path, write_dynamics_run):
+    folders = [write_dynamics_run(tmp_path, name, 0) for name in ("nbody-egnn", "segnn-plain")]
+    new = tmp_path / "mini" / "nbody-painn" / "seed0"
+    shutil.copytree(folders[1], new)
+    config = yaml.safe_load((new / "run.yaml").read_text())
+    config["run"] |= {"name": "nbody-painn", "system": "painn", "dataset": "nbody", "label": "PaiNN"}
+    (new / "run.yaml").write_text(yaml.safe_dump(config))
+    for output in ("b_table2", "x3"):
+        render.render(output, "mini", tmp_path / "out", [*folders, new], ["test"])
+        assert "nbody-painn" in set(pd.read_csv(tmp_path / f"out/{output}.csv")["run"])
+    networks = (tmp_path / "out/b_table2.md").read_text().split("**Other networks**")[1].split("**")[0]
+    assert "| PaiNN | ours | 1 |" in networks
+    drawn = drawing("x3", [*folders, new])
+    assert "PaiNN" in {text.get_text() for text in drawn.figure.findobj(Text)}
+    found = metrics.headlines(load_runs([*folders, new], "mini"))["nbody-painn"]
+    assert {"test_mse_in_1e-3", "end_percent"} <= set(found)

@@ -14,11 +14,15 @@ end       the last bin.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
 from analysis.curves import Curve, binned
+from analysis.quantities.quantity import Quantity
+from analysis.results import Results, Run
 
 LEVELS = (10.0, 5.0, 2.0, 1.0)
 MIN_RISE = 1.25
@@ -96,3 +100,42 @@ def dip_and_peak(value: np.ndarray) -> tuple[int | None, int | None]:
     if rise[j] < MIN_RISE:
         return None, None
     return int(np.argmin(value[: j + 1])), j
+
+
+def run_landmarks(run: Run, estimator: str = "ratio of means") -> dict[str, float | None] | None:
+    """Landmarks of one run's plotted weights; None if it did not log this estimator."""
+    series = run.plotted_series
+    ratios = estimator == "mean of ratios"
+    curve = run.curve("percent_mean_of_ratios", series) if ratios else run.line("percent", series)
+    if curve is None:
+        return None
+    row = landmarks(curve).as_row()
+    mean, zero = run.line("L_mean", series), run.zero_loss
+    known = mean is not None and zero
+    row["L_mean_at_dip"] = float(mean.at(row["dip_step"])) / zero if known and row["dip_step"] else None
+    row["L_mean_below_zero_step"] = passes_zero(run)
+    return row
+
+
+def passes_zero(run: Run) -> float | None:
+    """Step at which L_mean of the drawn weights falls below the zero predictor's loss, in medians of bins, or None."""
+    mean = run.line("L_mean", run.plotted_series)
+    return first_below(binned(mean), run.zero_loss) if mean is not None and run.zero_loss else None
+
+
+def measured(results: Results, names: Sequence[str]) -> dict[str, tuple[Run, ...]]:
+    """The seeds of each curve: a run, or a run at one time of the path at which every seed was measured."""
+    found: dict[str, tuple[Run, ...]] = {}
+    for name in names:
+        runs = results.of(name)
+        if not runs or not any(run.times for run in runs):
+            found |= {name: runs} if runs else {}
+            continue
+        for t in sorted(set.intersection(*(set(run.times) for run in runs))):
+            found[f"{name} t={t:g}"] = tuple(run.at(t) for run in runs)
+    return found
+
+
+def landmark(rows: Sequence[Mapping[str, float | None]], name: str, unit: str = "") -> Quantity | None:
+    """A landmark over the seeds whose curves have it: their median."""
+    return Quantity.of((row.get(name) for row in rows), unit, middle=median)

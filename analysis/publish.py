@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import catalogue
 from analysis.measure.registry import MEASUREMENTS, table_in
 from models.training.files import RUN_FILES
 
-FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
+ENDINGS = (".png", ".rst", ".json", ".md")
+"""What is kept of an output; the numbers in it are drawn again from its runs."""
 
 
 def publish(tier: str, root: Path) -> list[Path]:
@@ -31,7 +33,8 @@ def publish(tier: str, root: Path) -> list[Path]:
     chosen = [run / name for run in runs for name in RUN_FILES]
     chosen += [path for run in runs for name in MEASUREMENTS if (path := table_in(run, name)).exists()]
     figures = Path(root, "figures", tier)
-    chosen += sorted({path for pattern in FIGURE_FILES for path in figures.glob(pattern)})
+    names = [f"{output.name}{ending}" for output in catalogue.OUTPUTS for ending in ENDINGS]
+    chosen += [path for name in (*names, "metrics.json") if (path := figures / name).exists()]
     missing = [str(path) for path in chosen if not path.exists()]
     if missing:
         raise FileNotFoundError(f"not published, since these are missing: {', '.join(missing)}")

@@ -20,7 +20,7 @@ def test_every_tier_has_a_plan_of_work(fresh, tier):
     said = fresh.run(tier, "-n")
     assert "gallery" in said
     assert ("Fetching the entries of data/pdb" in said) == (tier == "paper")
-    assert ("fetch" in said) == (tier not in ("mini", "smoke", "subset_nbody"))
+    assert ("fetch" in said) == (tier not in ("mini", "smoke"))
 
 
 def test_lint_is_clean(fresh):
@@ -72,7 +72,7 @@ def test_one_file_of_a_run_trains_that_run_alone(fresh):
         ("analysis/figures/a_fig2.py", False, "a_fig2"),
         ("models/escaip/network.py", "escaip", "of what is trained"),
         ("models/segnn/task.py", "segnn", "of what is trained"),
-        ("models/training/rotation_study.py", "proteina", "of what is trained"),
+        ("analysis/measure/rotations.py", False, "a_fig5"),
         ("models/train.py", "all", "all"),
     ],
 )

@@ -27,6 +27,8 @@ try:
 except SettingsError as error:
     sys.exit(f"Configuration: {error}")
 
+print(*PLAN.left_out, sep="\n", end="\n" * bool(PLAN.left_out), file=sys.stderr)
+
 TIER = PLAN.tier
 GALLERY = f"figures/{TIER}/index.html"
 METRICS = f"figures/{TIER}/metrics.json"
@@ -49,6 +51,7 @@ wildcard_constraints:
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/generate.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/render.smk"
 

@@ -105,9 +105,9 @@ def test_captions_say_generated_data_and_what_the_paper_prints(rendered, output)
 
 
 def test_a_tier_without_the_largest_network_draws_the_others(tmp_path, write_density_run):
-    real = {"tier": "subset_gpu", "source": "geom", "dataset": "GEOM-Drugs"}
+    real = {"tier": "subset-published", "source": "geom", "dataset": "GEOM-Drugs"}
     folders = [write_density_run(tmp_path, name, 0, **real) for name in ("voxmol-28m", "voxmol-7m")]
-    render.render("a_fig4", "subset_gpu", tmp_path / "out", folders, ["x"])
+    render.render("a_fig4", "subset-published", tmp_path / "out", folders, ["x"])
     caption = (tmp_path / "out" / "a_fig4.rst").read_text()
     assert "Not part of this tier: voxmol-111m, voxmol-50pct" in caption
     assert "generated" not in caption

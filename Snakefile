@@ -51,6 +51,7 @@ wildcard_constraints:
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/generate.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/render.smk"
 

@@ -54,6 +54,7 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/generate.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/render.smk"
 

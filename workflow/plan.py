@@ -59,6 +59,11 @@ class Run:
         return store(self.dataset, self.tier)
 
     @property
+    def generator(self) -> str:
+        """The module that generates from it once it is trained, where its system has one."""
+        return f"models.{self.system}.generate"
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The modules that training it depends on."""
         return training_modules(self.settings)
@@ -133,6 +138,12 @@ class Plan:
     def names(self) -> list[str]:
         """The names of the runs."""
         return sorted({run.name for run in self.runs})
+
+    @property
+    def generating(self) -> list[str]:
+        """The names of runs of systems that generate."""
+        found = (run for run in self.runs if (ROOT / "models" / run.system / "generate.py").is_file())
+        return sorted({run.name for run in found})
 
     def resources(self, kind: str) -> Mapping:
         """What a job of a kind (prepare, train, render) asks for: threads, mem_mb, runtime, gpu."""

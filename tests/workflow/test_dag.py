@@ -90,6 +90,15 @@ def test_what_depends_on_a_changed_file_is_made_again_and_nothing_else(finished,
     assert "Preparing" not in said
 
 
+def test_samples_can_be_asked_for_where_a_system_generates(fresh):
+    report = "results/smoke/{}/seed0/samples/report.json"
+    said = fresh.run("smoke", "-n", report.format("proteina-60m"))
+    assert "Training proteina-60m, seed 0" in said
+    assert "Generating from proteina-60m, seed 0" in said
+    refused = fresh.snakemake("-n", report.format("segnn-plain"), "--configfile", "config/smoke.yaml")
+    assert "MissingRuleException" in refused.stdout + refused.stderr
+
+
 def test_a_dry_run_writes_nothing(fresh):
     def state():
         files = [

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from analysis import catalogue
+from data.settings import merge
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
 
@@ -38,6 +39,37 @@ def moved(settings: dict) -> dict:
     return {**settings, "data": {**data, "class_path": MOVED.get(data["class_path"], data["class_path"])}}
 
 
+REPLACED = {
+    # RECM's accuracy on aligned shapes lay on a transition: the three seeds, 0.86 to 0.88 on one processor, were 0.70 to 0.98 on
+    # another. And four families, each in two poses, bounded the accuracy on rotated shapes by one half.
+    ("mini", "vn_pointnet"): {
+        "Method": {
+            "model": {"init_args": {"network": {"neighbours": 6}, "optimizer": {"recm_lr_mult": 8.0}}},
+            "data": {"init_args": {"batch_size": 64, "points": 16}},
+        },
+        "ES": {"model": {"init_args": {"relaxation": {"init_args": {"epochs": 33}}}}},
+        "RECM": {"model": {"init_args": {"relaxation": {"init_args": {"r_bound": 1.4}}}}},
+    },
+}
+"""Settings that a tier's runs of a system were given since: of all ("Method", which all are) and of a method."""
+REPLACED_DATA = {
+    ("mini", "modelnet40"): {
+        "points": 16,
+        "classes": ["bottle", "chair", "cup", "girder", "lamp", "shelf", "stairs", "table"],
+    },
+}
+"""The same of a tier's data."""
+
+
+def replaced(settings: dict) -> dict:
+    """Settings with what replaced a part of them."""
+    by_method = REPLACED.get((settings["run"]["tier"], settings["run"]["system"]), {})
+    if not by_method:
+        return settings
+    method = settings["model"]["init_args"]["relaxation"]["class_path"].split(".")[-1]
+    return merge(settings, *(by_method.get(name, {}) for name in dict.fromkeys(("Method", method))))
+
+
 def plan_of(name: str) -> runs.Plan:
     given = yaml.safe_load((ROOT / OVERLAYS[name]).read_text()) if name in OVERLAYS else {"tier": name}
     return runs.load(given)
@@ -49,7 +81,7 @@ def test_the_same_runs_have_the_same_settings(name):
     found = {f"{run.name}/seed{run.seed}": run.resolved() for run in plan.runs}
     assert found.keys() == frozen["runs"].keys()
     for run, settings in frozen["runs"].items():
-        assert found[run] == moved(settings), run
+        assert found[run] == replaced(moved(settings)), run
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -66,4 +98,7 @@ def test_every_run_is_drawn_where_it_was(name):
 @pytest.mark.parametrize("name", FROZEN)
 def test_the_same_data_are_prepared(name):
     plan, frozen = plan_of(name), FROZEN[name]
-    assert {dataset: plan.data[dataset] for dataset in plan.datasets} == frozen["data"]
+    expected = {
+        dataset: block | REPLACED_DATA.get((name, dataset), {}) for dataset, block in frozen["data"].items()
+    }
+    assert {dataset: plan.data[dataset] for dataset in plan.datasets} == expected

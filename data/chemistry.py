@@ -1,4 +1,4 @@
-"""What generated molecules of every data set share: which they are, how they lie, and GFN2-xTB."""
+"""Tools for generated molecules of every data set: their choice, their orientation and GFN2-xTB."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def nci_molecules(elements: set[str], min_atoms: int, max_atoms: int, seed: int)
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
     """A uniformly random rotation (3, 3).
 
-    ETKDG lays the long axis of a molecule along x, which no real data set does: what is generated is turned.
+    ETKDG lays the long axis of a molecule along x, which no real data set does, so generated molecules are turned.
     """
     return Rotation.from_quat(rng.standard_normal(4)).as_matrix()
 

@@ -1,4 +1,4 @@
-"""Long work in chunks, each a file once finished: a job that was killed goes on where it was."""
+"""Long work in chunks, each of which becomes a file: a job that was killed resumes after the last one."""
 
 import json
 import shutil
@@ -25,10 +25,9 @@ def finished_chunks(
 ) -> list[Path]:
     """`function` of every task, in HDF5 files of 16 results each, in order, as `write` writes them.
 
-    write: gives its file the name it is told only when the file is complete. folder: where the files are kept.
-    Chunks found there are not made again if they were made under the same `key` (all that the results depend on); a
-    folder with another key is emptied. on_done: told each task that is done, and whether it was made now rather than
-    found.
+    write: gives a file its name only when the file is complete. folder: holds the files. Chunks that are in it are not
+    made again if they were made under the same `key` (everything that the results depend on); a folder with another
+    key is emptied. on_done: is called with each finished task, and with whether it was computed in this call.
     """
     claim(folder, key)
     chunks = [tasks[first : first + TASKS_PER_CHUNK] for first in range(0, len(tasks), TASKS_PER_CHUNK)]
@@ -54,7 +53,7 @@ def finished_chunks(
 
 
 def claim(folder: Path, key: dict) -> None:
-    """Makes `folder` the place for work done under `key`, all that it depends on; empties it of other work."""
+    """Makes `folder` the place for work under `key`, everything that the work depends on; deletes other work in it."""
     text = json.dumps(key, sort_keys=True)
     mark = folder / "key.json"
     if mark.exists() and mark.read_text() == text:

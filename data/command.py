@@ -1,4 +1,4 @@
-"""What preparations share: the command line `python -m data.<dataset>.prepare --config X --out Y`, bars, reports."""
+"""The command line of every preparation, `python -m data.<dataset>.prepare --config X --out Y`, and progress bars."""
 
 import argparse
 import sys
@@ -24,9 +24,9 @@ def prepare_command(
 ) -> int:
     """Prepares a store as the command line asks, and returns the exit status.
 
-    prepare: takes the settings of the data set and the options out, raw and workers; returns what to say in the end.
-    A DataError, WorkerKilledError or OSError that it raises is said in a sentence.
-    module: what is run of data.<dataset>, where that is a step before the store.
+    prepare: takes the settings of the data set and the options out, raw and workers; returns the last line to print. A
+    DataError, WorkerKilledError or OSError that it raises is printed as one sentence. module: the module of
+    data.<dataset> that is run, where it is not the preparation itself but a step before it.
     """
     parser = argparse.ArgumentParser(prog=f"python -m data.{dataset}.{module}", description=about)
     parser.add_argument(
@@ -54,7 +54,7 @@ def prepare_command(
 def progress_bar(
     total: int | None, unit: str, title: str, iterable: Iterable | None = None, unit_scale: bool = False
 ) -> tqdm:
-    """A progress bar, over `iterable` where it is given: in a log file it speaks every ten seconds only."""
+    """A progress bar, over `iterable` where it is given; in a log file it prints every ten seconds only."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     return tqdm(
         iterable, title, total, unit=unit, unit_scale=unit_scale, mininterval=interval, maxinterval=interval
@@ -62,6 +62,6 @@ def progress_bar(
 
 
 def advance(bar: tqdm, count: int, new: bool) -> None:
-    """Work found done is counted, but not in the rate from which the time left is estimated."""
+    """Counts work; work that an earlier call did is left out of the rate from which the remaining time is estimated."""
     bar.initial += 0 if new else count
     bar.update(count)

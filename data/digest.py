@@ -4,5 +4,5 @@ import hashlib
 
 
 def name_digest(name: str, seed: int = 0) -> int:
-    """A 64-bit number drawn from (seed, name): orders records independently of the order they come in."""
+    """A 64-bit number drawn from (seed, name), by which records are ordered whatever order they come in."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "big")

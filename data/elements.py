@@ -13,7 +13,18 @@ SYMBOLS = (
     "U", "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No", "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt",
     "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og",
 )  # fmt: skip
-ORGANIC = ("H", "C", "N", "O", "F", "P", "S", "Cl", "Br", "I")  # of molecules, where a tier names none
+ORGANIC = (
+    "H",
+    "C",
+    "N",
+    "O",
+    "F",
+    "P",
+    "S",
+    "Cl",
+    "Br",
+    "I",
+)  # elements of molecules, where a tier names none
 
 
 def _known(symbol: str) -> str:

@@ -2,10 +2,10 @@
 
 A file that is present with the pointer's checksum is left alone. Otherwise it is taken from the first place
 that has it: the DVC cache, the mirror, every configured DVC remote, the origin. It is written under another
-name, compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without
-DVC's checksum, md5, is of a file that nobody here could download yet: its first download records it in the
-pointer, to be committed, if it has the sha256 under `meta` of the pointer's output, and where there is none either, if
-it begins as a file of its name does.
+name, compared with the checksum and only then renamed; bytes that do not match are removed. A pointer without DVC's
+checksum, md5, belongs to a file that we could not download yet: its first download records the md5 in the pointer, to
+be committed, if the file has the sha256 under `meta` of the pointer's output or, where there is none either, if it
+begins as a file of its name does.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BEGINNINGS = {".hdf5": b"\x89HDF\r\n\x1a\n", ".gz": b"\x1f\x8b", ".npy": b"\x93N
 
 
 class FetchError(RuntimeError):
-    """A file that cannot be had from anywhere: what was tried, and what to do."""
+    """A file that no place has: the places that were tried, and what to do."""
 
 
 class UnavailableError(RuntimeError):
@@ -39,7 +39,7 @@ class UnavailableError(RuntimeError):
 class Pointer:
     """A .dvc file of one output, imported from a URL. md5 and size are None before the first fetch.
 
-    sha256: None, or what the file has by other reports than a download of ours.
+    sha256: None, or the checksum that others report.
     """
 
     path: Path
@@ -83,7 +83,7 @@ def fetch(path: Path, mirror: str | None = None, root: Path | None = None) -> st
     if pointer.target.exists():
         if not (pointer.md5 or pointer.sha256 or _begins_as_named(pointer, pointer.target)):
             raise FetchError(
-                f"{pointer.target}: no {pointer.target.suffix} file by its first bytes, perhaps a saved web page; "
+                f"{pointer.target} does not begin as a {pointer.target.suffix} file, perhaps it is a web page; "
                 "its checksum is not recorded. Replace it by the file itself, or remove it to have it fetched."
             )
         if _is_right(pointer):
@@ -136,7 +136,7 @@ def _copy(pointer: Pointer, folder: Path) -> None:
 
 
 def _pull(pointer: Pointer, remote: str, root: Path) -> None:
-    """From a remote of any kind, by DVC itself, which checks what it receives if told to."""
+    """From a remote of any kind, by DVC itself, which is told to check what it receives."""
     from dvc.fs import RemoteMissingDepsError
     from dvc.repo import Repo
 
@@ -175,7 +175,7 @@ def _download(pointer: Pointer) -> None:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         with requests.get(pointer.origin, stream=True, timeout=TIMEOUT, headers=headers) as response:
-            if response.status_code == 416:  # the part is no beginning of this file
+            if response.status_code == 416:  # the part is not the beginning of this file
                 pointer.part.unlink()
                 raise UnavailableError("an earlier, partial download was unusable and is removed: try again")
             if not response.ok:
@@ -291,7 +291,7 @@ def _report(pointer: Pointer, mirror: str | None, tried: list[str]) -> str:
 
 
 def _bar(total: int | None, name: str) -> tqdm:
-    """A progress bar: in a log file it speaks every ten seconds only."""
+    """A progress bar; in a log file it prints every ten seconds only."""
     interval = 0.2 if sys.stderr.isatty() else 10.0
     options = {"unit": "B", "unit_scale": True, "mininterval": interval, "maxinterval": interval}
     return tqdm(total=total, desc=name, **options)

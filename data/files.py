@@ -1,4 +1,4 @@
-"""Files that are complete or absent: whoever reads one never sees half of it. Standard library only."""
+"""Files that are complete or absent: no reader sees half of one. Standard library only."""
 
 import os
 from collections.abc import Iterator
@@ -20,6 +20,6 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """A text file by `replacing`."""
+    """Writes a text file by `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text)

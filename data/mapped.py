@@ -12,7 +12,7 @@ from data.errors import DataError
 
 
 class MappedStore(ABC):
-    """Opens a store and checks its format; a subclass reads what it holds in `_read`. Pickles as its path."""
+    """Opens a store and checks its format; a subclass reads the contents in `_read`. Pickles as its path."""
 
     FORMAT: str
     PREPARED_BY: str  # the module that writes such stores
@@ -23,7 +23,7 @@ class MappedStore(ABC):
 
     @abstractmethod
     def _read(self, file: h5py.File) -> None:
-        """Sets what the store holds as attributes."""
+        """Sets the contents of the store as attributes."""
 
     def _open(self) -> None:
         if not self.path.exists():

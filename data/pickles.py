@@ -1,4 +1,4 @@
-"""Pickles, read by an unpickler that makes containers and what it is told of, and calls nothing else."""
+"""Pickles, read by an unpickler that makes containers and the objects it is told of, and calls nothing else."""
 
 import pickle
 import re
@@ -11,11 +11,11 @@ _NUMBER = re.compile(r"[<>=|]?[fiu][1248]")
 
 
 class RefusedError(pickle.UnpicklingError):
-    """The pickle asks for something that it may not have."""
+    """The pickle asks for an object that is not allowed."""
 
 
 class _Sealed:
-    """Stands for a name in a pickle, which may not give it a state: it outlives the pickle."""
+    """Stands for a name in a pickle. The pickle may not give it a state, since it outlives the pickle."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ class _Marker(_Sealed):
 
 
 class _Call(_Sealed):
-    """Stands for a class or a function, and calls what is in its place."""
+    """Stands for a class or a function, and calls its replacement."""
 
     __slots__ = ("_function",)
 
@@ -42,7 +42,7 @@ class _Call(_Sealed):
 
 
 class _Dtype:
-    """Stands for a dtype of numbers: NumPy's own believes what a pickle says of its fields and pointers."""
+    """Stands for a dtype of numbers: NumPy's own trusts what a pickle says about fields and pointers."""
 
     __slots__ = ("_name", "_order")
 
@@ -62,7 +62,7 @@ class _Dtype:
 
 
 class _Object(_Dtype):
-    """Stands for the dtype of arrays whose items are objects of the pickle."""
+    """Stands for the dtype of arrays whose items are objects in the pickle."""
 
     __slots__ = ()
 
@@ -106,14 +106,14 @@ def _scalar(kind: Any, content: Any) -> np.generic:
     return np.frombuffer(content, kind.dtype(), 1)[0]
 
 
-# The names that an array of numbers is pickled with.
+# Names in the pickle of an array of numbers.
 ARRAYS = {
     ("numpy.core.multiarray", "_reconstruct"): _empty_array,
     ("numpy._core.multiarray", "_reconstruct"): _empty_array,
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Dtype,
 }
-# The same of a number that has NumPy's type.
+# Names in the pickle of a NumPy number.
 NUMBERS = {
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
@@ -138,9 +138,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def load_restricted(file: BinaryIO, known: Mapping[tuple[str, str], Any]) -> Any:
-    """The next pickle of `file`. known: what stands for each (module, name) that it may ask for.
+    """The next pickle of `file`. known: the replacement of each (module, name) that it may ask for.
 
-    Arrays are of a subclass of NumPy's. Raises RefusedError for any other name and for a state that is none of an
-    array's; damaged bytes make pickle and numpy raise a dozen kinds of exception.
+    Arrays have a subclass of NumPy's. Raises RefusedError for any other name, and for a state that is not that of an
+    array; damaged bytes make pickle and numpy raise a dozen kinds of exception.
     """
     return _RestrictedUnpickler(file, known).load()

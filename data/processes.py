@@ -21,13 +21,13 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def available_cores() -> int:
-    """Cores this process may use, which on a shared machine is fewer than it has."""
+    """Cores that this process may use; on a shared machine they may be fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Thread counts are read when a library loads, so a worker must be born with them."""
+    """Sets thread counts to one: libraries read them when they load, so a worker must start with them."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:

@@ -13,7 +13,7 @@ GRADIENT = {"hartree/bohr": HARTREE / BOHR, "ev/angstrom": 1.0}
 
 
 def factor(unit: str | bytes | None, known: dict[str, float], record: str) -> float:
-    """One `unit` in [Angstrom], [eV] or [eV/Angstrom]. record: where the unit was read, for the error."""
+    """One `unit` in [Angstrom], [eV] or [eV/Angstrom]. record: the place of the unit, for the error."""
     if unit is None:
         raise DataError(
             f"{record} has no attribute 'units' (one of {', '.join(known)}): fetch the file again"

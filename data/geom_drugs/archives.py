@@ -11,7 +11,7 @@ from data.errors import DataError
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[tarfile.TarFile]:
-    """A .tar.gz, to be gone through once. A DataError, also while it is read: not there, cut, or something else."""
+    """A .tar.gz, to be read once. DataError, also while reading, if it is absent, cut, or something else."""
     if not path.exists():
         raise DataError(f"archive {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
@@ -19,5 +19,5 @@ def opened_archive(path: Path) -> Iterator[tarfile.TarFile]:
             yield tar
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(
-            f"archive {path} is truncated or no tar.gz ({error}): delete it and fetch it again"
+            f"archive {path} is truncated or not a tar.gz file ({error}): delete it and fetch it again"
         ) from error

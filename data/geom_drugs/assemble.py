@@ -1,4 +1,4 @@
-"""Ensembles from the conformers of a source, with what cannot be used left out."""
+"""Ensembles from the conformers of a source; conformers that cannot be used are left out."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,10 +22,10 @@ def ensemble_of_molecules(
     weights: Sequence[float],
     limit: int | None = None,
 ) -> Made:
-    """One molecule's conformers, each an RDKit molecule of its own with one conformer; the first says the graph.
+    """The ensemble of one molecule, from RDKit molecules with one conformer each; the first one gives the graph.
 
-    sources: give these molecules, or raise AttributeError, RuntimeError or ValueError. record: what sentences call it.
-    limit: see `is_complete`.
+    sources: functions that return these molecules, or raise AttributeError, RuntimeError or ValueError. record: the
+    name of the molecule in sentences. limit: see `is_complete`.
     """
     left_out: list[Fault] = []
 
@@ -66,7 +66,7 @@ def ensemble_of_molecules(
 
 
 def is_complete(kept: Sequence[int], split: str, limit: int | None) -> bool:
-    """Whether `kept` are as many as are wanted: `limit`, but of a test molecule all."""
+    """Whether `kept` are enough: `limit` conformers, or all of them for a test molecule."""
     return limit is not None and split != "test" and len(kept) >= limit
 
 
@@ -84,7 +84,7 @@ def assembled(
 ) -> Made:
     """The ensemble of the `kept` conformers, whose positions (n, 3) and `same` as `graph` are given for these alone.
 
-    energies [kcal/mol] and weights are of all conformers; weights that mean nothing become equal.
+    energies [kcal/mol] and weights belong to all conformers; weights that cannot be weights are replaced by equal ones.
     """
     if not kept:
         return Made(None, (*left_out, Fault(faults.NO_CONFORMER, f"{record} ({smiles}) has no conformer")))
@@ -104,22 +104,22 @@ def assembled(
 
 
 def first_line(error: Exception) -> str:
-    """Of what an error says."""
+    """The first line of an error's message."""
     return str(error).strip().split("\n")[0]
 
 
 def unreadable(record: str, error: Exception) -> Made:
-    """In place of a molecule whose bytes make no sense."""
+    """Stands for a molecule whose bytes cannot be read."""
     return Made(None, (Fault(faults.UNREADABLE, f"{record} is damaged ({type(error).__name__}: {error})"),))
 
 
 def not_processed(record: str, error: Exception) -> Made:
-    """In place of a molecule at which RDKit fails, so that the others are made all the same."""
+    """Stands for a molecule on which RDKit fails, so that the others can go on."""
     return Made(None, (Fault(faults.NOT_PROCESSED, f"{record}: RDKit fails ({first_line(error)})"),))
 
 
 def relative_energy(state: dict) -> float:
-    """[kcal/mol]; from the total energy [hartree] where the relative one is missing."""
+    """Relative energy [kcal/mol], from the total energy [hartree] where the relative one is missing."""
     if "relativeenergy" in state:
         return float(state["relativeenergy"])
     return float(state["totalenergy"]) * HARTREE / KCAL

@@ -1,4 +1,4 @@
-"""What is left out of a store, and why: one sentence for each molecule or conformer, counted by reason."""
+"""Molecules and conformers that are left out of a store: one sentence for each, counted by reason."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a molecule, or some conformers of one that stays, are not in the store."""
+    """Why a molecule is not in the store, or why some conformers of a stored molecule are not."""
 
     reason: str
     sentence: str
@@ -34,7 +34,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Made:
-    """An ensemble, or None, and what was left out of it."""
+    """An ensemble, or None, and the faults for which something was left out."""
 
     ensemble: Ensemble | None
     faults: tuple[Fault, ...] = ()

@@ -1,8 +1,8 @@
 """Ensembles made on the spot: ETKDG conformers, relaxed with MMFF94s, energies by GFN2-xTB.
 
-What GEOM's own protocol (CREST: metadynamics and relaxation with GFN2-xTB) does at a thousand times the cost. One
-molecule is one unit of work and draws from a generator of its own, so results depend neither on the number of workers
-nor on the other molecules.
+GEOM's own protocol (CREST: metadynamics and relaxation with GFN2-xTB) costs a thousand times as much. One molecule is
+one unit of work and draws from a generator of its own, so results depend neither on the number of workers nor on the
+other molecules.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Task:
-    """A molecule to be made. record: what sentences call it."""
+    """A molecule to be made. record: its name in sentences."""
 
     record: str
     smiles: str
@@ -46,7 +46,7 @@ class Task:
 
 
 def generate(task: Task) -> Made:
-    """The ensemble of a molecule; what fails, conformers or the molecule, is left out and counted."""
+    """The ensemble of a molecule; conformers that fail, or the whole molecule, are left out and counted."""
     left_out: list[Fault] = []
     with Quiet():
         try:
@@ -129,9 +129,9 @@ def _generate(task: Task, left_out: list[Fault]) -> Ensemble | None:
 
 
 def _embed(molecule: Chem.Mol, conformers: int, seed: int) -> bool:
-    """Conformers of one stereoisomer, in place; False where there are none.
+    """Adds conformers of one stereoisomer to the molecule; False if there are none.
 
-    What the SMILES leaves open is fixed as the first embedding has it: an ensemble is of one molecule.
+    Stereo that the SMILES leaves open is fixed as in the first embedding, since an ensemble belongs to one molecule.
     """
     parameters = rdDistGeom.ETKDGv3()
     parameters.randomSeed = seed % (2**31 - 1)

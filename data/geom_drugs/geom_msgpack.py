@@ -1,4 +1,4 @@
-"""Reader of GEOM's msgpack archive, in which molecules are a SMILES and tables of coordinates."""
+"""Reader of GEOM's msgpack archive, in which a molecule is a SMILES and tables of coordinates."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _NIL = msgpack.packb(None)
 
 @dataclass(frozen=True)
 class _Packed:
-    """One molecule of the msgpack archive, as it goes to a worker. smiles: its key, which may be anything."""
+    """One molecule of the msgpack archive, as it goes to a worker. smiles: its key, which may have any type."""
 
     record: str
     smiles: Any
@@ -51,7 +51,7 @@ def read_msgpack(
 ) -> Iterator[Made]:
     """The molecules of drugs_crude.msgpack.tar.gz: a stream of mappings from SMILES to molecules with coordinates.
 
-    split_of: SMILES -> split, as the archive has none. limit: as `read_rdkit_folder` has it.
+    split_of: SMILES -> split, since the archive has no splits. limit: as in `read_rdkit_folder`.
     """
 
     def molecules() -> Iterator[_Packed]:
@@ -63,7 +63,7 @@ def read_msgpack(
 
 
 def _unpacked(archive: Path) -> Iterator[tuple[Any, Any]]:
-    """Keys and molecules of all mappings in the archive. A DataError: a member that is cut or is something else."""
+    """Keys and molecules of all mappings in the archive. DataError for a member that is cut or is something else."""
     with opened_archive(archive) as tar:
         for entry in tar:
             if not (entry.isfile() and entry.name.endswith(".msgpack")):
@@ -72,7 +72,7 @@ def _unpacked(archive: Path) -> Iterator[tuple[Any, Any]]:
                 for batch in _objects(tar.extractfile(entry)):
                     if not isinstance(batch, dict):
                         raise DataError(
-                            f"archive {archive}: {entry.name} is not of mappings from SMILES to molecules"
+                            f"archive {archive}: {entry.name} does not hold mappings from SMILES to molecules"
                         )
                     yield from batch.items()
             except EOFError as error:
@@ -88,7 +88,7 @@ def _unpacked(archive: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _objects(file: BinaryIO) -> Iterator[Any]:
-    """The objects of a msgpack stream; EOFError where it has none or ends within one."""
+    """The objects of a msgpack stream; EOFError if there are none, or if it ends within one."""
     stream, some = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=0), False
     while chunk := file.read(CHUNK):
         stream.feed(chunk)
@@ -101,16 +101,16 @@ def _objects(file: BinaryIO) -> Iterator[Any]:
 
 
 def _from_msgpack(packed: _Packed) -> Made:
-    """Bonds come from the SMILES, rows of coordinates are put in its order.
+    """The ensemble of a molecule: bonds come from the SMILES, and the rows of coordinates are put in its order.
 
-    The archive has no bonds, and its atoms stand as CREST had them. Those that distances tell must be the SMILES' own.
+    The archive has no bonds, and its atoms are in CREST's order. The bonds found from distances must be the SMILES'.
     """
     try:
         states = sorted(packed.content["conformers"], key=lambda state: -state["boltzmannweight"])
         frames = [np.array(state["xyz"], dtype=float).reshape(-1, 4) for state in states]
         energies = [relative_energy(state) for state in states]
         weights = [float(state["boltzmannweight"]) for state in states]
-    except Exception as error:  # a stranger's lists and numbers raise a dozen kinds
+    except Exception as error:  # unexpected lists and numbers raise a dozen kinds of exception
         return unreadable(packed.record, error)
     with Quiet():
         parsed = parsed_smiles(packed.smiles)
@@ -168,7 +168,7 @@ def _in_order_of_smiles(packed: _Packed, molecule: Chem.Mol, frames, energies, w
 
 
 def bonds_of_distances(numbers: np.ndarray, x: np.ndarray) -> frozenset[tuple[int, int]]:
-    """Pairs of atoms that are bonded, as RDKit tells from atomic numbers (n,) and positions (n, 3) [Angstrom]."""
+    """Pairs of bonded atoms, which RDKit finds from atomic numbers (n,) and positions (n, 3) [Angstrom]."""
     molecule = Chem.RWMol()
     for number in numbers:
         molecule.AddAtom(Chem.Atom(int(number)))
@@ -179,7 +179,7 @@ def bonds_of_distances(numbers: np.ndarray, x: np.ndarray) -> frozenset[tuple[in
 
 
 def _matching(molecule: Chem.Mol, numbers: np.ndarray, bonds: Iterable[tuple[int, int]]) -> list[int] | None:
-    """For each atom of the molecule, the row of `numbers` (n,) that is it; None where the graphs differ."""
+    """For each atom of the molecule, its row of `numbers` (n,); None where the graphs differ."""
     graph = graph_of(molecule)
     ours = _skeleton(graph.atomic_numbers, graph.bonds.tolist())
     theirs = _skeleton(numbers, bonds)

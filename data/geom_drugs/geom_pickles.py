@@ -1,7 +1,7 @@
-"""Readers of GEOM's RDKit pickles, in the original archive or in MiDi's three files: nothing in them is called.
+"""Readers of GEOM's RDKit pickles, in the original archive or in MiDi's three files; nothing in them is called.
 
-What cannot be used is a Fault of one sentence; a file that is not what it should be, or a pickle that asks for
-anything but RDKit molecules, is a DataError. Layouts: specs geom_drugs.md 1 and 2, voxmol.md 2.1.
+A molecule that cannot be used gives a Fault of one sentence; a file of another kind, or a pickle that asks for anything
+but RDKit molecules, is a DataError. Layouts: specs geom_drugs.md 1 and 2, voxmol.md 2.1.
 """
 
 import io
@@ -34,7 +34,7 @@ class PickledMolecule:
         self._content = content
 
     def __setstate__(self, state: Any) -> None:
-        """The Python attributes of a molecule, of which GEOM's have none that matter."""
+        """Ignores the Python attributes of a molecule: GEOM's have none that matter."""
 
     def molecule(self) -> Chem.Mol:
         """Raises RuntimeError for bytes that RDKit does not know."""
@@ -42,7 +42,7 @@ class PickledMolecule:
 
 
 def _latin1(text: Any, encoding: Any) -> bytes:
-    """How protocols below 3 write bytes."""
+    """Protocols below 3 write bytes as text in this encoding."""
     if not isinstance(text, str) or encoding != "latin1":
         raise RefusedError("text in another encoding")
     return text.encode("latin1")
@@ -85,7 +85,7 @@ def read_rdkit_folder(
 ) -> Iterator[Made]:
     """The molecules of rdkit_folder.tar.gz, split by GeoMol's indices into the sorted names of drugs/*.pickle.
 
-    limit: conformers kept of a molecule to train or validate on, those of largest weight; all of a test molecule.
+    limit: conformers kept of a training or validation molecule, those of largest weight; test molecules keep all.
     The archive is read twice: names first.
     """
     parts = read_split(split_file)
@@ -120,7 +120,7 @@ def _is_molecule(entry: tarfile.TarInfo) -> bool:
 
 
 def read_split(path: Path) -> dict[str, np.ndarray]:
-    """Split -> indices, of GeoMol's split files: an array of three arrays of whole numbers."""
+    """Split -> indices, from GeoMol's split file: an array of three arrays of whole numbers."""
     if not path.exists():
         raise DataError(f"split file {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
@@ -136,7 +136,9 @@ def read_split(path: Path) -> dict[str, np.ndarray]:
     except RefusedError as error:
         raise DataError(f"split file {path} holds {error}, and only arrays of numbers are read") from error
     except Exception as error:  # damaged bytes make pickle and numpy raise a dozen kinds
-        raise DataError(f"split file {path} is truncated or no .npy ({error}): fetch it again") from error
+        raise DataError(
+            f"split file {path} is truncated or not a .npy file ({error}): fetch it again"
+        ) from error
     parts = list(content) if isinstance(content, np.ndarray) and content.ndim == 1 else []
     if len(parts) != 3 or not all(isinstance(part, np.ndarray) and part.dtype.kind == "i" for part in parts):
         raise DataError(f"split file {path} is not three arrays of indices, of train, validation and test")
@@ -167,7 +169,7 @@ def _from_pickle(member: _Member) -> Made:
 def read_midi(path: Path, split: str, limit: int | None = None) -> Iterator[Made]:
     """The molecules of one of MiDi's pickles, a list of (SMILES, molecules of one conformer each), without energies.
 
-    limit: as `read_rdkit_folder` has it, but the first ones.
+    limit: as in `read_rdkit_folder`, but the first ones are kept.
     """
     if not path.exists():
         raise DataError(f"pickle {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
@@ -177,7 +179,7 @@ def read_midi(path: Path, split: str, limit: int | None = None) -> Iterator[Made
     except DataError:
         raise
     except Exception as error:  # as above
-        raise DataError(f"pickle {path} is truncated or no pickle ({error}): fetch it again") from error
+        raise DataError(f"pickle {path} is truncated or not a pickle ({error}): fetch it again") from error
     if not isinstance(content, list):
         raise DataError(f"pickle {path} is not MiDi's list of molecules")
     for row, entry in enumerate(content):

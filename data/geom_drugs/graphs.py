@@ -1,7 +1,7 @@
 """Molecular graphs as arrays, from RDKit molecules and back.
 
-Stereo is said in terms of atom numbers alone (store.py: CHIRALITY, BOND_STEREO), so that neither CIP ranks nor the
-order of bonds in some library are needed to read it.
+Stereo is given by atom numbers alone (store.py: CHIRALITY, BOND_STEREO): it can be read without CIP ranks and without
+the order of bonds in some library.
 """
 
 import itertools
@@ -49,7 +49,7 @@ class Graph:
 
 
 def parsed_smiles(smiles: Any) -> Chem.Mol | None:
-    """The molecule of a SMILES; None for what cannot be parsed, is empty or no text."""
+    """The molecule of a SMILES; None if it cannot be parsed, is empty or is not text."""
     molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
 
@@ -71,7 +71,7 @@ def graph_of(molecule: Chem.Mol) -> Graph:
 
 
 def graph_in_space(molecule: Chem.Mol, conformer: int = -1) -> Graph:
-    """The graph with the stereo that a conformer has, whatever the molecule says of it."""
+    """The graph with the stereo of a conformer, in place of the stereo that the molecule declares."""
     molecule = Chem.Mol(molecule)
     Chem.AssignStereochemistryFrom3D(molecule, conformer, replaceExistingTags=True)
     return graph_of(molecule)
@@ -119,7 +119,7 @@ def with_positions(molecule: Chem.Mol, x: np.ndarray) -> Chem.Mol:
 
 
 def same_graph(graph: Graph, other: Graph) -> bool:
-    """Whether two graphs have the same bonds between the same atoms, whatever their orders and stereo."""
+    """Whether two graphs have the same bonds between the same atoms; bond orders and stereo may differ."""
     return np.array_equal(graph.bonds, other.bonds)
 
 

@@ -1,7 +1,7 @@
-"""Prepare the store of one tier: `python -m data.geom_drugs.prepare --config block.yaml --out <store>.h5`.
+"""Prepares the GEOM-Drugs store of a tier: `python -m data.geom_drugs.prepare --config block.yaml --out <store>.h5`.
 
 block.yaml holds the `data.geom_drugs` block of the tier. Beside the store, <out>.report.json says what is in it and
-what was left out. Making ensembles keeps finished work in <out>.work until the store is complete.
+what was left out. Finished ensembles are kept in <out>.work until the store is complete.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ CONFORMERS_AT_ONCE = 4096
 def prepare(
     settings: GeomDrugsSettings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None
 ) -> dict:
-    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    """Writes the store `out` and its report; returns the report. The result does not depend on `workers`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.with_name(out.name + ".work")
     left_out = LeftOut()
@@ -83,7 +83,7 @@ def prepare(
 def _generated(
     settings: GeomDrugsSettings, raw: Path, work: Path, workers: int | None, left_out: LeftOut
 ) -> Iterator[Ensemble]:
-    """Ensembles of the molecules of the listed files and of NCI molecules that are not among them."""
+    """Ensembles of the molecules that the files list, and of NCI molecules that are not among those."""
     recipe = Recipe(settings.conformers, settings.duplicate_rmsd, settings.max_radius, settings.seed)
     tasks = [
         Task(record, smiles, file.split, recipe)
@@ -129,14 +129,14 @@ def _nci_tasks(settings: GeomDrugsSettings, recipe: Recipe, listed: set[str]) ->
 
 
 def flat_smiles(smiles: str) -> str:
-    """What a molecule is called whatever its stereo; SMILES that cannot be parsed stay as they are."""
+    """The SMILES without stereo, canonical; a SMILES that cannot be parsed is returned unchanged."""
     with Quiet():
         molecule = Chem.MolFromSmiles(smiles)
     return smiles if molecule is None else Chem.MolToSmiles(molecule, isomericSmiles=False)
 
 
 def _write_chunk(path: Path, made: Sequence[Made]) -> None:
-    """Ensembles as a store of their own, faults among its settings."""
+    """Writes ensembles as a store of their own, with the faults in its settings."""
     faults = [dataclasses.asdict(fault) for one in made for fault in one.faults]
     write_store(
         path,
@@ -176,7 +176,7 @@ def _read(
 
 
 def _splits(settings: GeomDrugsSettings) -> list[str]:
-    """Those that the store must not lack."""
+    """Splits that must not be empty."""
     asked = {
         "train": True,
         "validation": settings.validation_fraction > 0,
@@ -186,7 +186,7 @@ def _splits(settings: GeomDrugsSettings) -> list[str]:
 
 
 def _statistics(store: Ensembles) -> dict:
-    """What the store holds, to be read by a person: sizes, elements, and what VoxMol's published grid does not show."""
+    """A summary of the store for a person: sizes, elements, and molecules that VoxMol's published grid cannot show."""
     conformers = np.diff(store.conformer_offsets)
     molecule_of_atom = np.repeat(np.arange(len(store)), store.counts)
     numbers = np.asarray(store.atomic_numbers)
@@ -216,7 +216,7 @@ def _statistics(store: Ensembles) -> dict:
 
 
 def _counted(having: np.ndarray, conformers: np.ndarray) -> dict[str, int]:
-    """Molecules that are `having` (M,), and how many of the `conformers` (M,) are theirs."""
+    """Counts of the molecules in the mask `having` (M,) and of their conformers; `conformers` (M,): per molecule."""
     return {"molecules": int(having.sum()), "conformers": int(conformers[having].sum())}
 
 

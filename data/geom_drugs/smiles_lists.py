@@ -7,7 +7,7 @@ from data.errors import DataError
 
 
 def read_smiles(path: Path) -> list[tuple[str, str]]:
-    """(record, SMILES) of every row, as they stand: whether they can be parsed is found when they are made."""
+    """(record, SMILES) of every row, unchecked: a SMILES is parsed only when its molecule is made."""
     if not path.exists():
         raise DataError(f"list {path} does not exist: fetch it with python -m data.fetch {path}.dvc")
     try:
@@ -17,4 +17,4 @@ def read_smiles(path: Path) -> list[tuple[str, str]]:
                 raise DataError(f"list {path} has no column 'smiles': it has {rows.fieldnames}")
             return [(f"list {path}, line {rows.line_num}", row["smiles"] or "") for row in rows]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"list {path} is no CSV file ({error}): fetch it again") from error
+        raise DataError(f"list {path} is not a CSV file ({error}): fetch it again") from error

@@ -3,7 +3,7 @@
 One HDF5 file of flat, contiguous, uncompressed arrays. With M molecules, A atoms and B bonds in them, C conformers
 and R rows of coordinates in all:
 
-    molecules   smiles (M,) utf-8: the source's own      split (M,) u1 (0 train, 1 validation, 2 test)
+    molecules   smiles (M,) utf-8, as in the source      split (M,) u1 (0 train, 1 validation, 2 test)
                 atom_offsets, bond_offsets, conformer_offsets (M + 1,) i8: molecule m owns the atoms
                 atom_offsets[m]:atom_offsets[m + 1], and bonds and conformers likewise
     atoms       atomic_numbers (A,) u1      formal_charges (A,) i1      chirality (A,) u1, CHIRALITY
@@ -12,12 +12,12 @@ and R rows of coordinates in all:
     conformers  molecule (C,) i4
                 energies (C,) f8 [kcal/mol] above the molecule's lowest, NaN where the source has none
                 weights (C,) f8: Boltzmann weights, which sum to 1 in a molecule (equal ones where the source has none)
-                same_graph (C,) bool: whether the conformer's own bonds are the molecule's (a reacted one's are not)
+                same_graph (C,) bool: whether the conformer has the molecule's bonds (a reacted one has others)
                 position_offsets (C + 1,) i8: conformer c owns the rows position_offsets[c]:position_offsets[c + 1]
     rows        positions (R, 3) f4 [Angstrom], in the order of the molecule's atoms, hydrogens included
 
-Molecules stand in the order of their source; the conformers of one by falling weight, equal ones in the order of
-their source. Training imports this module: numpy and h5py only.
+Molecules are in the order of their source, the conformers of each by falling weight, equal ones in the order of their
+source. Training imports this module: numpy and h5py only.
 """
 
 import functools
@@ -38,7 +38,7 @@ from data.mapped import MappedStore, ragged_rows
 
 FORMAT = "ensemble-store-1"
 SPLITS = ("train", "validation", "test")
-# Seen from the lowest-numbered neighbour, the others in rising order turn this way (a lone pair is no neighbour).
+# Seen from the lowest-numbered neighbour, the others in rising order turn this way; a lone pair does not count.
 CHIRALITY = ("none", "clockwise", "counterclockwise")
 BOND_ORDERS = ("other", "single", "double", "triple", "aromatic")
 # Of the lowest-numbered other neighbours of the bond's two atoms.
@@ -55,7 +55,7 @@ _COPY_ROWS = 65536
 
 @dataclass(frozen=True)
 class Ensemble:
-    """One molecule of n atoms and b bonds with k conformers, as sources hand it to `write_store` and stores back.
+    """One molecule of n atoms and b bonds with k conformers, as sources give it to `write_store` and stores return it.
 
     split: "train", "validation" or "test". Codes index CHIRALITY, BOND_ORDERS, BOND_STEREO.
     """
@@ -192,11 +192,11 @@ def write_store(
     config: dict,
     splits: Sequence[str] = ("train",),
 ) -> dict[str, int]:
-    """Write a store and return its counts: molecules, conformers, atoms, bonds; molecules by split.
+    """Writes a store and returns its counts: molecules, conformers, atoms, bonds; molecules by split.
 
-    Streams: the arrays are spooled beside `path` as the ensembles come; memory holds only what a molecule or a
-    conformer has one of. The file appears under `path` only when complete. A DataError: one of `splits` left empty,
-    and an ensemble that `check_ensemble` refuses.
+    Streams: the arrays are spooled beside `path` as the ensembles come; memory holds only the columns with one entry
+    per molecule or conformer. The file appears under `path` only when complete. DataError if one of `splits` is
+    empty, or for an ensemble that `check_ensemble` refuses.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +225,7 @@ def write_store(
 
 
 def check_ensemble(ensemble: Ensemble, record: str) -> None:
-    """Raises DataError for an ensemble that no store should have. record: what it is called in the error."""
+    """Raises DataError for an ensemble that no store should have. record: its name in the error."""
     n, b, k = len(ensemble.atomic_numbers), len(ensemble.bonds), len(ensemble.positions)
     shapes = {name: (n, *shape) for name, (_, shape) in _ATOMS.items()}
     shapes |= {name: (b, *shape) for name, (_, shape) in _BONDS.items()}
@@ -250,7 +250,7 @@ def by_weight(ensemble_weights: np.ndarray, energies: np.ndarray) -> np.ndarray:
 def _spool(
     ensembles: Iterable[Ensemble], spool: Path
 ) -> tuple[list[str], np.ndarray, tuple[np.ndarray, ...]]:
-    """Append every array to a raw file of its own; return smiles, split codes and (atoms, bonds, conformers)."""
+    """Appends every array to a raw file of its own; returns smiles, split codes and (atoms, bonds, conformers)."""
     smiles: list[str] = []
     split: list[int] = []
     counts: list[tuple[int, int, int]] = []

@@ -12,7 +12,7 @@ from data.mocap.kinematics import Skeleton
 from data.mocap.skeleton import JOINTS
 
 _FRAME = re.compile(r"[0-9]{1,9}")
-# What a file may declare of itself: every angle is there, and in degrees.
+# Declarations that a file may make: every angle is there, and in degrees.
 _DECLARED = (":FULLY-SPECIFIED", ":DEGREES")
 
 
@@ -40,7 +40,7 @@ def read_amc(path: Path, skeleton: Skeleton) -> Angles:
     lines = [words for words in written if not words[0].startswith(":")]
     starts = [k for k, words in enumerate(lines) if len(words) == 1 and _FRAME.fullmatch(words[0])]
     if not starts or starts[0] != 0:
-        raise DataError(f"trial {path} has no frames: it is truncated or no AMC")
+        raise DataError(f"trial {path} has no frames: it is truncated or not an AMC file")
     if not text.endswith("\n"):
         raise DataError(
             f"trial {path} does not end with a line break, so its last number may be cut: fetch it again"
@@ -72,7 +72,7 @@ def read_amc(path: Path, skeleton: Skeleton) -> Angles:
 def _frame(
     path: Path, number: int, lines: list[list[str]], counts: dict[str, int], order: list[str]
 ) -> list[float]:
-    """The numbers of one frame, joints as in JOINTS whatever their order in the file."""
+    """The numbers of one frame, with joints in the order of JOINTS."""
     found = {words[0]: words[1:] for words in lines}
     names = [words[0] for words in lines]
     for name in found:
@@ -99,7 +99,7 @@ def _frame(
     try:
         values = [float(word) for name in counts for word in found[name]]
     except ValueError as error:
-        raise DataError(f"trial {path}: frame {number} has a value that is no number ({error})") from error
+        raise DataError(f"trial {path}: frame {number} has a value that is not a number ({error})") from error
     if not np.isfinite(values).all():
         raise DataError(f"trial {path}: frame {number} has a value that is not finite")
     return values

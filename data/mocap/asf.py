@@ -14,7 +14,7 @@ NEEDED = ("direction", "length", "axis")
 
 
 def read_asf(path: Path) -> Skeleton:
-    """The skeleton that the file describes, DataError unless it is the one of 31 joints."""
+    """The skeleton that the file describes; DataError unless it is the one of 31 joints."""
     sections = _sections(path)
     _check_root(path, sections.get("root", []))
     _check_length_and_angle_units(path, sections.get("units", []))
@@ -67,7 +67,7 @@ def _sections(path: Path) -> dict[str, list[list[str]]]:
         elif words and not line.startswith("#"):
             lines.append(words)
     if "bonedata" not in sections or "hierarchy" not in sections:
-        raise DataError(f"skeleton {path} is truncated or no ASF: it lacks :bonedata or :hierarchy")
+        raise DataError(f"skeleton {path} is truncated or not an ASF file: it lacks :bonedata or :hierarchy")
     return sections
 
 

@@ -1,8 +1,8 @@
 """A parametric walker and runner on the 31 joints, gravity along -y: what the mini tier trains on.
 
 Joint angles swing as functions of the stride's phase; a subject's speed, stride, build, arms, lean, heading and
-first phase are drawn. Whichever foot is lowest stands on the ground, and in the running gait the body also
-flies: between two stances it falls freely, y = v t - g t^2 / 2.
+first phase are drawn. The lowest foot stands on the ground; in the running gait the body also flies:
+between two stances it falls freely, y = v t - g t^2 / 2.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _FEET = [JOINTS.index(name) for name in ("lfoot", "ltoes", "rfoot", "rtoes")]
 
 @dataclass(frozen=True)
 class Gait:
-    """Ranges of what is drawn. cadence: strides (two steps) per second. Angles in degrees.
+    """Ranges from which a subject is drawn. cadence: strides (two steps) per second. Angles in degrees.
 
     hip: amplitude of the thigh's swing. knee: least and most bend. elbow: bend. lean: of the trunk, forward.
     flight: share of a step in the air.
@@ -103,7 +103,7 @@ def generate_trial(
     root[:, 5] = rng.uniform(1, 3) * np.cos(phase)
     P = joint_positions(body, root, angles)
     up = _height(P, phase, flight, cadence)
-    # Forward by as much as the legs' swing takes a standing foot back.
+    # The body moves forward by as much as the legs' swing moves a standing foot back.
     leg = body.length[JOINTS.index("lfemur")] + body.length[JOINTS.index("ltibia")]
     speed = 4 * leg * np.sin(np.deg2rad(hip)) * cadence / (1 - flight) * rng.uniform(0.95, 1.05)
     along = speed * (t - t.mean()) + 0.02 * leg * np.sin(2 * phase)
@@ -123,7 +123,7 @@ def _height(P: np.ndarray, phase: np.ndarray, flight: float, cadence: float) -> 
 
 
 def _turned(P: np.ndarray, heading: float) -> np.ndarray:
-    """About the vertical."""
+    """Positions turned about the vertical."""
     s, c = np.sin(np.deg2rad(heading)), np.cos(np.deg2rad(heading))
     return P @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]).T
 

@@ -11,7 +11,7 @@ DROPPED = {10: 6}  # first frames that upstream drops, by the number of a trial
 class Official:
     """One motion as upstream cut it. trials: the database's trial number of every case.
 
-    positions_file: upstream's converted positions; walk's is in no public place.
+    positions_file: upstream's converted positions; that of walk is not public.
     """
 
     subject: int

@@ -24,8 +24,8 @@ def _load(path: Path) -> Any:
         raise DataError(
             f"pickle {path} holds {error}, and only containers and arrays of numbers are read: it is not upstream's"
         ) from error
-    except Exception as error:  # damaged bytes make pickle and numpy raise a dozen kinds
-        raise DataError(f"pickle {path} is truncated or no pickle ({error}): fetch it again") from error
+    except Exception as error:  # damaged bytes make pickle and numpy raise a dozen kinds of exception
+        raise DataError(f"pickle {path} is truncated or not a pickle ({error}): fetch it again") from error
 
 
 def read_positions(path: Path) -> list[np.ndarray]:

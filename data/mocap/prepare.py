@@ -2,7 +2,7 @@
 
 `python -m data.mocap.prepare --config block.yaml --out data/mocap/prepared/mini.h5`, where the YAML file holds the
 `data.mocap` block of the tier. Beside the store, <store>.report.json says what is in it, what is missing, and
-which errors predictors make that need no training.
+the errors of predictors that need no training.
 """
 
 import dataclasses

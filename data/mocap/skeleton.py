@@ -1,4 +1,4 @@
-"""The 31 joints of the CMU skeleton, what is bound to what, and the graph that messages travel along.
+"""The 31 joints of the CMU skeleton, its bones, and the graph along which messages travel.
 
 A joint is the root or the far end of a bone; joints are numbered in depth-first order of the ASF hierarchy.
 """

@@ -7,9 +7,9 @@ One HDF5 file of contiguous, uncompressed arrays. With F frames of 31 joints in 
     sample_motion (S,) u1     sample_split (S,) u1 (0 train, 1 validation, 2 test)
     sample_trial (S,) i8      sample_start (S,) i8, frame within the trial
 
-and the attributes format, source, dataset (for captions), motions (names by number), caveats (by motion: what every
-number from it must say, or empty), predictors (by motion and split: errors without training), config, digest.
-trial_offset: upstream's index of a trial's first stored frame. Samples are in upstream's order.
+and the attributes format, source, dataset (for captions), motions (names by number), caveats (by motion: a sentence
+that belongs beside every number from it, or empty), predictors (by motion and split: errors without training),
+config, digest. trial_offset: upstream's index of a trial's first stored frame. Samples are in upstream's order.
 Training imports this module: numpy and h5py only.
 """
 
@@ -74,7 +74,7 @@ class MotionStore(MappedStore):
         return len(self.sample_start)
 
     def indices(self, motion: str, split: str) -> np.ndarray:
-        """Numbers of the samples of one motion and split, in order; DataError where there are none."""
+        """Numbers of the samples of one motion and split, in order; DataError if there are none."""
         if motion not in self.motions:
             raise DataError(
                 f"store {self.path} has no motion '{motion}': it has {', '.join(self.motions)}; prepare it with "
@@ -184,7 +184,7 @@ def _locate(
 
 
 def _add_predictors(path: Path) -> None:
-    """Errors of predictors without training, into the store that is at `path`."""
+    """Writes the errors of predictors without training into the store at `path`."""
     store = MotionStore(path)
     errors = {
         motion: {
@@ -201,8 +201,8 @@ def _add_predictors(path: Path) -> None:
 def predictor_errors(windows: Windows) -> dict[str, float]:
     """Mean squared errors at the last frame [ASF units^2] of predictors that need no training.
 
-    static: x stays. constant_velocity: x + 30 v. scaled_velocity: x + a v with the a that fits these samples best,
-    which is "scale".
+    static: x. constant_velocity: x + 30 v. scaled_velocity: x + a v with the a that fits these samples best. scale:
+    this a.
     """
     x, v, y = (a.astype(np.float64) for a in (windows.x, windows.v, windows.y[:, -1]))
     scale = float((v * (y - x)).sum() / (v * v).sum())

@@ -16,13 +16,13 @@ from data.mocap.skeleton import JOINTS
 from data.mocap.trials import Trial, upstream_offset
 
 _TRIAL = re.compile(r"(\d\d)_(\d\d)\.amc")
-# Beginnings of trials that no public AMC file has, by (subject, trial): their frames from 1 on.
+# First frames of trials, from frame 1 on, that no public AMC file has, by (subject, trial).
 READS = ("supplement/*.txt",)
 SUPPLEMENTS = {(35, 5): Path(__file__).with_name("supplement") / "35_05_frames_1-9.txt"}
 
 
 def read_trials(motion: str, files: Sequence[Path]) -> list[Trial]:
-    """The trials of one motion that the files have, by case. Files of the other motion are left alone."""
+    """The trials of one motion that are in the files, by case. Files of the other motion are ignored."""
     official = OFFICIAL[motion]
     by_name = {file.name: file for file in files}
     if official.positions_file in by_name:
@@ -83,7 +83,7 @@ def _trial(case: int, number: int, file: Path, skeleton: Skeleton) -> Trial:
 
 
 def _beginning(file: Path, skeleton: Skeleton) -> np.ndarray:
-    """Frames from the first one on, of a file whose lines are a root position and angles z y x of every joint."""
+    """Frames from the first one on, from a file whose lines hold a root position and angles z y x of every joint."""
     numbers = np.loadtxt(file)
     angles = numbers[:, 3:].reshape(len(numbers), len(JOINTS), 3)[..., ::-1]
     return chain(skeleton, numbers[:, :3], rotation(angles))

@@ -14,7 +14,7 @@ WINDOW = 32  # frames from the start of a sample to the last one that it needs, 
 
 @dataclass(frozen=True)
 class Trial:
-    """positions: (frames, 31, 3) f8. offset: upstream's index of the first frame. source: of what it was made.
+    """positions: (frames, 31, 3) f8. offset: upstream's index of the first frame. source: its file, or generated name.
 
     supplied: how many of the first frames come from another conversion than the rest.
     """
@@ -40,8 +40,8 @@ def upstream_offset(number: int, first_frame: int) -> int:
 class Samples:
     """Windows of one split as (case, start), start in upstream's counting.
 
-    official: how many the official split has. missing: those of them that the trials cannot give.
-    filled: how many others stand in for missing ones.
+    official: how many the official split has. missing: official samples that are not in the trials. filled: how many
+    other samples replace missing ones.
     """
 
     windows: tuple[tuple[int, int], ...]
@@ -63,10 +63,10 @@ def select(
     trials: Sequence[Trial],
     missing_samples: str,
 ) -> Samples:
-    """The samples of one split that the trials can give. DataError for a case that the motion does not have.
+    """The samples of one split that are in the trials. DataError for a case that the motion does not have.
 
-    missing_samples: what to do about official samples that they cannot give: "refuse" (DataError), "drop", or
-    "fill", which also puts others in their place in the train split.
+    missing_samples: what happens to official samples that are not in the trials: "refuse" (DataError), "drop", or
+    "fill", which also replaces them by other samples in the train split.
     """
     cases = len(OFFICIAL[motion].trials)
     strange = [case for case in starts if not 0 <= case < cases]
@@ -81,12 +81,12 @@ def select(
     missing = tuple(sample for sample in official if sample not in set(kept))
     if missing and missing_samples == "refuse":
         raise DataError(
-            f"motion {motion}: {len(missing)} of the {len(official)} official {split} samples cannot be had: "
+            f"motion {motion}: {len(missing)} of the {len(official)} official {split} samples are missing: "
             f"{_reasons(motion, missing, trials)}; bring those AMC files, or set data.mocap.missing_samples to fill "
             "or drop"
         )
     if not kept:
-        raise DataError(f"motion {motion}: no sample of the {split} split can be had from the trials given")
+        raise DataError(f"motion {motion}: the trials given have no sample of the {split} split")
     if split == "train" and missing and missing_samples == "fill":
         filled = filled_samples(starts, by_case, len(official))
         return Samples(tuple(filled), len(official), missing, len(set(filled) - set(kept)))
@@ -96,9 +96,9 @@ def select(
 def filled_samples(
     starts: Mapping[int, np.ndarray], trials: Mapping[int, Trial], size: int
 ) -> list[tuple[int, int]]:
-    """`size` samples from the official starts of the cases that there are.
+    """`size` samples from the official starts of the cases that are present.
 
-    First the first (size // cases) starts that each case can give, then, in turns over the cases, each one's next.
+    First the first (size // cases) starts of each case, then one more of each case in turn.
     """
     each = size // len(starts)
     queues = {
@@ -116,10 +116,10 @@ def filled_samples(
 
 
 def caveat(motion: str, samples: Mapping[str, Samples], trials: Sequence[Trial]) -> str:
-    """What every number computed from these samples has to say of them; empty where there is nothing to say.
+    """A sentence that belongs beside every number from these samples; empty if they are the official ones.
 
-    Official samples that are missing, by split, and why; frames of another conversion, where samples begin in them;
-    and that it was inferred which trial is which case, unless upstream's own positions were read.
+    It names the official samples that are missing, by split, and the reason; frames of another conversion in which
+    samples begin; and that the trial of each case was inferred, unless upstream's own positions were read.
     """
     parts = []
     for split, s in samples.items():
@@ -148,7 +148,7 @@ def caveat(motion: str, samples: Mapping[str, Samples], trials: Sequence[Trial])
 
 
 def _reasons(motion: str, missing: Sequence[tuple[int, int]], trials: Sequence[Trial]) -> str:
-    """Why these samples cannot be had: how many for want of which trials, and of frames of which."""
+    """Why these samples are missing: how many because which trials are absent, or frames of which trials."""
     present = {trial.case for trial in trials}
     wants = {
         "": [c for c, _ in missing if c not in present],
@@ -162,7 +162,7 @@ def _reasons(motion: str, missing: Sequence[tuple[int, int]], trials: Sequence[T
 
 
 def _listed(numbers: Collection[int], plural: bool) -> str:
-    """Trial 6 is, or trials 3, 4 are."""
+    """The subject and verb of a sentence: "trial 6 is" or "trials 3, 4 are"."""
     one = len(numbers) == 1
     verb = "are" if plural or not one else "is"
     return f"trial{'' if one else 's'} {', '.join(map(str, sorted(numbers)))} {verb}"

@@ -10,7 +10,7 @@ from data.errors import DataError
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip; DataError where it is missing or is none."""
+    """An opened zip file; DataError if it is missing or not a zip file."""
     try:
         file = zipfile.ZipFile(path)
     except FileNotFoundError as error:
@@ -19,7 +19,7 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from error
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"archive {path} is truncated or no zip ({error}): delete it and fetch it again"
+            f"archive {path} is truncated or not a zip file ({error}): delete it and fetch it again"
         ) from error
     with file:
         yield file

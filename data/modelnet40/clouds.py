@@ -1,4 +1,4 @@
-"""A labelled point cloud on its way from a source to the store, and when it is fit for it."""
+"""A labelled point cloud on its way from a source to the store, and the checks that it must pass."""
 
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,8 @@ from data.errors import DataError
 class LabelledCloud:
     """One shape.
 
-    record: where it stands, as errors name it. name: the same on every machine, unique in the store; what is
-    drawn for a shape is drawn from it. split: "train", "test" or "validation".
+    record: its place in the source, for errors. name: the same on every machine and unique in the store; random numbers
+    for a shape are drawn from its name. split: "train", "test" or "validation".
     """
 
     record: str
@@ -24,7 +24,7 @@ class LabelledCloud:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A record that the data set's own documentation says to leave out. reason: one sentence."""
+    """A record that the documentation of the data set excludes. reason: one sentence."""
 
     reason: str
 
@@ -36,7 +36,7 @@ def normalised(points: np.ndarray) -> np.ndarray:
 
 
 def checked(cloud: LabelledCloud, points: int) -> LabelledCloud:
-    """The cloud cut to its first `points`; a DataError where it has fewer or they are not a shape."""
+    """The cloud cut to its first `points`; DataError if it has fewer, or if they do not form a shape."""
     found = cloud.points
     if found.ndim != 2 or found.shape[1] != 3:
         raise DataError(f"{cloud.record} has an array of shape {found.shape}, not (points, 3)")

@@ -1,8 +1,8 @@
 """Parametric, CAD-like shapes in canonical poses (z up): what the mini tier trains on.
 
-Eight families of objects, each in two poses that are two classes: `chair` stands, `chair_tipped` lies on its
-back. The two classes of a family have the same distribution up to a rotation, so that whoever ignores
-orientation cannot tell them apart, and whoever uses it can (recm.md, preamble; vn_pointnet.md section 8).
+Eight families of objects, each in two poses that are two classes: `chair` stands, `chair_tipped` lies on its back.
+The two classes of a family have the same distribution up to a rotation, so that a classifier that ignores orientation
+cannot tell them apart, and one that uses it can (specs recm.md, preamble, and vn_pointnet.md 8).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -215,7 +215,7 @@ CLASSES = {
 def shape(class_name: str, name: str, seed: int) -> Mesh:
     """The mesh of one shape, a function of its class, its name and the seed alone."""
     if class_name not in CLASSES:
-        raise DataError(f"'{class_name}' is no generated class: there are {', '.join(CLASSES)}")
+        raise DataError(f"'{class_name}' is not a generated class: the classes are {', '.join(CLASSES)}")
     kind = CLASSES[class_name]
     return kind.family(np.random.default_rng(name_digest(name, seed))).moved(kind.pose)
 
@@ -227,7 +227,7 @@ def generate(classes: Sequence[str], counts: dict[str, int], seed: int) -> Itera
             for k in range(count):
                 name = f"{class_name} {split} {k}"
                 record = f"generated shape {name}"
-                # Points from a stream of their own: another number of parameters leaves them as they are.
+                # Points have a random stream of their own: how many parameters a shape draws does not change them.
                 rng = np.random.default_rng(name_digest(f"{name} points", seed))
                 points = cloud_of(shape(class_name, name, seed), rng, record)
                 yield LabelledCloud(record, name, class_name, split, points)

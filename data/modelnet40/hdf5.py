@@ -65,7 +65,7 @@ def _lines(file: zipfile.ZipFile, archive: Path, member: str) -> list[str]:
 
 
 def _bytes(file: zipfile.ZipFile, archive: Path, member: str) -> bytes:
-    """A member, in whichever folder of the zip it lies."""
+    """The bytes of a member; its folder in the zip does not matter."""
     names = [name for name in file.namelist() if PurePosixPath(name).name == member]
     names = [name for name in names if not name.startswith("__MACOSX")]
     if not names:

@@ -42,7 +42,7 @@ def areas(mesh: Mesh) -> np.ndarray:
 def sample_surface(mesh: Mesh, n: int, rng: np.random.Generator, record: str = "mesh") -> np.ndarray:
     """n independent points (n, 3), uniform on the surface: no point falls on a triangle without area.
 
-    record: what errors call the mesh. DataError where there is no surface.
+    record: the name of the mesh in errors. DataError if there is no surface.
     """
     if len(mesh.triangles) == 0 or len(mesh.vertices) == 0:
         raise DataError(f"{record} is an empty mesh: it has no triangles")
@@ -52,7 +52,7 @@ def sample_surface(mesh: Mesh, n: int, rng: np.random.Generator, record: str = "
     if not area.any():
         raise DataError(f"{record} has only degenerate triangles: its surface has no area")
     up_to = np.cumsum(area)
-    # "right" passes over triangles that add no area; rounding must not lead past the last that does.
+    # "right" skips triangles without area; rounding must not lead past the last triangle that has some.
     chosen = np.searchsorted(up_to, rng.random(n) * up_to[-1], side="right")
     chosen = np.minimum(chosen, np.flatnonzero(area)[-1])
     a, b, c = (mesh.vertices[mesh.triangles[chosen, corner]] for corner in range(3))

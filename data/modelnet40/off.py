@@ -34,7 +34,7 @@ class Member:
 
 
 def members(archive: Path, seed: int) -> list[Member]:
-    """Every mesh of the archive, by name. Other files, as macOS leaves them in zips, are passed over."""
+    """Every mesh of the archive, by name. Other files, such as macOS leaves in zips, are ignored."""
     with open_zip(archive) as file:
         found = []
         for name in sorted(file.namelist()):
@@ -47,7 +47,7 @@ def members(archive: Path, seed: int) -> list[Member]:
 
 
 def read_clouds(wanted: list[Member], workers: int | None) -> Iterator[LabelledCloud | DataError]:
-    """The cloud of each mesh, or why there is none; read in parallel, the same for any number of workers."""
+    """The cloud of each mesh, or the DataError for it; read in parallel, the same for any number of workers."""
     return map_in_processes(_read, wanted, workers)
 
 
@@ -73,10 +73,10 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 
 
 def parse_off(text: bytes, record: str) -> Mesh:
-    """The mesh of an OFF file; polygons are cut into triangles, colours ignored, DataError where malformed.
+    """The mesh of an OFF file; polygons are cut into triangles, colours are ignored. DataError if it is malformed.
 
-    One vertex or face per line. Accepts the counts on the line of the word OFF, with or without a space, as
-    many ModelNet files have them.
+    One vertex or face per line. The counts may be on the line of the word OFF, with or without a space,
+    as in many ModelNet files.
     """
     lines = [line for line in (raw.split(b"#")[0].strip() for raw in text.splitlines()) if line]
     if not lines or lines[0][:3] != b"OFF":

@@ -33,7 +33,7 @@ RAW_FOLDER = Path("data/modelnet40/raw")
 
 @dataclass(frozen=True)
 class Source:
-    """What captions say of a source, and which way its shapes stand."""
+    """The name of a source in captions, and the pose of its shapes."""
 
     dataset: str
     pose: str
@@ -51,7 +51,7 @@ SOURCES = {
 def prepare(
     settings: Modelnet40Settings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None
 ) -> dict:
-    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    """Writes the store `out` and its report; returns the report. The result does not depend on `workers`."""
     files = [raw / file.name for file in settings.files]
     classes = _classes(settings, files)
     left_out: list[str] = []
@@ -124,7 +124,7 @@ def _read(
 def _usable(
     items: Iterable[LabelledCloud | LeftOut | DataError], settings: Modelnet40Settings, left_out: list[str]
 ) -> Iterator[LabelledCloud]:
-    """The clouds of the wanted classes; why others are left out goes to `left_out`, or is raised."""
+    """The clouds of the wanted classes; the reasons for leaving out others are added to `left_out`, or raised."""
     for item in items:
         if isinstance(item, LeftOut):
             left_out.append(item.reason)
@@ -168,7 +168,7 @@ def _with_validation(clouds: list[LabelledCloud], settings: Modelnet40Settings) 
 
 
 def _statistics(store: CloudStore) -> dict:
-    """Sizes of the stored clouds, to be read by a person."""
+    """Sizes of the stored clouds, for a person."""
     rows = np.linspace(0, len(store) - 1, min(len(store), 2000)).astype(int)
     points = store.read(rows).points
     return {

@@ -1,4 +1,4 @@
-"""The solids that generated shapes are built of. z is up; sizes are lengths along x, y, z."""
+"""The solids from which generated shapes are built. z is up; sizes are lengths along x, y, z."""
 
 from collections.abc import Sequence
 

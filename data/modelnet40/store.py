@@ -8,7 +8,7 @@ One HDF5 file of contiguous, uncompressed arrays. With C clouds of P points and 
 and the attributes format, source, dataset (what the shapes are, for captions), pose, up_axis, config and digest.
 The points of a cloud are in random order: its first n are a uniform sample of the shape. The train split
 comes first, in the order written; test and validation take one cloud of every class, then a second, ...:
-their heads are diverse.
+so that their first clouds are diverse.
 Training imports this module: numpy and h5py only.
 """
 
@@ -71,12 +71,12 @@ class CloudStore(MappedStore):
 
     @property
     def names(self) -> list[str]:
-        """What each cloud is called in its source."""
+        """The name of each cloud in its source."""
         with h5py.File(self.path, "r") as file:
             return [name.decode() for name in file["names"][:]]
 
     def class_index(self, name: str) -> int:
-        """The label of a class; DataError where the store has no such class."""
+        """The label of a class; DataError if the store has no such class."""
         if name not in self.classes:
             raise DataError(f"store {self.path} has no class '{name}': it has {', '.join(self.classes)}")
         return self.classes.index(name)
@@ -108,7 +108,7 @@ def write_store(
     up_axis: str,
     config: dict,
 ) -> dict[str, dict[str, int]]:
-    """Write a store of clouds with the same number of points; return {split: {class: clouds}}.
+    """Writes a store of clouds with the same number of points; returns {split: {class: clouds}}.
 
     The file appears under `path` only when complete. An unknown class or an empty train or test split is a
     DataError.

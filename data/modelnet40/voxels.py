@@ -9,7 +9,7 @@ from data.errors import DataError
 from data.modelnet40.clouds import LabelledCloud, LeftOut
 
 ARRAYS = ("points", "label", "class_names", "surface_voxels")
-FEWEST_SURFACE_VOXELS = 16  # below, the shape is degenerate, says the files' README
+FEWEST_SURFACE_VOXELS = 16  # shapes with fewer are degenerate, according to the files' README
 
 
 def voxel_classes(path: Path) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def voxel_classes(path: Path) -> tuple[str, ...]:
 
 
 def read_voxel_clouds(path: Path, split: str) -> Iterator[LabelledCloud | LeftOut]:
-    """Every cloud of one file in file order; those of too few surface voxels are left out."""
+    """Every cloud of one file in file order; those with too few surface voxels are left out."""
     arrays = _arrays(path)
     classes = voxel_classes(path)
     label = arrays["label"].astype(np.int64)
@@ -54,8 +54,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             arrays = {name: file[name] for name in ARRAYS}
     except DataError:
         raise
-    except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged bytes
-        raise DataError(f"cloud file {path} is truncated or no npz ({error}): bring it again") from error
+    except Exception as error:  # damaged bytes make numpy and zipfile raise a dozen kinds of exception
+        raise DataError(
+            f"cloud file {path} is truncated or not an npz file ({error}): bring it again"
+        ) from error
     count = len(arrays["points"])
     if arrays["points"].ndim != 3 or any(len(arrays[name]) != count for name in ("label", "surface_voxels")):
         raise DataError(f"cloud file {path} has arrays of different lengths: bring it again")

@@ -1,6 +1,6 @@
-"""What is known without learning a network: errors of the simplest predictions of one frame from an earlier one.
+"""Errors of the simplest predictions of one frame from an earlier one, without a network.
 
-They tell whether a data set is the published one (spec segnn.md 2.2), and bound from above what a network should reach.
+They show whether a data set is the published one (spec segnn.md 2.2); a trained network should have smaller errors.
 """
 
 from dataclasses import dataclass

@@ -24,12 +24,12 @@ from data.nbody.simulate import InitialState, draw, integrate
 from data.nbody.store import NBodyStore, write_store
 from data.processes import map_in_processes
 
-CHUNK = 500  # trajectories integrated together: what they need fits a core's cache
+CHUNK = 500  # trajectories integrated together: their arrays fit a core's cache
 DATASET = "charged particles, simulated"
 
 
 def prepare(settings: NbodySettings, out: Path, workers: int | None = None) -> dict:
-    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    """Writes the store `out` and its report; returns the report. The result does not depend on `workers`."""
     drawn = settings.train if settings.train_drawn is None else settings.train_drawn
     splits = {
         "train": slice(0, settings.train),

@@ -2,8 +2,8 @@
 
 Coulomb forces in vacuum between unit masses, in units of length, time and charge that make every constant 1. Arrays
 hold all trajectories n at once, last, and work component by component (3, 5, n). Only +, -, *, / and square
-roots of single numbers occur, all correctly rounded, so that a trajectory is the same to the bit on every machine and
-whichever others are computed with it. That matters: after close encounters rounding decides.
+roots of single numbers occur, all correctly rounded, so that a trajectory is the same to the bit on every machine, and
+the same whichever others are computed with it. That matters: after close encounters rounding decides.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ PARTICLES = 5
 DT = 1e-3  # [time]
 SPEED = 0.5  # of every particle at the start [length/time]
 LARGEST_FORCE = 0.1 / DT  # of each component of the total force
-WALL = 5.0  # a coordinate that starts beyond it is reflected; afterwards there is no wall [length]
+WALL = 5.0  # a coordinate that starts beyond it is reflected; later there is no wall [length]
 LARGEST_COORDINATE = 1e3  # beyond it a trajectory has diverged: the published set stays within 14 [length]
 
 
@@ -39,8 +39,8 @@ class InitialState:
 def draw(seed: int, trajectories: int, frames: int) -> InitialState:
     """The first `trajectories` of the published stream of a seed, one after another.
 
-    frames: that a published trajectory has; noise for each of them is drawn too and multiplied by 0, which moves
-    the stream on.
+    frames: how many a published trajectory has; noise for each of them is drawn too and multiplied by 0, which advances
+    the stream.
     """
     stream = np.random.RandomState(seed)  # the legacy generator, which upstream seeds
     shape = (3, PARTICLES)
@@ -55,7 +55,7 @@ def draw(seed: int, trajectories: int, frames: int) -> InitialState:
 
 
 def start(charges: np.ndarray, position: np.ndarray, direction: np.ndarray) -> InitialState:
-    """Gives every particle its speed along `direction` (n, 3, 5), and reflects what starts beyond the wall.
+    """Gives every particle its speed along `direction` (n, 3, 5), and reflects coordinates that start beyond the wall.
 
     A DataError names a trajectory whose particles share a place or that has no direction.
     """
@@ -84,7 +84,7 @@ def _refuse(bad: np.ndarray, sentence: str) -> None:
 
 
 def _pairs() -> Iterator[tuple[int, slice]]:
-    """For each distance k: the pairs (a + k, a), and where they stand among all ten."""
+    """For each distance k: the pairs (a + k, a), and their places among all ten."""
     first = 0
     for k in range(1, PARTICLES):
         yield k, slice(first, first := first + PARTICLES - k)
@@ -93,8 +93,8 @@ def _pairs() -> Iterator[tuple[int, slice]]:
 def integrate(initial: InitialState, steps: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
     """Positions and velocities after each of the ascending `steps`: (n, len(steps), 3, 5) each.
 
-    The scheme is the published one, a full kick before every drift, so that a velocity is the one that has just
-    moved the particles. A trajectory that diverges is a DataError.
+    The scheme is the published one, a full kick before every drift: the velocity of a frame is the one that has just
+    moved the particles. DataError if a trajectory diverges.
     """
     slot = {step: k for k, step in enumerate(steps)}
     pairs = list(_pairs())
@@ -126,7 +126,7 @@ def integrate(initial: InitialState, steps: Iterable[int]) -> tuple[np.ndarray, 
         np.multiply(force, DT, out=moved)
         np.add(v, moved, out=v)
 
-    with np.errstate(all="ignore"):  # what goes wrong is found below
+    with np.errstate(all="ignore"):  # overflow and nan are found below
         for step in range(1, max(slot) + 1):
             kick()
             np.multiply(v, DT, out=moved)

@@ -25,7 +25,7 @@ from data.files import replacing
 from data.mapped import MappedStore
 
 FORMAT = "nbody-store-1"
-FILE_ORDER = ("train", "test", "validation")  # a split's number in the file is its place here
+FILE_ORDER = ("train", "test", "validation")  # the number of a split in the file is its place here
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def write_store(
     dataset: str,
     config: dict,
 ) -> str:
-    """Write a store of {split: (position, velocity, charges)} with arrays as in the file; return its digest.
+    """Writes a store of {split: (position, velocity, charges)} with arrays as in the file; returns its digest.
 
     The file appears under `path` only when complete. An empty split is a DataError.
     """

@@ -1,11 +1,11 @@
-"""C-alpha chains as every source hands them on, their measures, and what may be done to one before it is stored."""
+"""C-alpha chains, as every source gives them: their breaks, parts and sizes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-# Three letters to one, of the residues that are read; everything else is no residue of a chain.
+# One letter for each residue name that is read; other names are not residues of a chain.
 LETTERS = {
     "ALA": "A", "ARG": "R", "ASN": "N", "ASP": "D", "CYS": "C", "GLN": "Q", "GLU": "E", "GLY": "G", "HIS": "H",
     "ILE": "I", "LEU": "L", "LYS": "K", "MET": "M", "PHE": "F", "PRO": "P", "SER": "S", "THR": "T", "TRP": "W",
@@ -38,11 +38,11 @@ class Chain:
         return len(self.coordinates)
 
     def breaks(self, gap: float = GAP) -> np.ndarray:
-        """Residues (k,) after which more than `gap` [nm] leads to the next."""
+        """Residues (k,) that are more than `gap` [nm] away from the next."""
         return np.flatnonzero(np.linalg.norm(np.diff(self.coordinates, axis=0), axis=1) > gap)
 
     def part(self, name: str, rows: slice) -> "Chain":
-        """Some residues, under a name of their own."""
+        """Some of the residues, as a chain with a name of its own."""
         return replace(
             self,
             name=name,
@@ -70,7 +70,7 @@ def globular_radius(residues: int | np.ndarray) -> float | np.ndarray:
 
 
 def segments(chain: Chain, gap: float | None) -> Iterator[Chain]:
-    """The stretches between gaps of more than `gap` [nm]: name.1, name.2, ...; the chain itself if there is none."""
+    """The stretches between gaps of more than `gap` [nm]: name.1, name.2, ...; the chain itself if there is no gap."""
     ends = [] if gap is None else (chain.breaks(gap) + 1).tolist()
     if not ends:
         yield chain

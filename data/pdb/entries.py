@@ -1,11 +1,11 @@
 """Lists the entries of the PDB that a tier wants and fetches them.
 
 `python -m data.pdb.entries --config block.yaml --out data/pdb/prepared/paper.entries.tsv`, where the YAML file holds
-the `data.pdb` block of the tier. The list is a table of chains with their sequences, made of the archive's index
-files, which are fetched as all raw files are. Entries go to <raw>/entries/<middle>/<entry>.cif.gz, several at once. A
-file that is there and in the ledger <raw>/entries/md5sums is left alone; the ledger has the checksum of every file
-that was fetched, as md5sum writes it, and where it was brought from somewhere else, bytes that differ from it are
-refused. Entries that the archive has no longer are listed in <out>.absent.
+the `data.pdb` block of the tier. The list is a table of chains with their sequences, made from the archive's index
+files, which are raw files like others. Entries go to <raw>/entries/<middle>/<entry>.cif.gz, several at once. A
+file that is present and in the ledger <raw>/entries/md5sums is not fetched again. The ledger has the checksum of every
+fetched file, in the format of md5sum; if the ledger was brought along, files with other bytes are refused. Entries that
+the archive no longer has are listed in <out>.absent.
 """
 
 import gzip
@@ -40,11 +40,11 @@ class GoneError(RuntimeError):
 
 
 class RefusedError(RuntimeError):
-    """What came is not the entry: damaged, or other bytes than the ledger says."""
+    """The answer is not the entry: it is damaged, or has another checksum than the ledger."""
 
 
 def entry_file(folder: Path, entry: str) -> Path:
-    """Where an entry is kept: the archive's own layout, by the two characters before the last."""
+    """The file of an entry: in the archive's layout, by the two characters before the last."""
     return folder / entry[-3:-1] / f"{entry}.cif.gz"
 
 
@@ -63,10 +63,10 @@ def listed(settings: PdbSettings, out: Path, raw: Path) -> tuple[set[str], dict[
 def fetch_entries(
     entries: Iterable[str], folder: Path, origin: str, at_once: int | None = None
 ) -> dict[str, list[str]]:
-    """Fetches what is missing: {"present", "fetched", "absent": entries}.
+    """Fetches missing entries; returns {"present": entries, "fetched": entries, "absent": entries}.
 
-    origin: an address, or a folder, that has <entry>.cif.gz. DataError in the end if some could not be had: what
-    came is kept, and the next call goes on.
+    origin: an address, or a folder, that has <entry>.cif.gz. DataError in the end if some could not be fetched: the
+    others are kept, and the next call goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder / "md5sums")
@@ -106,7 +106,7 @@ class Ledger:
                 md5, _, name = line.partition("  ")
                 if len(md5) == 32 and name:
                     self.known[name] = md5
-            if cut:  # what a killed fetch left: the next line begins on its own
+            if cut:  # a killed fetch left half a line: the next one begins on a line of its own
                 with path.open("a") as ledger:
                     ledger.write("\n")
 
@@ -114,7 +114,7 @@ class Ledger:
         return self.known.get(self._name(file))
 
     def has(self, file: Path) -> bool:
-        """Whether a file is there that was fetched whole: files get their names only when they are."""
+        """Whether the file of an entry is there; files get their names only when they are complete."""
         return self.of(file) is not None and file.exists()
 
     def add(self, file: Path, md5: str) -> None:
@@ -171,12 +171,12 @@ def _limited(parts: Iterable[bytes]) -> bytes:
     for part in parts:
         content += part
         if len(content) > LARGEST_SENT:
-            raise RefusedError(f"more than {LARGEST_SENT >> 20} MB came, which is no entry")
+            raise RefusedError(f"more than {LARGEST_SENT >> 20} MB came, too much for one entry")
     return bytes(content)
 
 
 def _checked(content: bytes, md5: str | None) -> str:
-    """The checksum of a whole gzipped mmCIF file; RefusedError if it is none, or not the one expected."""
+    """The checksum of a whole gzipped mmCIF file; RefusedError for another file, or another checksum than `md5`."""
     found = hashlib.md5(content).hexdigest()
     if md5 is not None and found != md5:
         raise RefusedError(f"its checksum is {found}, the ledger has {md5}")
@@ -185,18 +185,18 @@ def _checked(content: bytes, md5: str | None) -> str:
             begins = file.read(1 << 16).lstrip().lower().startswith(b"data_")
             while file.read(1 << 20):
                 if file.tell() > LARGEST:
-                    raise RefusedError(f"more than {LARGEST >> 20} MB of text, which is no entry")
+                    raise RefusedError(f"more than {LARGEST >> 20} MB of text, too much for one entry")
     except (EOFError, OSError, zlib.error) as error:
         raise RefusedError(f"not a whole gzip file, {error}") from error
     if not begins:
-        raise RefusedError("no mmCIF file")
+        raise RefusedError("not an mmCIF file")
     return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     def run(settings: PdbSettings, options) -> str:
         if settings.source != "rcsb":
-            raise DataError(f"data.pdb.source {settings.source} has no list of entries, rcsb has")
+            raise DataError(f"data.pdb.source is {settings.source}: only rcsb has a list of entries")
         entries, left_out = listed(settings, options.out, options.raw)
         outcome = fetch_entries(entries, options.raw / "entries", settings.origin)
         absent = options.out.with_name(options.out.name + ".absent")

@@ -57,10 +57,10 @@ def generate(count: int, smallest: int, largest: int, seed: int) -> Iterator[Cha
 def _folded(
     numbers: list[int], smallest: int, largest: int, seed: int, attempt: int
 ) -> dict[int, np.ndarray]:
-    """C-alphas (n, 3) [nm] of the chains with these numbers, less those that are left with a clash."""
+    """C-alphas (n, 3) [nm] of the chains with these numbers, without those that keep a clash."""
     drawn = [_draw(np.random.default_rng([seed, k, attempt]), smallest, largest) for k in numbers]
     lengths = np.array([len(torsions) for torsions, *_ in drawn])
-    # Padded as all batches are, so that rounding does not depend on which chains are in one.
+    # All batches are padded alike, so that rounding does not depend on which chains are in a batch.
     torsions = np.zeros((len(drawn), largest, 2))
     for row, (angles, *_) in enumerate(drawn):
         torsions[row, : len(angles)] = angles
@@ -91,7 +91,7 @@ def _draw(rng: np.random.Generator, smallest: int, largest: int) -> tuple[np.nda
 
 
 def _loop_angles(rng: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 2) [degrees]."""
+    """Angles (phi, psi) of loop residues, (count, 2) [degrees]."""
     centres = np.array([centre for centre, _ in LOOP_REGIONS])
     chosen = rng.choice(len(centres), count, p=[share for _, share in LOOP_REGIONS])
     return centres[chosen] + rng.normal(0, LOOP_SPREAD, (count, 2))
@@ -138,7 +138,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
 def _bent(
     atoms: np.ndarray, torsions: np.ndarray, lengths: np.ndarray, moves: list[np.ndarray]
 ) -> np.ndarray:
-    """Gives loop residues new angles one after the other, and keeps what makes chains compact, or does little harm.
+    """Gives loop residues new angles one after the other; keeps those that make a chain compact, or do little harm.
 
     Annealing on `_badness`; torsions are updated in place.
     """

@@ -40,11 +40,11 @@ def _name(text: str) -> str:
 def group_chains(
     chains: Sequence[Chain], clusters: Mapping[str, str] | None, by_entry: bool
 ) -> tuple[list[str], str]:
-    """(a name of every chain's group, how the groups were made, for captions).
+    """(name of every chain's group, how the groups were made, for captions).
 
-    With clusters: the cluster, a chain that is in none alone. Without: chains of one sequence, which is SEQRES where it
-    is known, and with `by_entry` all chains of one structure, belong together, and so do those that a row of such
-    pairs connects.
+    With clusters a group is a cluster; a chain outside all clusters is a group of its own. Without clusters, chains
+    with equal sequences (SEQRES where it is known) are in one group, with `by_entry` also all chains of one
+    structure, and so are chains that a sequence of such pairs connects.
     """
     if clusters is not None:
         names = [_name(f"{chain.entry}_{chain.chain}") for chain in chains]
@@ -65,7 +65,7 @@ def group_chains(
 
 
 def _grouping(chains: Sequence[Chain], by_entry: bool) -> str:
-    """What was kept together without clusters."""
+    """How groups were made without clusters."""
     kinds = [
         *["SEQRES sequences"] * any(chain.seqres for chain in chains),
         *["sequences"] * any(chain.sequence and not chain.seqres for chain in chains),
@@ -84,7 +84,7 @@ def _root(key: str, parent: dict[str, str]) -> str:
 
 
 def split_groups(groups: Collection[str], validation: float, test: float, seed: int) -> dict[str, str]:
-    """Group -> split, drawn from (seed, name): the shares are of groups, and a share above 0 has at least one."""
+    """Group -> split, drawn from (seed, name). Shares are shares of the groups; one above 0 gets at least one group."""
     ordered = sorted(set(groups), key=lambda group: name_digest(group, seed))
     counts = [max(round(share * len(ordered)), 1) if share else 0 for share in (validation, test)]
     ends = counts[0], sum(counts)

@@ -1,4 +1,4 @@
-"""Which chains of the PDB are wanted, by the archive's own index files (spec proteina.md 2.1 and 2.2)."""
+"""The chains of the PDB that the settings admit, from the archive's own index files (spec proteina.md 2.1 and 2.2)."""
 
 import gzip
 import re
@@ -14,7 +14,7 @@ from data.files import write_text
 from data.pdb.chains import LETTERS
 from data.pdb.settings import INDEX, PdbSettings
 
-_ENTRY = r"[0-9][a-z0-9]{3}|pdb_[0-9a-z]{8}"  # entries name files: nothing else is taken for one
+_ENTRY = r"[0-9][a-z0-9]{3}|pdb_[0-9a-z]{8}"  # entries name files, so nothing else is accepted as an entry
 _HEADER = re.compile(rf">({_ENTRY})_(\S*)\s+mol:(\S*)", re.ASCII | re.IGNORECASE)
 COLUMNS = ("entry", "chain", "method", "resolution", "sequence")
 
@@ -31,9 +31,9 @@ class Listed:
 
 
 def select(settings: PdbSettings, raw: Path) -> tuple[list[Listed], dict[str, int]]:
-    """The chains that the block admits, in the order of the index; and how many each filter left out, in its turn.
+    """The chains that the settings admit, in the order of the index, and how many each filter in turn left out.
 
-    The subsample comes before all filters, as upstream's does, but is drawn from `seed` in a way of ours.
+    The subsample comes before all filters, as upstream's does, but is drawn from `seed` by our own rule.
     """
     paths = {name: raw / name for name in INDEX}
     methods = dict(_entry_types(paths["pdb_entry_type.txt"]))
@@ -72,14 +72,14 @@ def select(settings: PdbSettings, raw: Path) -> tuple[list[Listed], dict[str, in
 
 
 def write_list(path: Path, chosen: list[Listed]) -> None:
-    """A table with tabs between COLUMNS; the file appears when complete."""
+    """Writes a table with tabs between COLUMNS; the file appears when complete."""
     lines = ["\t".join(COLUMNS)]
     lines += [f"{c.entry}\t{c.chain}\t{c.method}\t{c.resolution:g}\t{c.sequence}" for c in chosen]
     write_text(path, "\n".join(lines) + "\n")
 
 
 def read_list(path: Path) -> list[Listed]:
-    """What `write_list` wrote."""
+    """The rows that `write_list` wrote."""
     lines = _lines(path, f"make it with python -m data.pdb.entries --out {path}")
     if next(lines, "").split("\t") != list(COLUMNS):
         raise DataError(f"list of entries {path} does not begin with {' '.join(COLUMNS)}: make it again")
@@ -87,7 +87,7 @@ def read_list(path: Path) -> list[Listed]:
     for k, line in enumerate(lines, 2):
         words = line.split("\t")
         if not re.fullmatch(_ENTRY, words[0]):
-            raise DataError(f"list of entries {path}, line {k}: {words[0][:80]!r} is no entry of the PDB")
+            raise DataError(f"list of entries {path}, line {k}: {words[0][:80]!r} is not an entry of the PDB")
         try:
             entry, chain, method, resolution, sequence = words
             chosen.append(Listed(entry, chain, method, float(resolution), sequence))
@@ -118,7 +118,7 @@ def _entry_types(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _resolutions(path: Path) -> Iterator[tuple[str, float]]:
-    """Entries with a resolution; other rows, the heading among them, have no third word that is a number."""
+    """Entries and their resolutions; rows whose third word is not a number, such as the heading, are skipped."""
     for line in _lines(path):
         words = line.split()
         try:

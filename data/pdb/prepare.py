@@ -2,8 +2,8 @@
 
 `python -m data.pdb.prepare --config block.yaml --out data/pdb/prepared/mini.h5 --workers 2`, where the YAML file
 holds the `data.pdb` block of the tier. Beside the store, <store>.report.json says what is in it and lists what could
-not be read. Reading keeps finished work in <store>.work until the store is complete. The entries of source rcsb are
-listed and fetched before, by data.pdb.entries.
+not be read. Files that were read are kept in <store>.work until the store is complete. The entries of source rcsb must
+be listed and fetched first, by data.pdb.entries.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ from data.processes import map_in_processes
 
 RAW_FOLDER = Path("data/pdb/raw")
 FILES_PER_CHUNK = 64
-BYTES_PER_CHUNK = 1 << 26  # of contents that are held; a file that alone has more is a chunk of its own
+BYTES_PER_CHUNK = 1 << 26  # of contents in memory; a larger file is a chunk of its own
 DATASETS = {
     "generate": "generated C-alpha traces",
     "structures": "protein chains from structure files",
@@ -53,7 +53,7 @@ _ARCHIVE = re.compile(r"\.(tar|tgz|tar\.gz)$", re.IGNORECASE)
 class File:
     """One structure to read.
 
-    name: in reports. content: its bytes, or where they are. wanted: author ids of chains -> SEQRES; None: all.
+    name: for reports. content: the bytes, or the path of the file. wanted: author ids of chains -> SEQRES; None: all.
     """
 
     name: str
@@ -63,7 +63,7 @@ class File:
 
 
 def prepare(settings: PdbSettings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
-    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    """Writes the store `out` and its report; returns the report. The result does not depend on `workers`."""
     work = out.with_name(out.name + ".work")
     faults: list[str] = []
     seen: Counter[str] = Counter()
@@ -121,7 +121,7 @@ def _read(
     faults: list[str],
     seen: Counter[str],
 ) -> Iterator[Chain]:
-    """The chains of all files, in their order; faults and counts on the way."""
+    """The chains of all files, in the order of the files; adds to `faults` and `seen`."""
     if settings.source == "rcsb":
         listing = out.with_suffix(".entries.tsv")
         files: Iterable[File] = _entries(listing, raw / "entries")
@@ -141,7 +141,7 @@ def _read(
 
 
 def _readings(files: Iterable[File], work: Path, workers: int | None) -> Iterator[Reading]:
-    """What the files gave, in their order, by chunks that are kept in `work`."""
+    """The readings of the files, in order, by chunks that are kept in `work`."""
 
     def tasks() -> Iterator[tuple[Path, list[File]]]:
         for k, chunk in enumerate(_chunks(files)):
@@ -153,7 +153,7 @@ def _readings(files: Iterable[File], work: Path, workers: int | None) -> Iterato
 
 
 def _chunks(files: Iterable[File]) -> Iterator[list[File]]:
-    """The files in their order, some at a time: FILES_PER_CHUNK, or fewer whose contents are BYTES_PER_CHUNK."""
+    """The files in order, in chunks of FILES_PER_CHUNK, or of fewer whose contents reach BYTES_PER_CHUNK."""
     chunk: list[File] = []
     held = 0
     for file in files:
@@ -168,7 +168,7 @@ def _chunks(files: Iterable[File]) -> Iterator[list[File]]:
 
 
 def _state(chunk: list[File]) -> str:
-    """A digest of which files these are and, where they are on disk, of whether and since when."""
+    """A digest of the names of these files and, for files on disk, of their sizes and dates."""
     state = hashlib.blake2b(digest_size=8)
     for file in chunk:
         about = None
@@ -180,7 +180,7 @@ def _state(chunk: list[File]) -> str:
 
 
 def _finish(task: tuple[Path, list[File]]) -> Path:
-    """Reads the files of a chunk that is not there yet."""
+    """Reads the files of a chunk, unless that was done before."""
     path, files = task
     if not path.exists():
         whole = Reading(files=0)
@@ -216,7 +216,7 @@ def _files(path: Path) -> Iterator[File]:
                     yield File(member.name, _STRUCTURE.sub("", Path(member.name).name), content)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DataError(
-            f"archive {path} is truncated or no tar archive ({error}): delete it and fetch it again"
+            f"archive {path} is truncated or not a tar archive ({error}): delete it and fetch it again"
         ) from error
 
 
@@ -231,7 +231,7 @@ def _entries(listing: Path, folder: Path) -> Iterator[File]:
 
 
 def _digest(path: Path) -> str:
-    """Of a file's content; of nothing where there is none, which is said when it is read."""
+    """Digest of a file's content; "" if there is no file, which is an error when it is read."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
@@ -241,7 +241,7 @@ def _digest(path: Path) -> str:
 def _admitted(
     chains: Iterable[Chain], settings: PdbSettings, left_out: Counter[str], faults: list[str]
 ) -> Iterator[Chain]:
-    """What the filters leave, split at gaps where that is asked for. A name that comes again is a fault."""
+    """The chains that pass the filters, cut at gaps if the settings say so. A repeated name is a fault."""
     gap = None if settings.split_gap is None else settings.split_gap / 10
     names = set()
     for chain in chains:
@@ -258,7 +258,7 @@ def _admitted(
 
 
 def _unwanted(chain: Chain, settings: PdbSettings) -> str | None:
-    if settings.source == "structures":  # of others the list knows
+    if settings.source == "structures":  # the list of entries was made with these filters
         if settings.methods is not None and chain.method not in settings.methods:
             return "method"
         if settings.max_resolution is not None and not chain.resolution <= settings.max_resolution:
@@ -273,7 +273,7 @@ def _unwanted(chain: Chain, settings: PdbSettings) -> str | None:
 
 
 def _statistics(store: ChainStore, chains: Sequence[Chain]) -> dict:
-    """Sizes and shapes of the stored chains, to be read by a person."""
+    """Sizes and shapes of the stored chains, for a person."""
     bonds = np.concatenate([np.linalg.norm(np.diff(chain.coordinates, axis=0), axis=1) for chain in chains])
     whole = bonds[bonds <= GAP]
     radii = [radius_of_gyration(chain.coordinates) for chain in chains]

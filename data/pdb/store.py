@@ -6,13 +6,13 @@ One HDF5 file of flat, contiguous, uncompressed arrays. With C chains and R resi
     numbers (R,) i4, the authors'
     letters (R,) u1, ASCII codes of the sequence, X where it is unknown
     offsets (C + 1,) i8: chain c owns the residues offsets[c]:offsets[c + 1]
-    group (C,) i4: chains of one group are of one split      split (C,) u1 (0 train, 1 validation, 2 test)
+    group (C,) i4: chains of one group are in one split      split (C,) u1 (0 train, 1 validation, 2 test)
     resolution (C,) f4 [Angstrom], nan where unknown         names (C,) utf-8
 
 and the attributes format, source, dataset (what the chains are, for captions), grouping (how groups were made),
 variance (mean square coordinate of the train split [nm^2]), config and digest. The train split comes first, in the
-order written; the others take one chain of every group, then a second, ..., in an order drawn from their names:
-their heads are diverse. Training imports this module: numpy and h5py only.
+order written; the others take one chain of every group, then a second, ..., in an order drawn from their names, so
+that their first chains are diverse. Training imports this module: numpy and h5py only.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Chains:
         return len(self.counts)
 
     def parts(self, values: np.ndarray) -> list[np.ndarray]:
-        """Something given per residue, chain by chain."""
+        """An array with a row for each residue, chain by chain."""
         return np.split(values, np.cumsum(self.counts)[:-1])
 
 

@@ -1,4 +1,4 @@
-"""Reading structures: mmCIF or PDB, plain or gzipped, to the C-alpha chains of their first model (proteina.md 2.3)."""
+"""Reads structures (mmCIF or PDB, plain or gzipped): the C-alpha chains of their first model (spec proteina.md 2.3)."""
 
 import gzip
 import io
@@ -16,9 +16,9 @@ from data.errors import DataError
 from data.files import replacing
 from data.pdb.chains import LETTERS, Chain
 
-LARGEST = 1 << 30  # [bytes] of a file once unpacked; the largest assemblies of the PDB have less
+LARGEST = 1 << 30  # [bytes] of an unpacked file; the largest assemblies of the PDB are smaller
 FARTHEST = 1e4  # [Angstrom] from the origin; the columns of the PDB format end there
-# A row whose x has its point elsewhere than the format's columns do: it would be read as other numbers, or not at all.
+# A row whose x has its decimal point in another column than the format's: it would be read wrongly, or skipped.
 _SHIFTED = re.compile(rb"\nATOM  .{24}(?!.{4}\.)[^.\n]{0,7}\.")
 _CARBON = gemmi.Element("C")
 _METHODS = {"DIFFRACTION": "diffraction", "ELECTRON": "EM", "NMR": "NMR"}
@@ -26,10 +26,10 @@ _METHODS = {"DIFFRACTION": "diffraction", "ELECTRON": "EM", "NMR": "NMR"}
 
 @dataclass
 class Reading:
-    """What structures gave: chains; faults, a sentence for each that cannot be used; and counts of what was met.
+    """The result of reading structures: chains; a fault, one sentence, for each part that cannot be used; counts.
 
-    files: how many structures. residues_without_ca: of protein chains, passed over. alternate_locations: residues of
-    which one location was chosen. insertion_codes: residues that have one.
+    files: structures. residues_without_ca: residues of protein chains that were skipped. alternate_locations:
+    residues of which one location was chosen. insertion_codes: residues that have one.
     """
 
     chains: list[Chain] = field(default_factory=list)
@@ -49,7 +49,7 @@ _TEXTS = ("name", "entry", "chain", "sequence", "seqres", "method", "resolution"
 
 
 def save_reading(path: Path, reading: Reading) -> None:
-    """Writes a reading, under another name until it is whole."""
+    """Writes a reading; the file appears when complete."""
     said = {each.name: getattr(reading, each.name) for each in fields(reading) if each.name != "chains"}
     said["chains"] = [{name: getattr(chain, name) for name in _TEXTS} for chain in reading.chains]
     arrays = {
@@ -60,7 +60,7 @@ def save_reading(path: Path, reading: Reading) -> None:
 
 
 def load_reading(path: Path) -> Reading:
-    """What `save_reading` wrote."""
+    """The reading that `save_reading` wrote."""
     with np.load(path, allow_pickle=False) as file:
         said = json.loads(file["said"].tobytes())
         chains = [
@@ -73,8 +73,8 @@ def load_reading(path: Path) -> Reading:
 def read_chains(content: bytes, name: str, entry: str, wanted: Mapping[str, str] | None = None) -> Reading:
     """The chains of a file's `content`. name: the file, for faults. wanted: author ids of chains -> SEQRES; None: all.
 
-    Of every residue that has ATOM records and one of the 20 standard names the C-alpha is taken, of alternate
-    locations that of the largest occupancy, the first of equals. Nothing is raised: what cannot be read is a fault.
+    Takes the C-alpha of every residue that has ATOM records and one of the 20 standard names; of alternate locations
+    the one of the largest occupancy, the first of equals. Raises nothing: a file that cannot be read is a fault.
     """
     reading = Reading()
     try:
@@ -125,7 +125,7 @@ def _chain(
     resolution: float,
     reading: Reading,
 ) -> Chain | None:
-    """The chain of some residues; None where none of them is one of a protein."""
+    """The chain of some residues; None if no residue belongs to a protein."""
     standard = [residue for residue in residues if residue.name in LETTERS]
     if not standard:
         if any(residue.name == "UNK" for residue in residues):
@@ -145,7 +145,9 @@ def _chain(
     if not kept:
         raise DataError(f"structure {name}, chain {chain_id}: no residue has a C-alpha")
     coordinates = np.array([atom.pos.tolist() for _, atom in kept]) / 10
-    wrong = np.flatnonzero(~(np.abs(coordinates) <= FARTHEST / 10).all(1))  # of nan nothing is true
+    wrong = np.flatnonzero(
+        ~(np.abs(coordinates) <= FARTHEST / 10).all(1)
+    )  # written so that nan is wrong, too
     if len(wrong):
         raise DataError(
             f"structure {name}, chain {chain_id}: the C-alpha of residue {kept[int(wrong[0])][0].seqid} has a "
@@ -185,7 +187,7 @@ def _method(structure: gemmi.Structure) -> str:
 
 
 def _unpacked(content: bytes, name: str) -> bytes:
-    """The file's text, out of gzip if it is gzipped."""
+    """The file's text, unpacked if it is gzipped."""
     if content[:2] != b"\x1f\x8b":
         text = content
     else:
@@ -200,9 +202,9 @@ def _unpacked(content: bytes, name: str) -> bytes:
 
 
 def _parse(text: bytes, name: str) -> gemmi.Structure:
-    """A structure of one of both formats, told apart by the first word.
+    """A structure from mmCIF or PDB; the first word tells the format.
 
-    Files that were cut where a line ends are known by their last line: # in mmCIF as the archive writes it, after every
+    The last line shows whether a file was cut between two lines: # in mmCIF as the archive writes it, after every
     category and so after the atoms, END or MASTER in PDB.
     """
     is_cif = next(_words(text), b"").lower().startswith(b"data_")
@@ -238,5 +240,5 @@ def _check_columns(text: bytes, name: str) -> None:
 
 
 def _words(text: bytes) -> Iterator[bytes]:
-    """What is not blank, line by line, but for comments."""
+    """The words of each line that is not blank or a comment."""
     return (line.strip() for line in io.BytesIO(text) if line.strip() and not line.startswith(b"#"))

@@ -1,4 +1,4 @@
-"""What is left out of a store, and what stops its preparation. Everything left out is counted by reason."""
+"""Conformations that are left out of a store, counted by reason, and faults that stop its preparation."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -39,9 +39,9 @@ def selected(
 ) -> Iterator[RawMolecule]:
     """The molecules and conformations that `settings` admits.
 
-    Charged molecules, ion pairs, other elements, large forces and rows out of order are left out. A record that no
-    data set should have (coordinates or labels that are not numbers, overlapping atoms, more atoms than max_atoms)
-    is a DataError, or is left out where settings.bad_records is "skip".
+    Charged molecules, ion pairs, other elements, large forces and rows out of order are left out. A record
+    with coordinates or labels that are not numbers, with overlapping atoms or with more atoms than max_atoms is a
+    DataError, or is left out if settings.bad_records is "skip".
     """
     allowed = np.array([NUMBER_OF[element] for element in settings.elements])
     for molecule in molecules:
@@ -74,7 +74,7 @@ def selected(
 
 
 def spread_conformations(molecule: RawMolecule, count: int | None) -> RawMolecule:
-    """`count` conformations, evenly spread: SPICE lists hot ones first, relaxed ones last."""
+    """`count` conformations, evenly spaced: SPICE lists hot ones first, relaxed ones last."""
     available = len(molecule.positions)
     if count is None or count >= available:
         return molecule

@@ -1,6 +1,6 @@
 """Labelled conformations made on the spot: NCI molecules, 500 K dynamics on MMFF94s, GFN2-xTB labels.
 
-What SPICE does in spirit. Recipe and settings: spec mini_tier.md section 1. One molecule is one unit of
+They resemble SPICE's. Recipe and settings: spec mini_tier.md section 1. One molecule is one unit of
 work and draws from a generator of its own, so results depend neither on the number of workers nor on the
 other molecules.
 """
@@ -53,7 +53,7 @@ def candidates(elements: set[str], min_atoms: int, max_atoms: int, recipe: Recip
 
 
 def generate(candidate: Candidate) -> Labelled:
-    """Conformers by ETKDG, minimised, heated, sampled and labelled; what fails is left out and counted."""
+    """Conformers by ETKDG, minimised, heated, sampled and labelled; failures are left out and counted."""
     recipe = candidate.recipe
     seed = name_digest(candidate.smiles, recipe.seed)
     molecule = Chem.AddHs(Chem.MolFromSmiles(candidate.smiles))
@@ -132,7 +132,7 @@ def _acceleration(field, x: np.ndarray, masses: np.ndarray) -> np.ndarray:
     flat = x.ravel().tolist()
     field.CalcEnergy(
         flat
-    )  # CalcGrad reuses the distances of the last energy: without this its result is stale
+    )  # CalcGrad reuses the distances of the last energy, which would be those of the step before
     return -ACCELERATION * np.array(field.CalcGrad(flat)).reshape(-1, 3) / masses
 
 

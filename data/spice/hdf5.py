@@ -1,6 +1,6 @@
 """Files of the SPICE HDF5 schema, with or without labels: read molecule by molecule, and written.
 
-What is read is in [Angstrom], [eV] and [eV/Angstrom], converted from the units that the file declares.
+Quantities are converted from the units that the file declares to [Angstrom], [eV] and [eV/Angstrom].
 """
 
 import json
@@ -49,7 +49,7 @@ def read_spice(path: str | os.PathLike) -> Iterator[RawMolecule]:
     """
     path = Path(path)
     with _opened(path) as file:
-        # Not file.values(): between two values that iterator holds h5py's lock, so that other threads wait forever.
+        # Not file.values(): its iterator holds h5py's lock between two values, and other threads would wait forever.
         groups = (_read_group(path, file[name]) for name in list(file))
         try:
             yield from with_bonds_checked(groups, f"SPICE file {path}")
@@ -154,6 +154,6 @@ def write_spice(path: str | os.PathLike, molecules: Iterable[Labelled], labels: 
 
 
 def spice_failures(path: str | os.PathLike) -> dict[str, int]:
-    """Conformations that a file of ours lacks, by reason."""
+    """Conformations that could not be made or labelled for a file of ours, by reason."""
     with _opened(Path(path)) as file:
         return json.loads(file.attrs.get("failures", "{}"))

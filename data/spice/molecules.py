@@ -17,8 +17,8 @@ _BOND_SAMPLE = 200  # molecules
 class RawMolecule:
     """m conformations of one molecule as a raw file has them; without labels energy and forces are None."""
 
-    record: str  # where it stands, as errors name it
-    name: str  # what it is: canonical SMILES where there is one; splits go by it
+    record: str  # its place in the file, for errors
+    name: str  # canonical SMILES where there is one; the split goes by it
     subset: str
     smiles: str
     charge: int
@@ -26,13 +26,13 @@ class RawMolecule:
     positions: np.ndarray  # (m, n, 3) [Angstrom]
     energy: np.ndarray | None  # (m,) [eV], total
     forces: np.ndarray | None  # (m, n, 3) [eV/Angstrom]
-    bonds: np.ndarray | None = None  # (b, 2) rows, where a SMILES tells them
+    bonds: np.ndarray | None = None  # (b, 2) rows, where a SMILES gives them
 
 
 def with_bonds_checked(molecules: Iterable[RawMolecule], file: str) -> Iterator[RawMolecule]:
-    """The same molecules; a DataError where the median C-H bond of the first ones is not that of a molecule.
+    """The same molecules; DataError if the median C-H bond of the first ones has no plausible length.
 
-    O-H bonds stand in where there is no C-H (water). Catches a unit that is declared wrongly.
+    O-H bonds are taken where there is no C-H (water). This finds a unit that is declared wrongly.
     """
     molecules = iter(molecules)
     first = list(itertools.islice(molecules, _BOND_SAMPLE))
@@ -51,7 +51,7 @@ def with_bonds_checked(molecules: Iterable[RawMolecule], file: str) -> Iterator[
 
 
 def hydrogen_bond_lengths(molecule: RawMolecule, element: int) -> np.ndarray:
-    """Distances [Angstrom] to their nearest heavy atom of the H where it is `element` (conformation 0)."""
+    """Distances [Angstrom] from each H to its nearest heavy atom, if that is `element` (conformation 0)."""
     x = molecule.positions[0] if len(molecule.positions) else np.full((1, 3), np.nan)
     heavy = molecule.atomic_numbers > 1
     if not np.isfinite(x).all() or not heavy.any() or heavy.all():

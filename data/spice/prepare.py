@@ -1,7 +1,7 @@
-"""Prepare the store of one tier: `python -m data.spice.prepare --config block.yaml --out <store>.h5`.
+"""Prepares the SPICE store of a tier: `python -m data.spice.prepare --config block.yaml --out <store>.h5`.
 
 block.yaml holds the `data.spice` block of the tier. Beside the store, <out>.report.json says what is in it
-and what was left out. Labelling keeps finished work in <out>.work until the store is complete.
+and what was left out. Finished labels are kept in <out>.work until the store is complete.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class Part:
 
 
 def prepare(settings: SpiceSettings, out: Path, raw: Path = RAW_FOLDER, workers: int | None = None) -> dict:
-    """Write the store `out` and its report; return the report. The result does not depend on `workers`."""
+    """Writes the store `out` and its report; returns the report. The result does not depend on `workers`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.with_name(out.name + ".work")
     dropped = Dropped()
@@ -141,7 +141,7 @@ def _write_chunk(path: Path, molecules: Sequence[Labelled]) -> None:
 def _packed(
     parts: list[Part], settings: SpiceSettings, atoms: dict[str, float], dropped: Dropped
 ) -> Iterator[LabelledMolecule]:
-    """What the store takes: the admitted molecules of all parts, energies less the isolated atoms."""
+    """The admitted molecules of all parts, with the energies of the isolated atoms subtracted."""
     for part in parts:
         for file in part.files:
             molecules = (
@@ -197,7 +197,7 @@ def _level(parts: list[Part], settings: SpiceSettings) -> str:
 
 
 def _isolated_atoms(level: str, elements: tuple[str, ...]) -> dict[str, float]:
-    """Reference energies [eV]; quantum chemistry is left to a worker, which has one thread."""
+    """Reference energies [eV]; a worker process, which has one thread, does the quantum chemistry."""
     if level == LEVEL:
         return next(map_in_processes(gfn2_atoms, [elements], 1))
     return spice_atoms(elements)
@@ -215,7 +215,7 @@ def _failed(parts: list[Part], settings: SpiceSettings) -> dict[str, int]:
 
 
 def _statistics(store: ConformationStore) -> dict:
-    """Sizes and forces of the whole store, to be read by a person."""
+    """Sizes and forces of the whole store, for a person."""
     rows = np.linspace(0, len(store) - 1, min(len(store), 5000)).astype(int)
     sample = store.read(rows)
     largest = np.maximum.reduceat(np.abs(sample.forces).max(1), np.cumsum(sample.counts) - sample.counts)

@@ -9,7 +9,7 @@ from ase.data import chemical_symbols as SYMBOLS
 from data.chemistry import gfn2
 from data.errors import DataError
 
-# [eV], as the EScAIP group's conversion of MACE-OFF has them (escaip.md 2.3). Iodine has an effective core.
+# [eV], as in the EScAIP group's conversion of MACE-OFF (spec escaip.md 2.3). Iodine has an effective core.
 SPICE_ATOMS = {
     "H": -13.571964772646918,
     "C": -1030.5671648271828,
@@ -43,7 +43,7 @@ def spice_atoms(elements: Iterable[str]) -> dict[str, float]:
 
 
 def sum_of_atoms(atomic_numbers: np.ndarray, table: dict[str, float], record: str) -> float:
-    """Energy of a molecule's atoms, isolated [eV]. record: where the molecule stands, for the error."""
+    """Energy of a molecule's atoms, isolated [eV]. record: the molecule's place in its file, for the error."""
     symbols = [SYMBOLS[number] for number in atomic_numbers]
     for symbol in symbols:
         if symbol not in table:

@@ -1,4 +1,4 @@
-"""Atom-mapped SMILES, by which SPICE says what its rows of coordinates are."""
+"""Atom-mapped SMILES, which say to which atom each row of coordinates in SPICE belongs."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from data.errors import DataError
 
 @dataclass(frozen=True)
 class MappedSmiles:
-    """What an atom-mapped SMILES says; rows are in map order."""
+    """The contents of an atom-mapped SMILES; rows are in map order."""
 
     atomic_numbers: np.ndarray  # (n,)
     bonds: np.ndarray  # (b, 2), rows
@@ -20,7 +20,7 @@ class MappedSmiles:
 
 
 def parse_mapped_smiles(smiles: str, record: str) -> MappedSmiles:
-    """A DataError where H are missing or the map is not 1 to n. record: where the SMILES stands, for the error."""
+    """DataError if H are missing or the map is not 1 to n. record: the place of the SMILES, for the error."""
     parameters = Chem.SmilesParserParams()
     parameters.removeHs = False
     with Quiet():

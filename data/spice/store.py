@@ -4,12 +4,12 @@ One HDF5 file of flat, contiguous, uncompressed arrays. With C conformations and
 
     positions (A, 3) f4 [Angstrom]      forces (A, 3) f4 [eV/Angstrom]      atomic_numbers (A,) u1
     offsets (C + 1,) i8: conformation c owns the atoms offsets[c]:offsets[c + 1]
-    energy (C,) f8 [eV], less the isolated-atom energies      molecule (C,) i4, a row of names
+    energy (C,) f8 [eV], isolated-atom energies subtracted      molecule (C,) i4, a row of names
     split (C,) u1 (0 train, 1 test)      names (molecules,) utf-8
 
-The train split comes first. Whatever came with a declared split stays in the order it came in. Test molecules
+The train split comes first. Conformations with a declared split stay in the order in which they came. Test molecules
 that the store chose itself are interleaved (the first conformation of each, then the second, ...), in an order
-drawn from their names: the head of the split is then a diverse sample.
+drawn from their names, so that the first ones are a diverse sample.
 Training imports this module: numpy and h5py only.
 """
 
@@ -40,7 +40,7 @@ _COPY_ROWS = 65536
 
 @dataclass(frozen=True)
 class LabelledMolecule:
-    """m labelled conformations of one molecule of n atoms, as a source hands them to `write_store`.
+    """m labelled conformations of one molecule of n atoms, as a source gives them to `write_store`.
 
     molecule: its name, unique in the store. split: "train", "test", or None: the store decides by molecule.
     """
@@ -49,7 +49,7 @@ class LabelledMolecule:
     atomic_numbers: np.ndarray  # (n,)
     positions: np.ndarray  # (m, n, 3) [Angstrom]
     forces: np.ndarray  # (m, n, 3) [eV/Angstrom]
-    energy: np.ndarray  # (m,) [eV], less the isolated-atom energies
+    energy: np.ndarray  # (m,) [eV], isolated-atom energies subtracted
     split: str | None = None
 
 
@@ -110,11 +110,11 @@ def write_store(
     config: dict,
     test_molecules: Callable[[Sequence[str]], set[str]] | None = None,
 ) -> dict[str, int]:
-    """Write a store and return its counts: molecules, conformations, atoms, train, test.
+    """Writes a store and returns its counts: molecules, conformations, atoms, train, test.
 
-    Streams: `molecules` are spooled beside `path` as they come, then put in order; memory holds only what
-    a conformation has one of. test_molecules: names of the molecules with no declared split -> those to hold
-    out. The file appears under `path` only when complete. A split left empty is a DataError.
+    Streams: `molecules` are spooled beside `path` as they come, then put in order; memory holds only the columns with
+    one entry per conformation. test_molecules: names of the molecules with no declared split -> those to hold out.
+    The file appears under `path` only when complete. DataError if a split is empty.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def write_store(
 
 
 def _spool_atoms(molecules: Iterable[LabelledMolecule], spool: Path) -> tuple:
-    """Append every atom to one raw file per array; return the per-conformation numbers."""
+    """Appends every atom to one raw file per array; returns the per-conformation numbers."""
     rows: dict[str, int] = {}
     counts: list[int] = []
     energy: list[np.ndarray] = []
@@ -190,7 +190,7 @@ def _spool_atoms(molecules: Iterable[LabelledMolecule], spool: Path) -> tuple:
 def _decide_splits(
     names: list[str], molecule: np.ndarray, split: np.ndarray, undecided: np.ndarray, test_molecules
 ) -> None:
-    """Fill the `undecided` entries of `split` (C,) molecule by molecule, in place."""
+    """Fills the `undecided` entries of `split` (C,) molecule by molecule, in place."""
     if not undecided.any():
         return
     candidates = [names[row] for row in np.unique(molecule[undecided])]
@@ -204,7 +204,7 @@ def _file_order(
 ) -> np.ndarray:
     """(C,) permutation: train as it came, declared test as it came, then the rest of test interleaved.
 
-    The latter goes by (occurrence in its molecule, name_digest).
+    These are sorted by (occurrence in its molecule, name_digest).
     """
     train, declared = np.flatnonzero(split == 0), np.flatnonzero((split == 1) & ~undecided)
     test = np.flatnonzero((split == 1) & undecided)

@@ -21,11 +21,10 @@ from data.spice.molecules import RawMolecule, with_bonds_checked
 def read_xyz(path: str | os.PathLike, on_bytes: Callable[[int], None] | None = None) -> Iterator[RawMolecule]:
     """Every frame of an extended XYZ file, or of the first .xyz of a .tar.gz, as a molecule with m = 1.
 
-    on_bytes: told now and then how many bytes of the file on disk have been read, for a progress bar.
-
-    Energy and forces are taken from `energy`, `forces` or `REF_energy`, `REF_forces` [eV, eV/Angstrom].
-    ASE's own reader finds its frames by seeking, which a compressed archive does not allow, and names no
-    frame when it fails: the frames are cut here, and ASE parses their comment lines.
+    on_bytes: is called now and then with the bytes read so far of the file on disk, for a progress bar. Energy and
+    forces are taken from `energy`, `forces` or `REF_energy`, `REF_forces` [eV, eV/Angstrom]. ASE's own reader seeks,
+    which a compressed archive does not allow, and its errors name no frame: so frames are separated here, and ASE
+    parses their comment lines.
     """
     path = Path(path)
     if not path.exists():

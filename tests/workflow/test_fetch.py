@@ -324,7 +324,7 @@ def test_a_saved_web_page_is_not_recorded_either_and_is_left_where_it_is(reposit
     pointer = point(repository, md5=None)
     target = read_pointer(pointer).target
     target.write_bytes(PAGE)
-    with pytest.raises(FetchError, match=r"molecules\.hdf5: no \.hdf5 file by its first bytes"):
+    with pytest.raises(FetchError, match=r"molecules\.hdf5 does not begin as a \.hdf5 file"):
         fetch(pointer)
     assert target.read_bytes() == PAGE
     assert read_pointer(pointer).md5 is None

@@ -11,11 +11,17 @@ from twirl.relaxation.relax import Relaxed, replace
 
 @torch.no_grad()
 def prune(relaxed: Relaxed, readout: str | None = None) -> nn.Module:
-    """The backbone with the terms that `readout` leaves (None: the method's), and alpha and beta settled.
+    """The backbone with the terms that `readout` keeps (None: the method's readout), and with fixed alpha and beta.
 
-    The same output to the bit as `relaxed` in eval mode under that readout. Where no term is left and beta is
-    1, the plain layer is back in its place; where beta is not 1, it is a buffer: with every term dead the
-    parameters are exactly the plain network's.
+    Its output equals that of `relaxed` in eval mode under that readout, to the bit. A place without terms and with
+    beta = 1 becomes the plain layer again; any other beta is a buffer. Without any term the network has exactly the
+    parameters of the plain one.
+
+    >>> from twirl.relaxation import ES, Place, prune, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, ES(epochs=10), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> prune(relaxed)[0]  # ES is read out without its terms: the plain layer is back
+    Linear(in_features=3, out_features=4, bias=True)
     """
     modulations = relaxed.read(readout)
     copy = deepcopy(relaxed.backbone)

@@ -168,11 +168,11 @@ def test_a_cut_archive_and_other_files_are_refused(tmp_path):
     split = split_file(tmp_path / "x.npy", [0], [], [])
     whole.write_bytes(whole.read_bytes()[:20_000])
     with pytest.raises(
-        DataError, match=r"x.tar.gz is truncated or no tar.gz .*: delete it and fetch it again"
+        DataError, match=r"x.tar.gz is truncated or not a tar.gz file .*: delete it and fetch it again"
     ):
         list(read_rdkit_folder(whole, split))
     whole.write_text("<html>")
-    with pytest.raises(DataError, match=r"is truncated or no tar\.gz"):
+    with pytest.raises(DataError, match=r"is truncated or not a tar\.gz file"):
         list(read_rdkit_folder(whole, split))
     with pytest.raises(DataError, match=r"absent.tar.gz does not exist: fetch it"):
         list(read_rdkit_folder(tmp_path / "absent.tar.gz", split))
@@ -192,7 +192,7 @@ def test_split_files_that_are_none_are_refused(tmp_path):
         with pytest.raises(DataError, match=r"three arrays of indices|each once"):
             read_split(tmp_path / "x.npy")
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01")
-    with pytest.raises(DataError, match=r"truncated or no .npy"):
+    with pytest.raises(DataError, match=r"truncated or not a .npy file"):
         read_split(tmp_path / "x.npy")
 
 
@@ -204,7 +204,7 @@ def test_midis_file_may_hold_molecules_that_are_none(tmp_path):
     assert [one.faults[0].reason for one in made[1:]] == [faults.UNREADABLE] * 3 + [faults.NO_CONFORMER]
     assert made[1].faults[0].sentence.startswith(f"pickle {tmp_path}/x.pickle: molecule 1 is damaged")
     (tmp_path / "x.pickle").write_bytes(pickle.dumps(content)[:200])
-    with pytest.raises(DataError, match="is truncated or no pickle"):
+    with pytest.raises(DataError, match="is truncated or not a pickle"):
         list(read_midi(tmp_path / "x.pickle", "train"))
 
 
@@ -227,7 +227,7 @@ def test_the_msgpack_archive_may_hold_molecules_that_are_none(tmp_path):
     ]
     for content in (msgpack.packb(batch)[:-40] + b"\xc1" * 40, msgpack.packb([1, 2])):
         path = archive(tmp_path / "x.tar.gz", {"drugs_crude.msgpack": content})
-        with pytest.raises(DataError, match=r"is damaged|is not of mappings"):
+        with pytest.raises(DataError, match=r"is damaged|does not hold mappings"):
             list(read_msgpack(path, lambda smiles: "train"))
 
 

@@ -64,7 +64,7 @@ def without(text, pattern, replacement=""):
         (r"dof rx rz", "dof rx rx", "bone 'lfoot' moves by the same angle twice: rx rx"),
         (r"name lfoot\n.*", "name", "lacks :bonedata or :hierarchy"),
         (r"^  end\n:hierarchy", ":hierarchy", "ends within bone 'rthumb'"),
-        (r"^:hierarchy.*", "", "is truncated or no ASF: it lacks :bonedata or :hierarchy"),
+        (r"^:hierarchy.*", "", "is truncated or not an ASF file: it lacks :bonedata or :hierarchy"),
     ],
 )
 def test_a_malformed_skeleton(tmp_path, pattern, replacement, message):
@@ -89,7 +89,7 @@ def test_an_absent_skeleton(tmp_path):
         (r"^7\nroot.*(?=^8\n)", "", "frame 8 follows frame 6: frames are missing or out of order"),
         (r"^40\n(.*?)^lfemur.*", r"40\n\1", "frame 40 has no joint 'lfemur': it is truncated"),
         (r"^2\nroot \S+ ", "2\nroot ", "frame 2, joint 'root' has 5 angles where the skeleton has 6"),
-        (r"^3\nroot \S+ ", "3\nroot much ", "frame 3 has a value that is no number"),
+        (r"^3\nroot \S+ ", "3\nroot much ", "frame 3 has a value that is not a number"),
         (r"^3\nroot \S+ ", "3\nroot inf ", "frame 3 has a value that is not finite"),
         (r"^2\n(root[^\n]*\n)([^\n]*\n)", r"2\n\2\1", "frame 2 lists its joints in another order"),
         (r"^2\n", "2\nltail 1 2 3\n", "frame 2 has the joint 'ltail', which does not move"),
@@ -159,7 +159,7 @@ def test_the_names_of_arrays_serve_for_nothing_else(tmp_path, harmful):
 def test_a_truncated_pickle(tmp_path):
     path = positions_pickle(tmp_path / "a.pkl")
     path.write_bytes(path.read_bytes()[:-5000])
-    assert "is truncated or no pickle" in refusal(read_positions, path)
+    assert "is truncated or not a pickle" in refusal(read_positions, path)
 
 
 def test_a_wrong_count_of_joints(tmp_path):
@@ -227,14 +227,14 @@ def test_a_split_that_asks_for_absent_trials_or_frames(tmp_path):
     positions_pickle(tmp_path / "motion_run.pkl", frames=100)
     sentence = refusal(prepare, run_block("motion_run.pkl", "split_run.pkl"), tmp_path / "o.h5", tmp_path)
     assert re.search(
-        r"run: (\d+) of the 200 official train samples cannot be had: \1 because frames of trials 1, ",
+        r"run: (\d+) of the 200 official train samples are missing: \1 because frames of trials 1, ",
         sentence,
     )
     names = amc_folder(tmp_path, {6: 140}, subject=9)
     names = [name for name in names if name != "motion_run.pkl"]
     sentence = refusal(prepare, run_block(*names), tmp_path / "o.h5", tmp_path)
     assert (
-        "200 of the 200 official train samples cannot be had: 200 because trials 1, 7, 8, 10, 11 are absent"
+        "200 of the 200 official train samples are missing: 200 because trials 1, 7, 8, 10, 11 are absent"
         in sentence
     )
     assert "data.mocap.missing_samples to fill or drop" in sentence

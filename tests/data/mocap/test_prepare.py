@@ -96,7 +96,7 @@ def test_absent_trials_are_refused_dropped_or_filled(tmp_path):
     }
     with pytest.raises(
         DataError,
-        match=r"walk: 66 of the 198 official train samples cannot be had: 66 because trial 4 is absent",
+        match=r"walk: 66 of the 198 official train samples are missing: 66 because trial 4 is absent",
     ):
         prepare(read(MocapSettings, block, "data.mocap"), tmp_path / "out.h5", tmp_path)
     dropped, report = prepared(tmp_path, block | {"missing_samples": "drop"}, "dropped.h5")
@@ -270,6 +270,6 @@ def test_store_and_report_of_walk_say_what_is_missing_and_why(tmp_path, real):
     )
     with pytest.raises(
         DataError,
-        match=r"walk: 38 of the 198 official train samples cannot be had: 18 because trial 6 is absent, 20 because",
+        match=r"walk: 38 of the 198 official train samples are missing: 18 because trial 6 is absent, 20 because",
     ):
         store_of(tmp_path, real, "walk", "refuse")

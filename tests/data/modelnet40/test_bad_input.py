@@ -83,12 +83,14 @@ def test_a_cloud_file_without_an_array(tmp_path, name):
 def test_a_truncated_cloud_file(tmp_path):
     path = voxel_file(tmp_path / "a.npz")
     path.write_bytes(path.read_bytes()[:500])
-    assert "a.npz is truncated or no npz" in refusal(tmp_path, ONE_VOXEL_FILE)
+    assert "a.npz is truncated or not an npz file" in refusal(tmp_path, ONE_VOXEL_FILE)
 
 
 def test_a_cloud_file_with_pickles_is_not_opened(tmp_path):
     voxel_file(tmp_path / "a.npz", class_names=np.array(["chair", None], dtype=object))
-    assert "a.npz is truncated or no npz (Object arrays cannot be loaded" in refusal(tmp_path, ONE_VOXEL_FILE)
+    assert "a.npz is truncated or not an npz file (Object arrays cannot be loaded" in refusal(
+        tmp_path, ONE_VOXEL_FILE
+    )
 
 
 def test_a_cloud_file_with_arrays_of_different_lengths(tmp_path):
@@ -123,7 +125,7 @@ def test_a_truncated_archive(tmp_path, block, archive):
     path = archive(tmp_path / "a.zip")
     path.write_bytes(path.read_bytes()[:-100])
     sentence = refusal(tmp_path, block)
-    assert f"archive {path} is truncated or no zip" in sentence
+    assert f"archive {path} is truncated or not a zip file" in sentence
     assert sentence.endswith("delete it and fetch it again")
 
 

@@ -99,5 +99,5 @@ def test_unpaired_classes_can_be_told_apart_without_orientation():
 
 
 def test_an_unknown_class():
-    with pytest.raises(DataError, match="'boat' is no generated class: there are bottle, "):
+    with pytest.raises(DataError, match="'boat' is not a generated class: the classes are bottle, "):
         shape("boat", "x", 0)

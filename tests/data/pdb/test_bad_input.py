@@ -191,7 +191,7 @@ def test_a_truncated_archive(tmp_path, keep):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/a.tar.gz").write_bytes(whole[: keep if keep >= 1 else int(keep * len(whole))])
     sentence = refusal(STRUCTURES | {"files": [{"name": "a.tar.gz"}]}, tmp_path)
-    assert sentence.startswith(f"archive {tmp_path}/raw/a.tar.gz is truncated or no tar archive (")
+    assert sentence.startswith(f"archive {tmp_path}/raw/a.tar.gz is truncated or not a tar archive (")
     assert sentence.endswith("delete it and fetch it again")
 
 

@@ -189,7 +189,7 @@ def test_an_entry_of_the_list_that_is_no_name_of_one_is_refused(tmp_path, entry)
     write_list(path, [Listed("1abc", "A", "EM", 2.0, LONG), Listed(entry, "A", "EM", 2.0, LONG)])
     with pytest.raises(DataError) as caught:
         read_list(path)
-    assert str(caught.value) == f"list of entries {path}, line 3: {entry!r} is no entry of the PDB"
+    assert str(caught.value) == f"list of entries {path}, line 3: {entry!r} is not an entry of the PDB"
 
 
 def test_an_entry_has_four_letters_or_the_twelve_of_the_new_kind(raw, tmp_path):
@@ -211,7 +211,9 @@ def test_an_answer_without_end_is_given_up_early(archive, tmp_path, monkeypatch)
     archive.answers["1aaa.cif.gz"] = [Response(parts)]
     with pytest.raises(DataError) as caught:
         fetch_entries(["1aaa"], tmp_path / "entries", archive.url)
-    assert "the first is 1aaa (more than 1 MB came, which is no entry): run it again" in str(caught.value)
+    assert "the first is 1aaa (more than 1 MB came, too much for one entry): run it again" in str(
+        caught.value
+    )
     assert len(sent) < 100
     assert not (tmp_path / "entries/aa").exists()
 
@@ -219,7 +221,7 @@ def test_an_answer_without_end_is_given_up_early(archive, tmp_path, monkeypatch)
 def test_an_entry_that_unpacks_to_more_than_any_has_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LARGEST", 1 << 20)
     write(tmp_path / "archive/1aaa.cif.gz", "data_1AAA\n" + "\n" * (4 << 20))
-    with pytest.raises(DataError, match=r"1aaa \(more than 1 MB of text, which is no entry\)"):
+    with pytest.raises(DataError, match=r"1aaa \(more than 1 MB of text, too much for one entry\)"):
         fetch_entries(["1aaa"], tmp_path / "entries", str(tmp_path / "archive"))
 
 

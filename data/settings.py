@@ -19,15 +19,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 Class = TypeVar("Class", bound=type)
 
-Seed = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
+Seed = NonNegativeInt
+Count = NonNegativeInt
 Probability = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]  # of something, never all of it
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -37,7 +37,12 @@ def settings(kind: Class) -> Class:
     The string below a field is its description.
     """
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    return dataclass(frozen=True, kw_only=True, config=config)(kind)
+    made = dataclass(frozen=True, kw_only=True, config=config)(kind)
+    # pydantic reads these strings in `kind` itself, not in what derives from it: there they come with the type.
+    for field in dataclasses.fields(made):
+        about = made.__pydantic_fields__[field.name].description
+        field.type = Annotated[field.type, Field(description=about)] if about else field.type
+    return made
 
 
 def of_dataset(dataset: str) -> type:
@@ -99,6 +104,8 @@ def _plain(node: dict[str, Any], definitions: dict[str, Any], partial: bool) -> 
         return _merged(parts) | node
     if "const" in node:
         node["enum"] = [node.pop("const")]
+    if node.get("type") == "integer" and "exclusiveMinimum" in node:
+        node["minimum"] = node.pop("exclusiveMinimum") + 1  # "the minimum of 1" is plainer than "more than 0"
     if partial:
         node.pop("required", None)
     if "properties" in node:

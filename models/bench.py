@@ -1,7 +1,8 @@
-"""Training throughput on this machine: `python -m models.bench escaip [--threads 1] [--steps 10]`.
+"""Training throughput on this machine: `python -m models.bench escaip [--case mini] [--threads 1] [--steps 10]`.
 
 Every case runs in a process of its own, so that its peak memory is its own. Cases come from
-models/<system>/bench.py: a dict `CASES` of names to functions without arguments that return a Case.
+models/<system>/bench.py: a dict `CASES` of names to functions without arguments that return a Case. `--case` chooses
+those whose name contains a word.
 """
 
 import argparse
@@ -93,11 +94,16 @@ def median_seconds(*functions: Callable[[], None], repeats: int) -> list[float]:
     return [statistics.median(durations) for durations in in_turns(*functions, repeats=repeats)]
 
 
+def cases_of(system: str) -> dict[str, Callable[[], Case]]:
+    """The cases of a system, by name."""
+    return importlib.import_module(f"models.{system}.bench").CASES
+
+
 def run_case(system: str, name: str, threads: int, steps: int) -> dict:
     """Times one case in this process."""
     torch.set_num_threads(threads)
     tune_process()
-    case = importlib.import_module(f"models.{system}.bench").CASES[name]()
+    case = cases_of(system)[name]()
     (step_s,) = median_seconds(case.step, repeats=steps)
     result = {"case": f"{system} {name}", "step_s": step_s, "samples_per_s": case.samples / step_s}
     on_gpu = torch.cuda.is_available()
@@ -135,14 +141,19 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default 1)")
     parser.add_argument("--steps", type=int, default=10, help="timed steps per case (default 10)")
-    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--case", default="", metavar="WORD", help="only cases whose name contains this")
+    parser.add_argument("--here", help=argparse.SUPPRESS)  # one case, in this process
     arguments = parser.parse_args()
-    if arguments.case:
-        print(json.dumps(run_case(arguments.systems[0], arguments.case, arguments.threads, arguments.steps)))
+    if arguments.here:
+        print(json.dumps(run_case(arguments.systems[0], arguments.here, arguments.threads, arguments.steps)))
         return
     for system in arguments.systems:
-        for name in importlib.import_module(f"models.{system}.bench").CASES:
-            options = ["--threads", str(arguments.threads), "--steps", str(arguments.steps), "--case", name]
+        cases = cases_of(system)
+        chosen = [name for name in cases if arguments.case in name]
+        if not chosen:
+            parser.error(f"{system} has no case with {arguments.case!r} in its name: {', '.join(cases)}")
+        for name in chosen:
+            options = ["--threads", str(arguments.threads), "--steps", str(arguments.steps), "--here", name]
             command = [sys.executable, "-m", "models.bench", system, *options]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             print(_line(json.loads(output.splitlines()[-1])), flush=True)

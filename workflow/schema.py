@@ -1,90 +1,145 @@
-"""What a configuration may say: its JSON schema, and a violation of it as a sentence."""
+"""What a configuration's files may say: classes of settings, and what of a file is wrong in a sentence."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from pydantic import Field, PositiveInt
 
+from data.settings import Count, Seed, of_dataset, schema, settings
+from data.validation import SettingsError, check, hint
 from models.sources import ROOT
-from workflow.configuration import ConfigError, is_number, read
+from models.training.configuration import class_paths, schema_of
+
+NAME = "^[a-z][A-Za-z0-9.-]*$"
 
 
-@cache
-def schema(root: Path = ROOT) -> dict:
-    """The JSON schema of every file: $defs.runs_file, tier_file and tier_runs, in which "settings" are left open."""
-    return read(root / "config" / "schema.yaml")
+@settings
+class Resources:
+    """What one job asks of the machine or the cluster."""
+
+    threads: PositiveInt
+    """CPU cores of the job; also its number of numerical threads."""
+    mem_mb: PositiveInt
+    """Memory [MB]."""
+    runtime: PositiveInt
+    """Time limit [minutes]."""
+    gpu: Count
+    """GPUs."""
 
 
-def schema_of(system: object, dataset: object, source: str, root: Path = ROOT) -> dict:
-    """The same, in which $defs.settings are those of a system's runs on a data set.
+@settings
+class Jobs:
+    """What one job of each kind asks of the machine or the cluster."""
 
-    source: the file that names the system, for the sentence about one that is unknown.
-    """
-    whole = schema(root)
-    definitions = whole["$defs"]
-    if f"{system}" not in definitions:
-        known = [name for name, part in definitions.items() if "trainer" in part.get("properties", {})]
-        raise ConfigError(
-            f"{source}: `system` is {system!r}, which config/schema.yaml does not know{hint(system, known)}"
-        )
-    settings = definitions[system]
-    if f"{dataset}_batches" in definitions:  # a system that learns several data sets leaves `data` open
-        batches = {"data": {"$ref": f"#/$defs/{dataset}_batches"}}
-        settings = {**settings, "properties": {**batches, **settings["properties"]}}
-    return {**whole, "$defs": {**definitions, "settings": settings}}
+    prepare: Resources
+    """Preparing a data set."""
+    train: Resources
+    """Training a run."""
+    render: Resources
+    """Drawing a figure or building a table."""
+    systems: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What training asks for instead, by system."""
 
 
-def check(value: Mapping, within: Mapping, definition: str, source: str) -> None:
-    """Raises ConfigError, in a sentence that begins with `source`, unless $defs.<definition> admits the value."""
-    validator = Draft202012Validator({**within, "$ref": f"#/$defs/{definition}"})
-    error = best_match(validator.iter_errors(value))
-    if error:
-        raise ConfigError(f"{source}: {_sentence(error)}")
+@settings
+class Tier:
+    """The size at which everything is run: config/<tier>.yaml, --configfile and --config."""
+
+    tier: str
+    """The name of this file, and of the folders under results/ and figures/."""
+    mirror: str | None
+    """Where raw files are taken from before their origin, for sites without internet: the name of a DVC remote, or a
+    folder laid out like one (files/md5/ab/cdef...). null: only the configured DVC remotes, then the origin."""
+    data: dict[str, dict[str, Any]]
+    """How each data set is made. One store per tier, data/<dataset>/prepared/<tier>.h5."""
+    start: Literal["warm", "cold"]
+    """warm: trainings are forked from one process that has imported everything, which saves seconds each. cold: each
+    imports for itself, as on several devices."""
+    stop_before: PositiveInt | None = None
+    """Before its time limit a training saves, stops and is retried [minutes]; null: it does not."""
+    resources: Jobs
+    """What one job of each kind asks of the machine or the cluster."""
+    runs: dict[str, dict[str, Any]]
+    """Changes to the declared runs, by the name of the file in config/runs that declares them: `base` changes every run
+    of the file, any other key is the name of a run."""
 
 
-def missing(settings: Mapping, within: Mapping) -> Iterator[str]:
-    """Keys of $defs.settings that the settings of a run do not give."""
-    yield from _missing(within["$defs"]["settings"], settings, within)
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
-def _sentence(error: ValidationError) -> str:
-    """A schema violation as a person would say it."""
-    where = ".".join(str(part) for part in error.absolute_path)
-    rule, wanted, value = error.validator, error.validator_value, error.instance
-    if rule == "additionalProperties" and wanted is False:
-        known = error.schema.get("properties", {})
-        key = next(key for key in value if key not in known)
-        return f"{where + '.' if where else ''}{key} is not a known key{hint(key, known)}"
-    if rule == "required":
-        key = next(key for key in wanted if key not in value)
-        return f"{where + '.' if where else ''}{key} is missing."
-    if rule == "type":
-        kinds = " or ".join([wanted] if isinstance(wanted, str) else wanted)
-        text = isinstance(value, str) and is_number(value)
-        remark = " (YAML reads 1e3 as text, 1.0e+3 as a number)" if text else ""
-        return f"{where or 'the whole'} must be of type {kinds}, not {value!r}{remark}."
-    if rule == "enum":
-        return f"{where} must be one of {', '.join(map(str, wanted))}, not {value!r}."
-    return f"{where}: {error.message}."
+@settings
+class DeclaredRun:
+    """A run in a file of config/runs. Its name is also its folder under results/<tier>/."""
+
+    label: str
+    """What figures and tables call the run; tells the value that this tier really uses."""
+    seeds: Seeds
+    """One training per seed; a seed fixes the initial weights, the order of the data and the monitor's rotations."""
+    change: dict[str, Any] = field(default_factory=dict)
+    """What this run sets differently from `base`."""
 
 
-def _missing(definition: Mapping, value: Mapping, schema: Mapping, prefix: str = "") -> Iterator[str]:
-    """Keys of the schema that a resolved run lacks."""
-    if "$ref" in definition:
-        definition = schema["$defs"][definition["$ref"].rsplit("/", 1)[1]]
-    for key, part in definition.get("properties", {}).items():
-        if key not in value:
-            yield f"{prefix}{key}"
-        elif isinstance(value[key], Mapping):
-            yield from _missing(part, value[key], schema, f"{prefix}{key}.")
+@settings
+class ChangedRun(DeclaredRun):
+    """A run in a tier; null leaves it out."""
+
+    like: str
+    """Makes a run that is not declared: a copy of this declared run, then changed."""
+    change: dict[str, Any] = field(default_factory=dict)
+    """Merged over the declared `change`."""
 
 
-def hint(word: object, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: the nearest known one, or all."""
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    if close:
-        return f": did you mean {close[0]}?"
-    return f" (known: {', '.join(known)})."
+@settings
+class Declaration:
+    """A file of config/runs: the runs of one system on one data set, at the paper's settings."""
+
+    system: str
+    """The folder under models/ that holds the network and the task."""
+    dataset: str
+    """The folder under data/ that prepares the store."""
+    base: dict[str, Any]
+    """Settings that every run starts from, where they are not the defaults of their classes."""
+    runs: dict[str, Any]
+    """Runs by name."""
+
+
+def check_tier(value: Mapping, source: str) -> None:
+    """Raises SettingsError, in a sentence that begins with `source`, unless a tier may say this."""
+    known = sorted(path.parent.name for path in (ROOT / "data").glob("*/settings.py"))
+    data = value.get("data") if isinstance(value.get("data"), Mapping) else {}
+    for dataset in data:
+        if dataset not in known:
+            raise SettingsError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
+    blocks = {dataset: schema(of_dataset(dataset)) for dataset in data}
+    some = {"type": "object", "additionalProperties": schema(Resources, partial=True)}
+    check(
+        value, _with(schema(Tier), data=_mapping(blocks), resources=_with(schema(Jobs), systems=some)), source
+    )
+
+
+def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
+    """Raises SettingsError unless a file of config/runs may say this; returns the class paths of model and data."""
+    check(value, schema(Declaration), source)
+    model, data = class_paths(value["base"], f"{source}: base")
+    run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
+    named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}
+    check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
+    return model, data
+
+
+def check_changes(value: Mapping, model: str, data: str, source: str) -> None:
+    """Raises SettingsError unless a tier may say this of the runs of one file; model, data: their class paths."""
+    settings_schema = schema_of(model, data, partial=True)
+    run = _with(schema(ChangedRun, partial=True), change=settings_schema)
+    run = {**run, "type": ["object", "null"]}
+    check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
+
+
+def _with(whole: Mapping, **parts: Mapping) -> dict:
+    """A schema with some of its properties replaced."""
+    return {**whole, "properties": {**whole["properties"], **parts}}
+
+
+def _mapping(properties: Mapping) -> dict:
+    return {"type": "object", "additionalProperties": False, "properties": properties}

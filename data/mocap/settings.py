@@ -1,4 +1,4 @@
-"""How the motion-capture store of a tier is prepared: the `data.mocap` block of its file."""
+"""How the motion-capture store of a tier is prepared (the `data.mocap` block of its file), and how runs read it."""
 
 from typing import Annotated, Literal
 
@@ -64,3 +64,19 @@ class MocapSettings:
     def trials(self, split: str) -> int:
         """How many trials of a split are generated."""
         return getattr(self, f"{split}_trials")
+
+
+@settings
+class MocapDataSettings:
+    """Batches of motion capture."""
+
+    store: str
+    """The prepared store; filled in from the tier."""
+    motion: Literal["run", "walk"]
+    """Which of the store's motions."""
+    batch_size: PositiveInt = 12
+    """Samples per training step, over all processes; what does not fill a batch waits for the next epoch."""
+    frames: Annotated[int, Field(ge=1, le=5)] = 5
+    """Targets are the last so many frames of the horizon; errors are of the last."""
+    monitor_samples: PositiveInt = 48
+    """Validation samples on which the monitor measures, evenly spread."""

@@ -1,11 +1,11 @@
-"""How the ModelNet40 store of a tier is prepared: the `data.modelnet40` block of its file."""
+"""How the ModelNet40 store of a tier is prepared (the `data.modelnet40` block of its file), and how runs read it."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from data.modelnet40.classes import GENERATED, MODELNET40
-from data.settings import Seed, Share, settings
+from data.settings import Count, Probability, Seed, Share, settings
 
 SAMPLED = 2048  # points of a released cloud, and of one sampled from a mesh
 
@@ -61,3 +61,34 @@ class Modelnet40Settings:
             raise ValueError(f"source {self.source} needs files")
         if self.source == "voxel_clouds" and any(file.split is None for file in self.files):
             raise ValueError("source voxel_clouds needs a split, train or test, for each of files")
+
+
+@settings
+class ViewSettings:
+    """How stored clouds become inputs."""
+
+    rotation: Literal["none", "z", "so3"] = "so3"
+    """Of training and test inputs alike: none is the data set called aligned, so3 rotated."""
+    most_dropped: Probability = 0.875
+    """Bound of the share of points that training replaces by the first."""
+    shift_in_ball: bool = False
+    """Training's last shift is in a ball, not the recipe's cube, which makes the rotated inputs' distribution exactly
+    invariant."""
+
+
+@settings
+class ModelnetDataSettings:
+    """Batches of point clouds."""
+
+    store: str
+    """The prepared store; filled in from the tier."""
+    batch_size: Annotated[int, Field(ge=2)] = 24
+    """Clouds per training step, over all processes; what does not fill a batch waits for the next epoch."""
+    points: PositiveInt = 300
+    """Points of each cloud."""
+    view: ViewSettings = ViewSettings()
+    """How stored clouds become inputs."""
+    monitor_clouds: PositiveInt = 64
+    """Test clouds on which the monitor measures, the first ones, in four batches."""
+    workers: Count = 0
+    """Loader processes; 0 loads in the training process."""

@@ -1,4 +1,4 @@
-"""How the charged-particle store of a tier is prepared: the `data.nbody` block of its file."""
+"""How the charged-particle store of a tier is prepared (the `data.nbody` block of its file), and how runs read it."""
 
 from typing import Annotated
 
@@ -52,3 +52,21 @@ class NbodySettings:
     def steps(self) -> list[int]:
         """Integration steps after which the stored frames are taken."""
         return [(frame + 1) * self.sample_freq for frame in self.frames]
+
+
+@settings
+class NBodyDataSettings:
+    """Batches of charged particles."""
+
+    store: str
+    """The prepared store; filled in from the tier."""
+    batch_size: PositiveInt = 100
+    """Graphs per training step, over all processes; what does not fill a batch waits for the next epoch."""
+    input_frame: NonNegativeInt = 30
+    """Frame whose positions and velocities are given; the store must have it."""
+    target_frames: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (40,)
+    """Frames to predict, ascending; errors are of the last."""
+    rotate: bool = False
+    """Whether every training batch is turned by one random rotation, as in ES's recipe."""
+    monitor_trajectories: PositiveInt = 64
+    """Validation trajectories on which the monitor measures, the first ones, in four batches."""

@@ -1,11 +1,11 @@
-"""How the store of C-alpha chains of a tier is prepared: the `data.pdb` block of its file."""
+"""How the store of C-alpha chains of a tier is prepared (the `data.pdb` block of its file), and how runs read it."""
 
 import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from data.settings import Seed, Share, settings
+from data.settings import Count, Seed, Share, settings
 
 # The files from which the list of entries is made, by name.
 INDEX = ("pdb_seqres.txt.gz", "pdb_entry_type.txt", "resolu.idx", "pdb_bundle_index.txt")
@@ -92,3 +92,25 @@ class PdbSettings:
             missing = [name for name in INDEX if name not in {file.name for file in self.files}]
             if missing:
                 raise ValueError(f"source rcsb needs {missing[0]} among files")
+
+
+@settings
+class ChainDataSettings:
+    """Batches of C-alpha chains."""
+
+    store: str
+    """The prepared store; filled in from the tier."""
+    batch_size: PositiveInt = 4
+    """Chains per training step, over all processes."""
+    sampling: Literal["chains", "clusters"] = "chains"
+    """What an epoch has once: every chain, or of every group of like chains a random one."""
+    train_size: PositiveInt | None = None
+    """Chains drawn from the training split, nested; null: all."""
+    train_size_seed: Seed = 0
+    """Seed of that draw."""
+    monitor_chains: PositiveInt = 24
+    """Held-out chains on which the monitor measures, the first ones, all padded to one length."""
+    monitor_batch: PositiveInt = 3
+    """Of these, how many in a batch."""
+    workers: Count = 0
+    """Loader processes; 0 loads in the training process."""

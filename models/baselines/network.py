@@ -3,30 +3,13 @@
 Shapes: B graphs of N points with the same E edges, H features. `index` (2, E) holds receivers i and senders j.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from models.baselines.settings import BaselineConfig
 from models.datasets.points import Points, features
 
 FURTHEST = 100.0  # that one neighbour may push a point along a coordinate, in one layer
-
-
-@dataclass
-class BaselineConfig:
-    """kind: "linear", "rf" (radial field), "gnn" or "egnn". layers, hidden: of all but "linear", which has neither.
-
-    node_features: of "egnn", speed and whatever else is known of a point. edge_features: of "rf" and "egnn",
-    whatever is known of an edge and the squared distance of the input frame; "gnn" does without the latter.
-    """
-
-    kind: Literal["linear", "rf", "gnn", "egnn"]
-    layers: int = 4
-    hidden: int = 64
-    node_features: int = 1
-    edge_features: int = 2
 
 
 def build(config: BaselineConfig) -> nn.Module:

@@ -1,17 +1,18 @@
 """Training a baseline on bodies or particles, as the networks that it stands beside are trained."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 
-from models.baselines.network import BaselineConfig, build
+from models.baselines.network import build
+from models.baselines.settings import BaselineTaskSettings
 from models.datasets.mocap import MotionBatch
 from models.datasets.nbody import NBodyBatch
 from models.datasets.points import ACTS_ON_POINTS
 from models.training.evaluation import HeldOutErrors
+from models.training.optimizer import optimizer
 from models.training.series import RAW, Series
 from twirl.groups import SO2
 from twirl.problem import Problem
@@ -20,28 +21,15 @@ from twirl.representations import Vectors
 Batch = MotionBatch | NBodyBatch
 
 
-@dataclass
-class OptimizerConfig:
-    """Adam at a constant rate. lr. weight_decay: coupled (L2)."""
-
-    lr: float = 5e-4
-    weight_decay: float = 1e-12
-
-
 class BaselineTask(LightningModule):
-    """Positions at the last target frame by the mean squared error over all coordinates.
+    """Positions at the last target frame by the mean squared error over all coordinates."""
 
-    network, optimizer: see the classes. evaluate_every: steps between measurements of validation and test errors, also
-    after the last step.
-    """
-
-    def __init__(self, network: BaselineConfig, optimizer: OptimizerConfig, evaluate_every: int = 150):
+    def __init__(self, settings: BaselineTaskSettings):
         super().__init__()
-        self.network = build(network)
-        self.optimizer, self.evaluate_every = optimizer, evaluate_every
+        self.network, self.settings = build(settings.network), settings
 
     def configure_callbacks(self) -> list[Callback]:
-        return [HeldOutErrors(self.evaluate_every)]
+        return [HeldOutErrors(self.settings.evaluate_every)]
 
     def readings(self) -> dict[str, Callable]:
         """The network, which can be read out in one way only."""
@@ -56,10 +44,7 @@ class BaselineTask(LightningModule):
         return (read(batch.points(), batch.index) - batch.y).square().mean((1, 2))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        settings = self.optimizer
-        return torch.optim.Adam(
-            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        return optimizer(self.settings.optimizer, self.network.parameters())
 
     def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
         """The mean squared error under all rotations and, where there is a vertical, those about it alone."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.geom_drugs.channels import ATOMIC_NUMBERS
+from data.geom_drugs.settings import GeomDrugsDataSettings
 from data.geom_drugs.store import Conformers, Ensembles
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
@@ -64,38 +65,18 @@ class _StoreBatches(Dataset):
 
 
 class GeomDrugsData(StepData):
-    """Training batches by step, and the fixed validation conformers that are twirled.
+    """Training batches by step, and the fixed validation conformers that are twirled. seed, steps: the run's."""
 
-    store: file made by data.geom_drugs.prepare. elements: the first so many of ATOMIC_NUMBERS have a channel;
-    molecules with others are left out, and counted with their conformers. batch_size: conformers per step over all
-    processes; what does not fill a batch waits for the next epoch. conformers_per_molecule: those of largest weight.
-    train_fraction: of the training conformers, a nested random subset, drawn by train_size_seed. monitor_molecules:
-    the first so many of the validation split are the monitor's, one conformer of each, in four batches. workers:
-    processes that read ahead; 0 reads in the training process. seed, steps: the run's.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        batch_size: int,
-        seed: int,
-        steps: int,
-        elements: int = len(ATOMIC_NUMBERS),
-        conformers_per_molecule: int = 5,
-        train_fraction: float = 1.0,
-        train_size_seed: int = 0,
-        monitor_molecules: int = 64,
-        workers: int = 0,
-    ):
-        super().__init__(batch_size, seed, steps, drop_last=True)
-        self.store = Ensembles(Path(store))
-        self.elements, self.workers = elements, workers
+    def __init__(self, settings: GeomDrugsDataSettings, seed: int, steps: int):
+        super().__init__(settings.batch_size, seed, steps, drop_last=True)
+        self.store = Ensembles(Path(settings.store))
+        self.elements, self.workers = settings.elements, settings.workers
         self.left_out_molecules = self.left_out_conformers = 0
-        everything = self._usable("train", conformers_per_molecule)
-        size = max(1, round(train_fraction * len(everything)))
-        self.train_conformers = nested_subset(everything, size, train_size_seed)
+        everything = self._usable("train", settings.conformers_per_molecule)
+        size = max(1, round(settings.train_fraction * len(everything)))
+        self.train_conformers = nested_subset(everything, size, settings.train_size_seed)
         self.held_out = self._usable("validation", 1)
-        self.monitor_conformers = self.held_out[:monitor_molecules]
+        self.monitor_conformers = self.held_out[: settings.monitor_molecules]
 
     @property
     def examples(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data.mocap.settings import MocapDataSettings
 from data.mocap.skeleton import VERTICAL, edges
 from data.mocap.store import MotionStore
 from models.datasets.points import Points
@@ -92,29 +93,18 @@ class _Samples(Dataset):
 class MocapData(StepData):
     """Training batches by step, validation and test batches in order, and the fixed samples that are twirled.
 
-    store: file made by data.mocap.prepare. motion: "run" or "walk". batch_size: samples per step over all
-    processes; what does not fill a batch waits for the next epoch. frames: targets are the last so many of the horizon.
-    monitor_samples: validation samples that are twirled, evenly spread. seed, steps: the run's.
+    seed, steps: the run's.
     """
 
-    def __init__(
-        self,
-        store: str,
-        motion: Literal["run", "walk"],
-        batch_size: int,
-        seed: int,
-        steps: int,
-        frames: int = 5,
-        monitor_samples: int = 48,
-    ):
-        super().__init__(batch_size, seed, steps, drop_last=True)
-        self.store = MotionStore(Path(store))
-        self.motion, self.frames = motion, frames
-        self.train_samples = self.store.indices(motion, "train")
-        self.validation_samples = self.store.indices(motion, "validation")
-        self.test_samples = self.store.indices(motion, "test")
-        spread = np.linspace(0, len(self.validation_samples) - 1, monitor_samples).round().astype(int)
-        self.monitor_samples = self.validation_samples[np.unique(spread)]
+    def __init__(self, settings: MocapDataSettings, seed: int, steps: int):
+        super().__init__(settings.batch_size, seed, steps, drop_last=True)
+        self.store = MotionStore(Path(settings.store))
+        self.motion, self.frames = settings.motion, settings.frames
+        self.train_samples = self.store.indices(self.motion, "train")
+        self.validation_samples = self.store.indices(self.motion, "validation")
+        self.test_samples = self.store.indices(self.motion, "test")
+        spread = np.linspace(0, len(self.validation_samples) - 1, settings.monitor_samples)
+        self.monitor_samples = self.validation_samples[np.unique(spread.round().astype(int))]
 
     @property
     def examples(self) -> int:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.modelnet40.augment import MOST_DROPPED, evaluation_view, train_view
+from data.modelnet40.augment import evaluation_view, train_view
+from data.modelnet40.settings import ModelnetDataSettings
 from data.modelnet40.store import CloudStore
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
@@ -24,20 +24,6 @@ class CloudBatch(TensorBatch):
     points: Tensor
     label: Tensor
     clouds: Tensor
-
-
-@dataclass(frozen=True)
-class ViewConfig:
-    """How stored clouds become inputs.
-
-    rotation: "so3" (the data set called rotated), "z", or "none" (aligned); of training and test inputs alike.
-    most_dropped: bound of the share of points that training drops. shift_in_ball: training's last shift in a
-    ball, not in the recipe's cube, which makes the rotated inputs' distribution exactly invariant.
-    """
-
-    rotation: Literal["none", "z", "so3"] = "so3"
-    most_dropped: float = MOST_DROPPED
-    shift_in_ball: bool = False
 
 
 class _TrainingViews(Dataset):
@@ -72,31 +58,15 @@ def read_batch(store: CloudStore, clouds: np.ndarray, points: int) -> CloudBatch
 
 
 class ModelnetData(StepData):
-    """Training batches by step, test batches, and the fixed test clouds that are twirled.
+    """Training batches by step, test batches, and the fixed test clouds that are twirled. seed, steps: the run's."""
 
-    store: file made by data.modelnet40.prepare. batch_size: clouds per step over all processes; what does not
-    fill a batch waits for the next epoch. points: of each cloud. view: see the class. monitor_clouds: the first
-    so many of the test split are the monitor's, in four batches. workers: processes that read and augment
-    ahead; 0 does so in the training process. seed, steps: the run's.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        batch_size: int,
-        seed: int,
-        steps: int,
-        view: ViewConfig,
-        points: int = 300,
-        monitor_clouds: int = 64,
-        workers: int = 0,
-    ):
-        super().__init__(batch_size, seed, steps, drop_last=True)
-        self.store = CloudStore(Path(store))
+    def __init__(self, settings: ModelnetDataSettings, seed: int, steps: int):
+        super().__init__(settings.batch_size, seed, steps, drop_last=True)
+        self.store = CloudStore(Path(settings.store))
         self.train_clouds = self.store.split_indices("train")
         self.test_clouds = self.store.split_indices("test")
-        self.monitor_clouds = self.test_clouds[:monitor_clouds]
-        self.points, self.view, self.workers = points, view, workers
+        self.monitor_clouds = self.test_clouds[: settings.monitor_clouds]
+        self.points, self.view, self.workers = settings.points, settings.view, settings.workers
 
     @property
     def examples(self) -> int:

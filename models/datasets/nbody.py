@@ -1,6 +1,6 @@
 """Batches of charged particles: where they are, how they move, and where they will be (spec segnn.md 2.2)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.nbody.baselines import baselines
+from data.nbody.settings import NBodyDataSettings
 from data.nbody.store import NBodyStore
 from models.datasets.points import Points, complete_graph
 from models.training.batch import TensorBatch, batch_loader
@@ -80,31 +81,18 @@ class _TrainingBatches(Dataset):
 class NBodyData(StepData):
     """Training batches by step, whole splits to evaluate on, and the fixed graphs that are twirled.
 
-    store: file made by data.nbody.prepare, which is held in memory. batch_size: graphs per step over all processes;
-    what does not fill a batch waits for the next epoch. input_frame, target_frames: of the trajectories. rotate:
-    turns every training batch by one random rotation, as ES's recipe does. monitor_trajectories: the first so many of
-    the validation split are the monitor's, in four batches. seed, steps: the run's.
+    The store is held in memory. seed, steps: the run's.
     """
 
-    def __init__(
-        self,
-        store: str,
-        batch_size: int,
-        seed: int,
-        steps: int,
-        input_frame: int = 30,
-        target_frames: Sequence[int] = (40,),
-        rotate: bool = False,
-        monitor_trajectories: int = 64,
-    ):
-        super().__init__(batch_size, seed, steps, drop_last=True)
-        self.store = NBodyStore(Path(store))
-        self.frames = [input_frame, *target_frames]
+    def __init__(self, settings: NBodyDataSettings, seed: int, steps: int):
+        super().__init__(settings.batch_size, seed, steps, drop_last=True)
+        self.store = NBodyStore(Path(settings.store))
+        self.frames = [settings.input_frame, *settings.target_frames]
         self.train = self._read(self.store.split_indices("train"))
         self.held_out = {
             split: self._read(self.store.split_indices(split)) for split in ("validation", "test")
         }
-        self.rotate, self.monitor_trajectories = rotate, monitor_trajectories
+        self.rotate, self.monitor_trajectories = settings.rotate, settings.monitor_trajectories
 
     def _read(self, trajectories: np.ndarray) -> NBodyBatch:
         raw = self.store.read(trajectories, self.frames)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data.pdb.settings import ChainDataSettings
 from data.pdb.store import ChainStore
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
@@ -95,33 +95,17 @@ def read_batch(store: ChainStore, chains: np.ndarray, length: int | None = None)
 
 
 class ChainData(StepData):
-    """Training batches by step, and the fixed validation chains that are twirled.
+    """Training batches by step, and the fixed validation chains that are twirled. seed, steps: the run's."""
 
-    store: file made by data.pdb.prepare. batch_size: chains per step over all processes. sampling: an epoch has every
-    chain once ("chains"), or of every group of like chains one ("clusters"). train_size: chains to train on, a nested
-    random subset; None takes all. train_size_seed: draws it. monitor_chains: the first so many of the validation split
-    are the monitor's, monitor_batch in a batch, all padded to one length. workers: processes that read batches
-    ahead; 0 reads in the training process. seed, steps: the run's.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        batch_size: int,
-        seed: int,
-        steps: int,
-        sampling: Literal["chains", "clusters"] = "chains",
-        train_size: int | None = None,
-        train_size_seed: int = 0,
-        monitor_chains: int = 24,
-        monitor_batch: int = 3,
-        workers: int = 0,
-    ):
-        super().__init__(batch_size, seed, steps, drop_last=True)
-        self.store = ChainStore(Path(store))
-        self.sampling, self.monitor_batch, self.workers = sampling, monitor_batch, workers
-        self.train_chains = nested_subset(self.store.split_indices("train"), train_size, train_size_seed)
-        self.monitor_chains = self.store.split_indices("validation")[:monitor_chains]
+    def __init__(self, settings: ChainDataSettings, seed: int, steps: int):
+        super().__init__(settings.batch_size, seed, steps, drop_last=True)
+        self.store = ChainStore(Path(settings.store))
+        self.sampling, self.monitor_batch = settings.sampling, settings.monitor_batch
+        self.workers = settings.workers
+        self.train_chains = nested_subset(
+            self.store.split_indices("train"), settings.train_size, settings.train_size_seed
+        )
+        self.monitor_chains = self.store.split_indices("validation")[: settings.monitor_chains]
 
     @cached_property
     def clusters(self) -> list[np.ndarray]:

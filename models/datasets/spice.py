@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data.spice.settings import SpiceDataSettings
 from data.spice.store import Conformations, ConformationStore
 from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
@@ -55,6 +56,16 @@ class Normaliser:
         )
 
 
+def _normaliser(settings: SpiceDataSettings, store: ConformationStore) -> Normaliser:
+    """The units that the settings give, else the store's own."""
+
+    def unit(name: str) -> float:
+        given = getattr(settings, name)
+        return getattr(store, name) if given is None else given
+
+    return Normaliser(unit("energy_mean"), unit("energy_std"), unit("force_std"))
+
+
 class _StoreBatches(Dataset):
     """A data set that is asked for whole batches, so that a batch is one read of the store."""
 
@@ -70,45 +81,20 @@ class _StoreBatches(Dataset):
 
 
 class SpiceData(StepData):
-    """Training batches by step, and the fixed validation molecules that are twirled.
+    """Training batches by step, and the fixed validation molecules that are twirled. seed, steps: the run's."""
 
-    store: file made by data.spice.prepare. batch_size: molecules per step over all processes.
-    train_size: conformations to train on, a nested random subset; None takes all. train_size_seed: draws it.
-    monitor_molecules: the first so many conformations of the test split are the monitor's, in four batches.
-    energy_mean, energy_std [eV], force_std [eV/Angstrom]: normalisation; None takes the store's training split.
-    workers: processes that read batches ahead; 0 reads in the training process. seed, steps: the run's.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        batch_size: int,
-        seed: int,
-        steps: int,
-        train_size: int | None = None,
-        train_size_seed: int = 0,
-        monitor_molecules: int = 64,
-        energy_mean: float | None = None,
-        energy_std: float | None = None,
-        force_std: float | None = None,
-        workers: int = 0,
-    ):
-        super().__init__(batch_size, seed, steps, drop_last=False)
-        self.store = ConformationStore(Path(store))
-        self.normaliser = Normaliser(
-            self.store.energy_mean if energy_mean is None else energy_mean,
-            self.store.energy_std if energy_std is None else energy_std,
-            self.store.force_std if force_std is None else force_std,
-        )
+    def __init__(self, settings: SpiceDataSettings, seed: int, steps: int):
+        super().__init__(settings.batch_size, seed, steps, drop_last=False)
+        self.store, self.workers = ConformationStore(Path(settings.store)), settings.workers
+        self.normaliser = _normaliser(settings, self.store)
         self.train_conformations = nested_subset(
-            self.store.split_indices("train"), train_size, train_size_seed
+            self.store.split_indices("train"), settings.train_size, settings.train_size_seed
         )
-        self.monitor_conformations = self.store.split_indices("test")[:monitor_molecules]
+        self.monitor_conformations = self.store.split_indices("test")[: settings.monitor_molecules]
         if not len(self.monitor_conformations):
             raise ValueError(
-                f"store {store}: the test split is empty; prepare it with a larger test_fraction"
+                f"store {settings.store}: the test split is empty; prepare it with a larger test_fraction"
             )
-        self.workers = workers
 
     @property
     def examples(self) -> int:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from data.mocap.skeleton import edges as skeleton_edges
 from models.bench import Case, relaxed_step
 from models.egno import textbook
-from models.egno.network import EGNO, EGNOConfig
+from models.egno.network import EGNO
+from models.egno.settings import EGNOConfig
 from twirl.relaxation import RECM, Method, Targets
 from twirl.representations import Vectors
 

@@ -5,7 +5,6 @@ inside, frames come first: (T, B, N, ...).
 """
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,34 +12,13 @@ from torch import Tensor, nn
 
 from models.egno.layers import Displacement, GraphLayer, NodeMap, Nodes, TimeConv
 from models.egno.messages import CACHED, Bags, Graph
+from models.egno.settings import EGNOConfig
 from twirl.representations import IrrepsRep, Scalars, Vectors
 
 if TYPE_CHECKING:
     from twirl.relaxation.places import Place
 
 SLOPE = 0.01  # of the leaky ReLU after temporal convolutions of features
-
-
-@dataclass
-class EGNOConfig:
-    """Sizes of the network; the defaults are the published 1,192,684 parameters for motion capture.
-
-    layers, hidden: L and H. node_features, edge_features: of the inputs. frames: T. modes: frequencies kept along
-    time. time_features: of the frame number. flat: tanh in place of SiLU, and inner layers four times as wide. norm:
-    squared distances divided by themselves. velocity: velocities move points. time_conv: convolve along time.
-    """
-
-    layers: int = 6
-    hidden: int = 128
-    node_features: int = 2
-    edge_features: int = 2
-    frames: int = 5
-    modes: int = 2
-    time_features: int = 32
-    flat: bool = False
-    norm: bool = False
-    velocity: bool = True
-    time_conv: bool = True
 
 
 def time_embedding(T: int, features: int) -> Tensor:

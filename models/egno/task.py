@@ -9,43 +9,29 @@ from torch import Tensor
 from models.datasets.mocap import MotionBatch
 from models.datasets.nbody import NBodyBatch
 from models.datasets.points import ACTS_ON_POINTS, Points, features
-from models.egno.network import EGNO, EGNOConfig
+from models.egno.network import EGNO
+from models.egno.settings import EGNOTaskSettings
 from models.training.evaluation import HeldOutErrors
-from models.training.optimizer import OptimizerConfig
 from models.training.relaxation import RelaxedTask
 from twirl.groups import SO2
 from twirl.problem import Problem
-from twirl.relaxation import Method, Targets
+from twirl.relaxation import Targets
 from twirl.representations import Vectors
 
 Batch = MotionBatch | NBodyBatch
 
 
 class EGNOTask(RelaxedTask):
-    """Prediction of the last frames of the horizon by their mean squared error; that of the last one is reported.
+    """Prediction of the last frames of the horizon by their mean squared error; that of the last one is reported."""
 
-    network, optimizer: see the classes. relaxation: the method that relaxes the network; Method() leaves it as
-    it is. evaluate_every: steps between measurements of validation and test errors, also after the last step.
-    patience: evaluations without a better one after which the selected step stands. alphas_every: steps between
-    rows of the method's alphas.
-    """
-
-    def __init__(
-        self,
-        network: EGNOConfig,
-        relaxation: Method,
-        optimizer: OptimizerConfig,
-        evaluate_every: int = 80,
-        patience: int | None = 50,
-        alphas_every: int = 80,
-    ):
-        super().__init__(EGNO(network), relaxation, Targets(Vectors(), 3), alphas_every)
-        self.frames = network.frames
-        self.optimizer = optimizer
-        self.evaluate_every, self.patience = evaluate_every, patience
+    def __init__(self, settings: EGNOTaskSettings):
+        targets = Targets(Vectors(), 3)
+        super().__init__(EGNO(settings.network), settings.relaxation, targets, settings.alphas_every)
+        self.settings, self.frames = settings, settings.network.frames
 
     def configure_callbacks(self) -> list[Callback]:
-        return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every, self.patience)]
+        evaluation = HeldOutErrors(self.settings.evaluate_every, self.settings.patience)
+        return [*super().configure_callbacks(), evaluation]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -71,7 +57,7 @@ class EGNOTask(RelaxedTask):
         return {"loss": loss, "method_loss": method_loss.detach(), "mse": errors.detach()[:, -1].mean()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.adam(self.optimizer)
+        return self.relaxed_optimizer(self.settings.optimizer)
 
     def errors(self, read: Callable[..., Tensor], batch: Batch) -> Tensor:
         """Mean squared error of every sample's last frame, (B,)."""

@@ -1,19 +1,31 @@
 """Cases of `python -m models.bench escaip`: eight molecules of twenty atoms at the mini and published sizes."""
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from models.bench import Case
 from models.datasets.spice import MoleculeBatch
 from models.escaip import textbook
-from models.escaip.network import EScAIPConfig
-from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
-from models.sources import ROOT
+from models.escaip.settings import EScAIPConfig, EScAIPTaskSettings
+from models.escaip.task import EScAIPTask
 from twirl.metric import EquivarianceError
 from twirl.rotations import rotation_set
 
 MOLECULES, ATOMS, ROTATIONS = 8, 20, 10
+MINI = EScAIPConfig(
+    hidden_size=32,
+    num_heads=4,
+    num_layers=2,
+    atom_embedding_size=16,
+    edge_distance_embedding_size=32,
+    edge_distance_expansion_size=48,
+    node_direction_embedding_size=8,
+    node_direction_expansion_size=5,
+    max_neighbors=8,
+    max_radius=6.0,
+    attention_dropout=0.0,
+    mlp_dropout=0.0,
+)
 
 
 def random_batch() -> MoleculeBatch:
@@ -35,7 +47,7 @@ def random_batch() -> MoleculeBatch:
 def case(config: EScAIPConfig) -> Case:
     """Training as in models.training, and the monitor's work on as many molecules as a step has."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    task = EScAIPTask(config, OptimizerConfig(), ScheduleConfig()).to(device)
+    task = EScAIPTask(EScAIPTaskSettings(network=config)).to(device)
     optimizer = task.configure_optimizers()["optimizer"]
     batch = random_batch().to(device)
     rotations = rotation_set("iid", ROTATIONS).to(device)
@@ -56,7 +68,7 @@ def case(config: EScAIPConfig) -> Case:
         inputs = (batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs)
         energy, forces = textbook.predict(task.network, *inputs)
         energy_error, force_error = task.errors(energy, forces, batch)
-        update(task.energy_weight * energy_error + task.force_weight * force_error)
+        update(task.weighted(energy_error, force_error))
 
     @torch.no_grad()
     def measure() -> None:
@@ -71,13 +83,4 @@ def case(config: EScAIPConfig) -> Case:
     )
 
 
-def mini() -> Case:
-    tier = yaml.safe_load((ROOT / "config" / "mini.yaml").read_text())
-    return case(EScAIPConfig(**tier["runs"]["escaip"]["base"]["model"]["init_args"]["network"]))
-
-
-def published() -> Case:
-    return case(EScAIPConfig())
-
-
-CASES = {"mini (104k)": mini, "published (6.1M)": published}
+CASES = {"mini (104k)": lambda: case(MINI), "published (6.1M)": lambda: case(EScAIPConfig())}

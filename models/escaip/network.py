@@ -12,50 +12,9 @@ from torch import Tensor, nn
 
 from models.escaip.bond_order import bond_order
 from models.escaip.graph import NeighborGraph, build_graph
+from models.escaip.settings import EScAIPConfig
 from models.escaip.smearing import SmearedDistances
 from models.training.dropout import dropout
-
-
-@dataclass
-class EScAIPConfig:
-    """Sizes of the network; the defaults are the published 6,137,222 parameters.
-
-    hidden_size: channels H of the node and edge streams. num_heads: attention heads, a divisor of H.
-    num_layers: transformer blocks L. atom_embedding_size: A, channels per element embedding.
-    edge_distance_embedding_size: E, channels of the embedded distance.
-    edge_distance_expansion_size: K, Gaussians per distance.
-    node_direction_embedding_size: D, channels of the embedded bond order.
-    node_direction_expansion_size: number of bond orders l = 0, 1, ...
-    ffn_multiplier, readout_multiplier, output_multiplier: hidden width of the respective MLPs in units of H.
-    max_neighbors: M. max_radius: cutoff [Angstrom]. max_num_elements: rows of the embedding tables.
-    use_angle_embedding: add the cosine between two neighbours to their attention logit.
-    attention_dropout, mlp_dropout: probabilities. box: edge of a periodic cube [Angstrom]; None is open.
-    """
-
-    hidden_size: int = 128
-    num_heads: int = 8
-    num_layers: int = 6
-    atom_embedding_size: int = 128
-    edge_distance_embedding_size: int = 512
-    edge_distance_expansion_size: int = 600
-    node_direction_embedding_size: int = 64
-    node_direction_expansion_size: int = 10
-    ffn_multiplier: int = 2
-    readout_multiplier: int = 2
-    output_multiplier: int = 2
-    max_neighbors: int = 20
-    max_radius: float = 12.0
-    max_num_elements: int = 110
-    use_angle_embedding: bool = True
-    attention_dropout: float = 0.1
-    mlp_dropout: float = 0.05
-    box: float | None = None
-
-    def __post_init__(self):
-        if self.hidden_size % self.num_heads:
-            raise ValueError(
-                f"EScAIP: hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
-            )
 
 
 @dataclass(frozen=True)

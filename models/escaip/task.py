@@ -1,17 +1,15 @@
 """Training EScAIP and saying what of it is to be twirled (spec escaip.md 4 and 5)."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-import torch
 from torch import Tensor
 
 from models.datasets.spice import MoleculeBatch
 from models.escaip.closed_form import exact_losses, head_variance
-from models.escaip.network import EScAIP, EScAIPConfig, ForceTerms, Geometry
+from models.escaip.network import EScAIP, ForceTerms, Geometry
+from models.escaip.settings import EScAIPTaskSettings
 from models.training.averaging import AveragedTask
+from models.training.optimizer import optimizer, scheduled
 from twirl.problem import Problem
 from twirl.representations import Scalars, Tree, Vectors
 
@@ -19,58 +17,12 @@ from twirl.representations import Scalars, Tree, Vectors
 FORCE_TERMS = Tree({"coefficients": Scalars(), "magnitude": Scalars(), "direction": Vectors()})
 
 
-@dataclass
-class OptimizerConfig:
-    """name: the optimiser. lr: peak learning rate. weight_decay: not applied to embeddings and biases."""
-
-    name: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 1e-5
-    weight_decay: float = 0.01
-
-
-@dataclass
-class ScheduleConfig:
-    """Multiplier of the learning rate at step s, with a linear warm-up from `warmup_factor` to 1.
-
-    kind "cosine": falls from 1 to `final_factor` over `total_steps`, counted from step 0 as upstream does;
-    "constant": stays at 1.
-    """
-
-    kind: Literal["cosine", "constant"] = "cosine"
-    warmup_steps: int = 1484
-    warmup_factor: float = 0.2
-    total_steps: int = 445470
-    final_factor: float = 0.5
-
-    def __call__(self, step: int) -> float:
-        if step <= self.warmup_steps and self.warmup_steps > 0:
-            done = step / self.warmup_steps
-            return self.warmup_factor * (1 - done) + done
-        if self.kind == "constant":
-            return 1.0
-        cosine = 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))
-        return self.final_factor + (1 - self.final_factor) * cosine
-
-
 class EScAIPTask(AveragedTask):
-    """Direct-force training of EScAIP: weighted energy MAE and mean L2 norm of the force error.
+    """Direct-force training of EScAIP: weighted energy MAE and mean L2 norm of the force error."""
 
-    network, optimizer, schedule: see the classes. ema_decay: of the averaged weights, from step 0 without bias
-    correction. energy_weight, force_weight: of the two terms.
-    """
-
-    def __init__(
-        self,
-        network: EScAIPConfig,
-        optimizer: OptimizerConfig,
-        schedule: ScheduleConfig,
-        ema_decay: float = 0.999,
-        energy_weight: float = 4.0,
-        force_weight: float = 100.0,
-    ):
-        super().__init__(EScAIP(network), ema_decay)
-        self.optimizer, self.schedule = optimizer, schedule
-        self.energy_weight, self.force_weight = energy_weight, force_weight
+    def __init__(self, settings: EScAIPTaskSettings):
+        super().__init__(EScAIP(settings.network), settings.ema_decay)
+        self.settings = settings
 
     def loss(self, batch: MoleculeBatch) -> tuple[Tensor, Tensor]:
         """Mean |E' - E'_target| over molecules and mean ||F' - F'_target||_2 over atoms."""
@@ -84,10 +36,14 @@ class EScAIPTask(AveragedTask):
         """The two terms for given predictions (B,) and (N, 3)."""
         return (energy - batch.energy).abs().mean(), (forces - batch.forces).norm(dim=1).mean()
 
+    def weighted(self, energy: Tensor, force: Tensor) -> Tensor:
+        """The training loss of the two terms."""
+        return self.settings.energy_weight * energy + self.settings.force_weight * force
+
     def training_step(self, batch: MoleculeBatch) -> dict[str, Tensor]:
         energy, force = self.loss(batch)
         return {
-            "loss": self.energy_weight * energy + self.force_weight * force,
+            "loss": self.weighted(energy, force),
             "energy_mae": energy.detach(),
             "force_norm": force.detach(),
             "head_variance": head_variance(self.network).detach(),
@@ -100,13 +56,10 @@ class EScAIPTask(AveragedTask):
             p for name, p in self.network.named_parameters() if "embedding" not in name and "bias" not in name
         ]
         groups = [
-            {"params": decayed, "weight_decay": self.optimizer.weight_decay},
+            {"params": decayed},
             {"params": exempt, "weight_decay": 0.0},
         ]
-        kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[self.optimizer.name]
-        optimizer = kind(groups, lr=self.optimizer.lr, fused=True)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return scheduled(optimizer(self.settings.optimizer, groups), self.settings.schedule)
 
     def twirl_problems(self, batch: MoleculeBatch) -> Mapping[str, Problem]:
         """Force MSE of the raw and of the averaged weights on one batch.

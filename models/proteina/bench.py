@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from models.bench import Case
 from models.datasets.pdb import ChainBatch, padded
 from models.proteina import textbook
-from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
-from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
+from models.proteina.network import Proteina
+from models.proteina.settings import PUBLISHED, ProteinaConfig, ProteinaTaskSettings
+from models.proteina.task import ProteinaTask
 
 MINI = {
     "width": 48,
@@ -47,7 +48,7 @@ def case(sizes: dict, chains: int, residues: int, rival: bool = True) -> Case:
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     torch.manual_seed(0)
-    task = ProteinaTask(ProteinaConfig(**sizes), OptimizerConfig(), FlowConfig()).to(device)
+    task = ProteinaTask(ProteinaTaskSettings(network=ProteinaConfig(**sizes))).to(device)
     optimizer = task.configure_optimizers()
     batch = random_chains(chains, residues).to(device)
     draw = task.draw(batch, 0, 0)

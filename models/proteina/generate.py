@@ -15,10 +15,10 @@ import torch
 
 from data.files import replacing
 from models.datasets.pdb import ChainBatch, padded
-from models.proteina.network import PUBLISHED, ProteinaConfig
 from models.proteina.official import fold_classes, load_state, read_checkpoint
 from models.proteina.samples import ANGSTROM, describe, report, write_calpha
-from models.proteina.task import FlowConfig, OptimizerConfig, ProteinaTask
+from models.proteina.settings import PUBLISHED, ProteinaConfig, ProteinaTaskSettings
+from models.proteina.task import ProteinaTask
 from models.training.flow import Noise, sampling_times
 from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 
@@ -27,7 +27,7 @@ def task_of_checkpoint(path: Path, size: str) -> tuple[ProteinaTask, dict]:
     """A task with the weights of an official checkpoint of a published size, raw and averaged alike."""
     state = read_checkpoint(path)
     config = ProteinaConfig(**PUBLISHED[size], fold_classes=fold_classes(state, str(path)))
-    task = ProteinaTask(config, OptimizerConfig(), FlowConfig())
+    task = ProteinaTask(ProteinaTaskSettings(network=config))
     load_state(task.network, state, str(path))
     task.ema.module.load_state_dict(task.network.state_dict())
     return task, {"checkpoint": str(path), "size": size}

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from models.proteina.network import PUBLISHED, Proteina, ProteinaConfig
+from models.proteina.network import Proteina
+from models.proteina.settings import PUBLISHED, ProteinaConfig
 
 COPIES = 5  # of every parameter in float32: itself, its gradient, two moments of Adam, its average
 MODES = ("nothing", "pairs", "everything")

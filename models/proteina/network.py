@@ -4,9 +4,6 @@ Read from top to bottom in order of execution. B chains padded to n residues, r 
 here is equivariant: coordinates enter through a linear map, and the velocity leaves through one.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,81 +17,7 @@ from models.proteina.blocks import (
     maybe_recomputed,
 )
 from models.proteina.features import distance_bins, index_embedding, separation_bins, time_embedding
-
-SEQUENCE_FEATURES = ("index", "chain_break", "x_sc")
-
-
-@dataclass
-class ProteinaConfig:
-    """Sizes of the network; the defaults are the published 60M parameters without pair updates.
-
-    width: channels d of a token. heads: a divisor of d. pair: channels p of a pair. cond: channels c of the
-    condition. time, index, fold: channels of the embedded time, residue number and each level of the fold.
-    x_t_bins, x_sc_bins: bins of the distances of the noised and of the self-conditioning coordinates between
-    `least` and `largest` [nm]. separation_bins: of residue numbers. registers: tokens beside the residues.
-    normalise_queries: norms of queries and keys. update_every: layers between updates of the pairs; None: none.
-    triangles: updates by triangle multiplication with `hidden` channels (None: min(p, 196)). buckets: of
-    the predicted distances, where pairs are updated. fold_classes: of CATH's class, architecture and topology; 0
-    leaves the one learned vector of an unknown fold. sequence_features: order of the columns of a matrix, which
-    differs between published sizes. recompute: what the backward pass computes again rather than remembers: the
-    insides of pair features and of their updates, or those of the layers as well.
-    """
-
-    width: int = 512
-    layers: int = 10
-    heads: int = 8
-    pair: int = 256
-    cond: int = 512
-    time: int = 256
-    index: int = 128
-    fold: int = 256
-    x_t_bins: int = 64
-    x_sc_bins: int = 128
-    separation_bins: int = 127
-    least: float = 0.1
-    largest: float = 3.0
-    registers: int = 10
-    normalise_queries: bool = True
-    update_every: int | None = None
-    triangles: bool = False
-    hidden: int | None = None
-    buckets: int = 64
-    fold_classes: tuple[int, int, int] = (0, 0, 0)
-    sequence_features: tuple[str, str, str] = SEQUENCE_FEATURES
-    recompute: Literal["nothing", "pairs", "everything"] = "nothing"
-
-    def __post_init__(self):
-        self.sequence_features = tuple(self.sequence_features)
-        self.fold_classes = tuple(self.fold_classes)
-        if self.width % self.heads:
-            raise ValueError(f"Proteina: width {self.width} is not a multiple of heads {self.heads}")
-        if sorted(self.sequence_features) != sorted(SEQUENCE_FEATURES):
-            raise ValueError(
-                f"Proteina: sequence_features must be {', '.join(SEQUENCE_FEATURES)} in some order"
-            )
-        if self.time < 4 or self.index % 2:
-            raise ValueError(
-                f"Proteina: time ({self.time}) must be at least 4 and index ({self.index}) even to embed"
-            )
-        if self.triangles and self.update_every is None:
-            raise ValueError("Proteina: triangles update pairs: give update_every")
-
-    def updates_after(self, layer: int) -> bool:
-        """Whether pairs are updated after a layer; after the last one they would have no reader."""
-        return self.update_every is not None and layer < self.layers - 1 and layer % self.update_every == 0
-
-
-_LARGE = {"pair": 512, "sequence_features": ("index", "x_sc", "chain_break")}
-_200M = {"width": 768, "layers": 15, "heads": 12} | _LARGE
-_400M = {"width": 1024, "layers": 18, "heads": 16} | _LARGE
-# The published sizes (spec proteina.md 4.1), as arguments of ProteinaConfig.
-PUBLISHED = {
-    "60M": {},
-    "60M-tri": {"update_every": 2, "triangles": True},
-    "200M": _200M,
-    "200M-tri": _200M | {"update_every": 3, "triangles": True},
-    "400M-tri": _400M | {"update_every": 5, "triangles": True},
-}
+from models.proteina.settings import ProteinaConfig
 
 
 class FoldEmbedding(nn.Module):

@@ -1,8 +1,7 @@
 """Training Proteína and saying what of it is to be twirled (spec proteina.md sections 3, 5 and 6)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from lightning.pytorch import Callback
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 
 from models.datasets.pdb import ChainBatch
 from models.proteina.distogram import distogram_loss
-from models.proteina.network import Proteina, ProteinaConfig
+from models.proteina.network import Proteina
+from models.proteina.settings import ProteinaTaskSettings
 from models.training.averaging import AveragedTask
 from models.training.flow import (
     GaussianPrior,
@@ -21,7 +21,8 @@ from models.training.flow import (
     sample_path,
     squared_error,
 )
-from models.training.rotation_study import RotationStudy, RotationStudyConfig
+from models.training.optimizer import optimizer
+from models.training.rotation_study import RotationStudy
 from models.training.sampling import stream_seed
 from twirl.gradient_monitor import GradientMonitor
 from twirl.groups import SO3
@@ -39,47 +40,6 @@ INPUTS = Tree(
         "chain_breaks": Identity(),
     }
 )
-FIXED_TIMES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
-
-
-@dataclass
-class OptimizerConfig:
-    """Adam at a constant rate, without weight decay. lr."""
-
-    lr: float = 1e-4
-
-
-@dataclass
-class FlowConfig:
-    """What is learnt. path: from noise to chains, and what the network gives of it. times: their distribution.
-
-    self_conditioning: probability that a step shows the network its own first guess. distogram: weight of the
-    loss of final distances, where pairs are updated. distogram_largest: their last limit [nm]. distogram_from: the
-    loss counts at times after this one.
-    """
-
-    path: LinearPath = field(default_factory=LinearPath)
-    times: TimeDistribution = field(default_factory=TimeDistribution)
-    self_conditioning: float = 0.5
-    distogram: float = 1.0
-    distogram_largest: float = 1.0
-    distogram_from: float = 0.3
-
-
-@dataclass
-class GradientConfig:
-    """When to measure the gradients of L_mean and L_equiv, at every monitored time, and of what.
-
-    steps: every so many, or the list of steps; None: whenever equivariance is measured. series: "raw", "ema" or both.
-    batches: the first so many of the monitor's; None: all. rotations: how many; None: the monitor's own. chunk:
-    rotations per forward and backward pass; None: all.
-    """
-
-    steps: int | list[int] | None = None
-    series: list[Literal["raw", "ema"]] = field(default_factory=lambda: ["ema"])
-    batches: int | None = None
-    rotations: int | None = None
-    chunk: int | None = 1
 
 
 @dataclass(frozen=True)
@@ -93,38 +53,20 @@ class Draw:
 
 
 class ProteinaTask(AveragedTask):
-    """Flow matching of C-alpha chains.
+    """Flow matching of C-alpha chains."""
 
-    network, optimizer, flow: see the classes. ema_decay: of the averaged weights, from step 0 without bias
-    correction. monitor_times: where the equivariance error is measured. monitor_noise_seed: draws the noise of
-    each of the monitor's chains, the same at every step and time. gradients: of the two losses, rows
-    val/<series>/t=<t>/grad_L_mean and grad_L_equiv; None: not measured. rotation_study: writes rotations.parquet;
-    None: does not.
-    """
-
-    def __init__(
-        self,
-        network: ProteinaConfig,
-        optimizer: OptimizerConfig,
-        flow: FlowConfig,
-        ema_decay: float = 0.999,
-        monitor_times: Sequence[float] = FIXED_TIMES,
-        monitor_noise_seed: int = 0,
-        gradients: GradientConfig | None = None,
-        rotation_study: RotationStudyConfig | None = None,
-    ):
-        super().__init__(Proteina(network), ema_decay)
-        self.gradients, self.rotation_study = gradients, rotation_study
-        self.optimizer, self.flow = optimizer, flow
-        self.prior = GaussianPrior()
-        self.monitor_times, self.monitor_noise_seed = tuple(monitor_times), monitor_noise_seed
+    def __init__(self, settings: ProteinaTaskSettings):
+        super().__init__(Proteina(settings.network), settings.ema_decay)
+        self.settings, self.flow = settings, settings.flow
+        self.path, self.prior = LinearPath(settings.flow.path.output), GaussianPrior()
+        self.times = TimeDistribution(settings.flow.times.power, settings.flow.times.uniform)
 
     def draw(self, batch: ChainBatch, seed: int, step: int) -> Draw:
         """The randomness of a step: functions of (seed, step, chain), whichever process has the chain."""
         generators = [_generator(seed, "view", step, chain) for chain in batch.chains.tolist()]
         dtype = batch.coordinates.dtype
         rotations = [SO3().sample(1, generator, dtype) for generator in generators]
-        times = [self.flow.times.sample(generator) for generator in generators]
+        times = [self.times.sample(generator) for generator in generators]
         coin = torch.rand((), generator=_generator(seed, "step", step)).item()
         device = batch.coordinates.device
         return Draw(
@@ -136,9 +78,8 @@ class ProteinaTask(AveragedTask):
 
     def losses(self, batch: ChainBatch, draw: Draw) -> tuple[Tensor, Tensor]:
         """Flow and distogram loss of every chain, each (B,); the latter weighted, and zero where there is none."""
-        path = self.flow.path
         x_1 = (draw.rotations[:, None] * batch.coordinates[:, :, None]).sum(-1)
-        sample = path.sample(draw.x_0, centred(x_1, batch.mask), draw.t)
+        sample = self.path.sample(draw.x_0, centred(x_1, batch.mask), draw.t)
         x_sc = None
         if draw.self_condition:
             with torch.no_grad():
@@ -147,7 +88,7 @@ class ProteinaTask(AveragedTask):
             torch.clear_autocast_cache()
         x1_hat, logits = self.denoise(self.network, batch, sample.x_t, sample.t, x_sc)
         error = squared_error(x1_hat, sample.x_1, batch.mask)
-        flow = path.weight(sample.t) * error
+        flow = self.path.weight(sample.t) * error
         if logits is None:
             return flow, torch.zeros_like(flow)
         counts = self.flow.distogram * (sample.t > self.flow.distogram_from)
@@ -158,7 +99,7 @@ class ProteinaTask(AveragedTask):
     ) -> tuple[Tensor, Tensor | None]:
         """x1_hat (B, n, 3) [nm] of a network at points x_t of the path, and its logits of distances."""
         output, logits = network(x_t, t, batch.mask, batch.residue_index, batch.chain_breaks, x_sc)
-        return self.flow.path.clean(x_t, t, output), logits
+        return self.path.clean(x_t, t, output), logits
 
     def training_step(self, batch: ChainBatch) -> dict[str, Tensor]:
         draw = self.draw(batch, self.trainer.datamodule.seed, self.trainer.global_step)
@@ -166,13 +107,13 @@ class ProteinaTask(AveragedTask):
         return {"loss": flow + distogram, "flow": flow.detach(), "distogram": distogram.detach()}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), lr=self.optimizer.lr, fused=True)
+        return optimizer(self.settings.optimizer, self.network.parameters())
 
     def configure_callbacks(self) -> list[Callback]:
         """What is measured beside the monitor, with its rotations, where the run asks for it."""
         monitor = next((c for c in self.trainer.callbacks if isinstance(c, EquivarianceMonitor)), None)
         seed, found = 0 if monitor is None else monitor.seed, []
-        if (g := self.gradients) is not None:
+        if (g := self.settings.gradients) is not None:
             if monitor is None and None in (g.steps, g.rotations):
                 raise ValueError(
                     "gradients: without a monitor, say at which steps and with how many rotations"
@@ -181,7 +122,7 @@ class ProteinaTask(AveragedTask):
             rotations = g.rotations or monitor.n_rotations
             options = {"batches": g.batches, "seed": seed, "chunk": g.chunk, "series": g.series}
             found.append(GradientMonitor(steps, rotations, **options))
-        if (study := self.rotation_study) is not None:
+        if (study := self.settings.rotation_study) is not None:
 
             def problem(batch: ChainBatch) -> Problem:
                 ends = self.monitored_ends(batch)
@@ -192,7 +133,9 @@ class ProteinaTask(AveragedTask):
 
     def monitored_ends(self, batch: ChainBatch) -> tuple[Tensor, Tensor]:
         """x_0 and x_1 of the monitor's problems: noise belongs to the chain."""
-        generators = [_generator(self.monitor_noise_seed, "test", chain) for chain in batch.chains.tolist()]
+        generators = [
+            _generator(self.settings.monitor_noise_seed, "test", chain) for chain in batch.chains.tolist()
+        ]
         x_1 = centred(batch.coordinates, batch.mask)
         return self.prior.sample(batch.mask, generators, x_1.dtype), x_1
 
@@ -206,7 +149,7 @@ class ProteinaTask(AveragedTask):
         return {
             f"{series}/t={t:g}": self.fixed_time_problem(network, batch, *ends, t)
             for series, network in self.networks.items()
-            for t in self.monitor_times
+            for t in self.settings.monitor_times
         }
 
     def fixed_time_problem(
@@ -219,7 +162,7 @@ class ProteinaTask(AveragedTask):
         prediction and target alike, it leaves every loss as it is, and makes the constant-zero predictor that
         of no velocity.
         """
-        path = self.flow.path
+        path = self.path
         sample = path.sample(x_0, x_1, x_1.new_full((len(x_1),), t))
 
         def model(x: Mapping[str, Tensor]) -> Tensor:

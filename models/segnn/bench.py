@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from models.bench import Case, relaxed_step
-from models.segnn.network import SEGNN, SEGNNConfig
+from models.segnn.network import SEGNN
+from models.segnn.settings import SEGNNConfig
 from models.segnn.steerable import SteerableSEGNN
 from twirl.relaxation import RECM, Method, Targets
 from twirl.representations import Vectors

@@ -9,7 +9,7 @@ features of edges come apart, in columns (..., B n k).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,83 +24,13 @@ from models.segnn.products import (
     channels,
     gated,
 )
+from models.segnn.settings import SEGNNConfig
 
 if TYPE_CHECKING:
     from twirl.relaxation.places import Place
 
 Y0 = (4 * math.pi) ** -0.5  # spherical harmonics with integral normalisation, degrees 0 and 1
 Y1 = (3 / (4 * math.pi)) ** 0.5
-
-
-@dataclass
-class SEGNNConfig:
-    """Sizes of the network; the defaults are the published 147,424 parameters.
-
-    hidden_features: of a dense layer with about as many weights, which decides the channels. layers: of message
-    passing. lmax: largest degree of hidden features. center: what is subtracted from positions that are
-    features: nothing, the mean of the graph, or "coordinate_mean", every particle's mean of its own three
-    coordinates, a slip of the published code that makes the network no longer equivariant. particles: of each graph.
-    products: "fast", those of this file for degrees up to 1, or "e3nn", edge by edge, with features in the official
-    order (models.segnn.steerable); degrees above 1 take the latter anyway. multiplicities: how many hidden features
-    there are of degree 0, 1, ..., lmax, such as (6, 3) for the irreps 6x0e + 3x1o; None: equally many of each, by
-    hidden_features. lmax_attributes: largest degree of the attributes of nodes and edges; None: lmax.
-    """
-
-    hidden_features: int = 64
-    layers: int = 4
-    lmax: int = 1
-    center: Literal["none", "graph_mean", "coordinate_mean"] = "none"
-    particles: int = 5
-    products: Literal["fast", "e3nn"] = "fast"
-    multiplicities: tuple[int, ...] | None = None
-    lmax_attributes: int | None = None
-
-    @property
-    def by_e3nn(self) -> bool:
-        """Whether e3nn computes the products."""
-        return self.products == "e3nn" or not self.has_fast_products
-
-    @property
-    def has_fast_products(self) -> bool:
-        """Whether features and attributes are scalars and vectors, and there are some of both."""
-        return self.lmax == self.attribute_lmax == 1 and 0 not in self.hidden
-
-    @property
-    def attribute_lmax(self) -> int:
-        return self.lmax if self.lmax_attributes is None else self.lmax_attributes
-
-    @property
-    def hidden(self) -> tuple[int, ...]:
-        """How many hidden features there are of degree 0, 1, ..., lmax.
-
-        ValueError for `multiplicities` of other degrees, or for attributes that cannot lead to all degrees.
-        """
-        if self.attribute_lmax < max(self.lmax, 1):
-            raise ValueError(
-                f"SEGNN: attributes up to degree {self.attribute_lmax} do not lead to features of degree "
-                f"{max(self.lmax, 1)}; set lmax_attributes to that at least"
-            )
-        if self.multiplicities is None:
-            return (self.channels,) * (self.lmax + 1)
-        found = tuple(self.multiplicities)
-        if len(found) != self.lmax + 1 or min(found) < 0 or not any(found):
-            raise ValueError(
-                f"SEGNN: multiplicities must say how many features there are of each degree 0 to {self.lmax} (lmax), "
-                f"which {list(found)} does not"
-            )
-        return found
-
-    @property
-    def channels(self) -> int:
-        """Of every degree: the fewest with which a product has as many weights as the dense layer."""
-        degrees = range(self.lmax + 1)
-        paths = sum(
-            (a + b + c) % 2 == 0 and abs(a - b) <= c <= a + b
-            for a in degrees
-            for b in range(self.attribute_lmax + 1)
-            for c in degrees
-        )
-        return math.ceil(self.hidden_features / paths**0.5)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from e3nn import o3
 from torch import Tensor, nn
 
-from models.segnn.network import SEGNNConfig
 from models.segnn.products import SIGMOID, SILU
+from models.segnn.settings import SEGNNConfig
 
 if TYPE_CHECKING:
     from twirl.relaxation.places import Place

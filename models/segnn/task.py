@@ -7,12 +7,12 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from models.datasets.nbody import NBodyBatch
-from models.segnn.network import SEGNN, SEGNNConfig
+from models.segnn.network import SEGNN
+from models.segnn.settings import SEGNNConfig, SEGNNTaskSettings
 from models.training.evaluation import HeldOutErrors
-from models.training.optimizer import OptimizerConfig
 from models.training.relaxation import RelaxedTask
 from twirl.problem import Problem
-from twirl.relaxation import Method, Targets
+from twirl.relaxation import Targets
 from twirl.representations import Identity, Tree, Vectors
 
 ACTS_ON_INPUTS = Tree((Vectors(), Vectors(), Identity()))  # x, v, charges
@@ -28,35 +28,15 @@ def build(config: SEGNNConfig) -> nn.Module:
 
 
 class SEGNNTask(RelaxedTask):
-    """Positions at a later frame by the mean squared error over all coordinates.
+    """Positions at a later frame by the mean squared error over all coordinates."""
 
-    network, optimizer: see the classes. relaxation: the method that relaxes the network; Method() leaves it as it
-    is. evaluate_every: steps between measurements of validation and test errors, which are also measured after the last
-    step. alphas_every: steps between rows of the method's alphas. compile: compute the messages of training steps by
-    torch.compile, which takes a minute to begin with and needs a C++ compiler on CPU.
-    """
-
-    def __init__(
-        self,
-        network: SEGNNConfig,
-        relaxation: Method,
-        optimizer: OptimizerConfig,
-        evaluate_every: int = 150,
-        alphas_every: int = 150,
-        compile: bool = False,
-    ):
-        if compile and network.by_e3nn:
-            raise ValueError(
-                f"compile is for the fast products of degrees up to 1, and the network has lmax {network.lmax} and "
-                f"products {network.products!r}: leave compile false"
-            )
-        super().__init__(build(network), relaxation, Targets(Vectors(), 3), alphas_every)
-        self.particles = network.particles
-        self.optimizer = optimizer
-        self.evaluate_every, self.compile_messages = evaluate_every, compile
+    def __init__(self, settings: SEGNNTaskSettings):
+        targets = Targets(Vectors(), 3)
+        super().__init__(build(settings.network), settings.relaxation, targets, settings.alphas_every)
+        self.settings, self.particles = settings, settings.network.particles
 
     def configure_callbacks(self) -> list[Callback]:
-        return [*super().configure_callbacks(), HeldOutErrors(self.evaluate_every)]
+        return [*super().configure_callbacks(), HeldOutErrors(self.settings.evaluate_every)]
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -66,7 +46,7 @@ class SEGNNTask(RelaxedTask):
                 f"the network is built for {self.particles} particles, but store {store.path} has {store.particles}: "
                 "set model.init_args.network.particles accordingly"
             )
-        if self.compile_messages:
+        if self.settings.compile:
             for layer in self.network.backbone.layers:
                 layer.compile_messages()
 
@@ -81,7 +61,7 @@ class SEGNNTask(RelaxedTask):
         return (read(batch.x, batch.v, batch.charges) - batch.y).square().mean((1, 2))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.adam(self.optimizer)
+        return self.relaxed_optimizer(self.settings.optimizer)
 
     def twirl_problems(self, batch: NBodyBatch) -> Mapping[str, Problem]:
         """The mean squared error of every series on one batch."""

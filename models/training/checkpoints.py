@@ -1,5 +1,6 @@
 """Where a run resumes from: one folder per configuration, and checkpoints that are whole or absent."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from data.files import replacing
@@ -23,13 +23,13 @@ INDIFFERENT = (
 )
 
 
-def fingerprint(config: str, sources: str, data: Mapping[str, Any]) -> str:
+def fingerprint(config: Mapping[str, Any], sources: str, data: Mapping[str, Any]) -> str:
     """Digest of everything that decides a run's numbers.
 
-    config: its complete configuration, YAML. sources: digest of the code it imports. data: the provenance of its
+    config: its complete configuration. sources: digest of the code it imports. data: the provenance of its
     data, with a digest of their content.
     """
-    settings = yaml.safe_load(config)
+    settings = copy.deepcopy(dict(config))
     for *path, key in INDIFFERENT:
         block = settings
         for name in path:

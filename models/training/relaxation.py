@@ -12,23 +12,27 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from torch import nn
 
-from models.training.optimizer import OptimizerConfig
+from data.settings import plain
+from models.training.configuration import made
+from models.training.optimizer import optimizer
 from models.training.series import RAW, Series
-from twirl.relaxation import Method, Relaxed, Targets, relax
+from models.training.settings import Component, RelaxedOptimizer
+from twirl.relaxation import Relaxed, Targets, relax
 
 
 class RelaxedTask(LightningModule):
-    """A training of a relaxed network; with Method() as its method nothing is relaxed.
+    """A training of a relaxed network; with Method as its method nothing is relaxed.
 
-    relaxation: the method. targets: what RECM's update rule sees, unless the method was told otherwise.
+    relaxation: names the method. targets: what RECM's update rule sees, unless the method was told otherwise.
     alphas_every: steps between rows of alpha and beta.
     """
 
-    def __init__(self, network: nn.Module, relaxation: Method, targets: Targets, alphas_every: int):
+    def __init__(self, network: nn.Module, relaxation: Component, targets: Targets, alphas_every: int):
         super().__init__()
-        if getattr(relaxation, "targets", targets) is None:
-            relaxation.targets = targets
-        self.network = relax(network, relaxation, network.places())
+        method = made(plain(relaxation))
+        if getattr(method, "targets", targets) is None:
+            method.targets = targets
+        self.network = relax(network, method, network.places())
         self.alphas_every = alphas_every
         self.in_last_step = False
 
@@ -49,12 +53,12 @@ class RelaxedTask(LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.network.after_step()
 
-    def adam(self, settings: OptimizerConfig) -> torch.optim.Adam:
-        """Adam with the method's own parameters in a group of their own."""
+    def relaxed_optimizer(self, settings: RelaxedOptimizer) -> torch.optim.Optimizer:
+        """An optimiser with the method's own parameters in a group of their own."""
         groups = self.network.parameter_groups(
             settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
         )
-        return torch.optim.Adam(groups, fused=True)
+        return optimizer(settings, groups)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["relaxation"] = self.network.gather_local_state()

@@ -11,9 +11,8 @@ deterministic set are T_i and G_ii, and G_ij of two independently turned ones is
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from data.files import replacing
 from models.training.sampling import stream_seed
+from models.training.settings import RotationStudyConfig
 from twirl.monitor import Monitor
 from twirl.problem import Problem
 from twirl.rotations import KINDS, RotationSet, rotation_set
@@ -30,36 +30,10 @@ from twirl.twisting import average
 FILE = "rotations.parquet"
 
 
-@dataclass
-class RotationStudyConfig:
-    """When and what to measure. step: after so many optimiser steps. series, t: of which weights, at which time.
-
-    pool: i.i.d. rotations. turns: repetitions of every deterministic set. super_fibonacci: numbers of rotations.
-    product_quadrature: the same; 4, 18, 32 and 75 are exact for degrees 1 to 4. batches: of the monitor, the first
-    so many; null: all. chunk: rotations per model call; null: a whole set at once.
-    """
-
-    step: int = 500
-    series: Literal["raw", "ema"] = "ema"
-    t: float = 0.5
-    pool: int = 100
-    turns: int = 16
-    super_fibonacci: list[int] = field(default_factory=lambda: [3, 5, 10, 20, 40])
-    product_quadrature: list[int] = field(default_factory=lambda: [4, 18, 32])
-    batches: int | None = None
-    chunk: int | None = 10
-
-    def __post_init__(self):
-        if self.pool < 3 or self.turns < 2:
-            raise ValueError(
-                f"a rotation study needs a pool of at least 3 rotations and 2 turns, not {self.pool} and {self.turns}"
-            )
-
-    @property
-    def groups(self) -> list[tuple[str, int, int]]:
-        """(kind, rotations in a set, sets) of everything that is measured."""
-        deterministic = [(kind, size, self.turns) for kind in KINDS[1:] for size in getattr(self, kind)]
-        return [("iid", 1, self.pool), *deterministic]
+def groups(config: RotationStudyConfig) -> list[tuple[str, int, int]]:
+    """(kind, rotations in a set, sets) of everything that is measured."""
+    deterministic = [(kind, size, config.turns) for kind in KINDS[1:] for size in getattr(config, kind)]
+    return [("iid", 1, config.pool), *deterministic]
 
 
 class RotationStudy(Monitor):
@@ -81,7 +55,7 @@ class RotationStudy(Monitor):
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
         batches = [batch for batch, mine in self._batches if mine]
         frames = []
-        for group in self.config.groups:
+        for group in groups(self.config):
             sums = gram_sums([self.problem(batch) for batch in batches], self._sets(*group), self.chunk)
             sums = sums.to(pl_module.device)
             if trainer.world_size > 1:

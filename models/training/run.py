@@ -5,14 +5,15 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
-import yaml
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -27,56 +28,12 @@ from models.training.callbacks import (
     TrainingRows,
 )
 from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
+from models.training.configuration import as_yaml
 from models.training.files import locked
 from models.training.process import quiet_lightning, tune_process
 from models.training.series import SERIES_COLUMNS, Series
+from models.training.settings import Budget, RunIdentity
 from models.training.table import MetricsTable
-from twirl.monitor import EquivarianceMonitor
-
-
-@dataclass
-class RunIdentity:
-    """What a run is called: results/<tier>/<name>/seed<seed>.
-
-    label: its name in figures. system and dataset: folders under models/ and data/.
-    """
-
-    tier: str
-    name: str
-    system: str
-    dataset: str
-    label: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.tier}/{self.name} seed {self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        return Path("results", self.tier, self.name, f"seed{self.seed}")
-
-
-@dataclass
-class Budget:
-    """How long and on what a run trains; the rest is Lightning's defaults.
-
-    max_steps: optimiser steps. checkpoint_every, log_every: steps between checkpoints, rows of training loss.
-    gradient_clip_val: largest global gradient norm; None never clips. precision, accelerator, devices,
-    strategy: as in lightning.Trainer. max_time: of one process, "dd:hh:mm:ss"; a run that it stops
-    saves, exits with an error and resumes when run again. float32_matmul: torch's precision of float32
-    products ("high" is TF32).
-    """
-
-    max_steps: int
-    checkpoint_every: int = 1000
-    log_every: int = 50
-    gradient_clip_val: float | None = None
-    precision: str = "32-true"
-    accelerator: str = "auto"
-    devices: int | str = 1
-    strategy: str = "auto"
-    max_time: str | None = None
-    float32_matmul: str = "highest"
 
 
 class UnfinishedError(RuntimeError):
@@ -88,14 +45,14 @@ def train(
     model: LightningModule,
     data: LightningDataModule,
     budget: Budget,
-    monitor: EquivarianceMonitor,
-    config: str,
+    callbacks: Sequence[Callback],
+    config: Mapping[str, Any],
 ) -> Path:
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
-    config: the run's complete configuration as YAML, saved beside the results. Outputs appear only when the
-    run is complete. A module may have `facts()`, what else the summary is to say. Raises FolderLockedError,
-    NonFiniteLossError or UnfinishedError.
+    callbacks: what is measured and kept beside the training. config: the run's complete configuration, saved beside
+    the results. Outputs appear only when the run is complete. A module may have `facts()`,
+    what else the summary is to say. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """
     folder = run.folder
     torch.set_float32_matmul_precision(budget.float32_matmul)
@@ -103,7 +60,7 @@ def train(
     quiet_lightning()
     # The processes that DDP starts beside rank 0 share its lock.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
-        sources = digest(*training_modules(yaml.safe_load(config)))
+        sources = digest(*training_modules(config))
         state = state_folder(folder, fingerprint(config, sources, data.provenance()))
         checkpoint = state / "last.ckpt"
         table = MetricsTable(state / "metrics.jsonl", data.samples_seen)
@@ -123,7 +80,7 @@ def train(
                 SeedEachStep(run.seed),
                 FiniteLoss(str(run)),
                 TrainingRows(budget.log_every),
-                monitor,
+                *callbacks,
                 RememberRows(table),
                 ModelCheckpoint(
                     dirpath=state,
@@ -159,7 +116,7 @@ def _write_outputs(
     data: LightningDataModule,
     trainer: Trainer,
     table: MetricsTable,
-    config: str,
+    config: Mapping[str, Any],
 ) -> None:
     metrics = table.write_tables(run.folder)
     final = metrics[(metrics.split == "val") & (metrics.step == metrics.step.max())]
@@ -177,8 +134,8 @@ def _write_outputs(
         "versions": {name: version(name) for name in ("torch", "lightning", "e3nn", "numpy")}
         | {"python": platform.python_version()},
     } | getattr(model, "facts", dict)()
-    with replacing(run.folder / "config.yaml") as temporary:
-        temporary.write_text(config)
+    with replacing(run.folder / "run.yaml") as temporary:
+        temporary.write_text(as_yaml(config))
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
 

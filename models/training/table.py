@@ -51,7 +51,7 @@ class MetricsTable(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params, *args, **kwargs) -> None:
-        """Nothing to do: the configuration is in config.yaml."""
+        """Nothing to do: the configuration is in run.yaml."""
 
     @property
     def wall_s(self) -> float:

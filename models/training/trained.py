@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningModule
 
+from data.validation import SettingsError
 from models.official import CheckpointError, checked, read_tensors
+from models.training.configuration import made, read_file
 
 Module = TypeVar("Module", bound=LightningModule)
 
@@ -25,15 +25,10 @@ def module_of_run(folder: Path, kind: type[Module]) -> tuple[Module, dict]:
     settings = folder / "run.yaml"
     if not files or not settings.is_file():
         raise UntrainedError(f"{folder}: needs run.yaml and checkpoints/*/last.ckpt; train the run first")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningModule, "model", required=True)
     try:
-        config = yaml.safe_load(settings.read_text())
-        module = parser.instantiate(parser.parse_object({"model": config["model"]})).model
-    except (yaml.YAMLError, ArgumentError, KeyError, TypeError) as error:
-        raise UntrainedError(
-            f"{settings}: no configuration of a model ({' '.join(str(error).split())})"
-        ) from error
+        module = made(read_file(settings)["model"])
+    except (SettingsError, KeyError, TypeError) as error:
+        raise UntrainedError(f"{settings}: no configuration of a model ({error})") from error
     if not isinstance(module, kind):
         raise UntrainedError(f"{settings}: a run of {type(module).__name__}, not of {kind.__name__}")
     content = read_tensors(files[-1], "train the run again")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from models.bench import Case, relaxed_step
 from models.vn_pointnet import textbook
-from models.vn_pointnet.network import VNPointNet, VNPointNetConfig
+from models.vn_pointnet.network import VNPointNet
+from models.vn_pointnet.settings import VNPointNetConfig
 from twirl.relaxation import RECM, RPP, Labels, Method
 from twirl.relaxation.recm import TERMS
 

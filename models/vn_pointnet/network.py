@@ -4,8 +4,7 @@ Read from top to bottom in order of execution. Shapes: B clouds of N points, k n
 vector features are (3, B, N, C), pooled ones (3, B, C).
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -20,34 +19,11 @@ from models.vn_pointnet.layers import (
     VNMeanPool,
     VNStdFeature,
 )
+from models.vn_pointnet.settings import VNPointNetConfig
 from twirl.representations import Vectors
 
 if TYPE_CHECKING:
     from twirl.relaxation.places import Place
-
-
-@dataclass
-class VNPointNetConfig:
-    """Sizes of the network; the defaults are the published 1,972,745 parameters.
-
-    classes: to tell apart. neighbours: k, of every point, itself among them. c1, c2, c3: vector channels of the
-    point features. f1, f2: of the global branch. h1, h2: hidden widths of the invariant head. pooling: over
-    neighbours and points. dropout: before the second batch norm of the head. global_branch: off, the mean of the
-    point features stands for it (half as many layers, for small trials).
-    """
-
-    classes: int = 40
-    neighbours: int = 20
-    c1: int = 21
-    c2: int = 42
-    c3: int = 341
-    f1: int = 170
-    f2: int = 85
-    h1: int = 512
-    h2: int = 256
-    pooling: Literal["mean", "max"] = "mean"
-    dropout: float = 0.4
-    global_branch: bool = True
 
 
 def _pool(channels: int, pooling: str) -> nn.Module:

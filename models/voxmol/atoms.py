@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.voxmol.voxels import GridConfig, smooth_density
+from models.voxmol.settings import GridConfig
+from models.voxmol.voxels import smooth_density
 
 THRESHOLD = 0.25  # densities below it are taken for nothing
 MOST_ATOMS = 200  # grids with so many peaks are no molecules

@@ -2,22 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from models.voxmol.settings import AugmentConfig
 from twirl.groups import SO3, Octahedral, about_axis
-
-
-@dataclass
-class AugmentConfig:
-    """rotation: "euler_xyz", three uniform angles, as published, which is not uniform over rotations; "haar", which
-    is; "octahedral", of the 24 that map the grid to itself; or "none". shift: largest along each axis [Angstrom].
-    """
-
-    rotation: Literal["euler_xyz", "haar", "octahedral", "none"] = "euler_xyz"
-    shift: float = 0.5
 
 
 @dataclass(frozen=True)

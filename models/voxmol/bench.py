@@ -14,12 +14,9 @@ from torch import Tensor
 from models.bench import Case
 from models.datasets.geom_drugs import AtomBatch
 from models.voxmol import textbook
-from models.voxmol.augment import AugmentConfig
-from models.voxmol.latents import LatentConfig
-from models.voxmol.network import PUBLISHED, VoxMolConfig
-from models.voxmol.optimizer import OptimizerConfig
-from models.voxmol.task import MonitorConfig, VoxMolTask
-from models.voxmol.voxels import GridConfig, smooth_density, voxelise
+from models.voxmol.settings import PUBLISHED, GridConfig, VoxMolConfig, VoxMolTaskSettings
+from models.voxmol.task import VoxMolTask
+from models.voxmol.voxels import smooth_density, voxelise
 
 MINI = {
     "elements": 5,
@@ -43,8 +40,7 @@ def random_molecules(count: int, atoms: int, extent: float) -> AtomBatch:
 
 def task_of(sizes: dict, grid: GridConfig, device: torch.device) -> VoxMolTask:
     torch.manual_seed(0)
-    parts = OptimizerConfig(), grid, AugmentConfig(), MonitorConfig(), LatentConfig()
-    return VoxMolTask(VoxMolConfig(**sizes), *parts).to(device)
+    return VoxMolTask(VoxMolTaskSettings(network=VoxMolConfig(**sizes), grid=grid)).to(device)
 
 
 def case(sizes: dict, grid: GridConfig, batch: AtomBatch) -> Case:

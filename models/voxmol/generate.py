@@ -17,20 +17,15 @@ from data.geom_drugs.channels import SYMBOLS
 from models.training.sampling import stream_seed
 from models.training.trained import UntrainedError, module_of_run, write_or_say_why
 from models.voxmol.atoms import MOST_ATOMS, Atoms, find_peaks, refine
-from models.voxmol.augment import AugmentConfig
-from models.voxmol.latents import LatentConfig
-from models.voxmol.network import PUBLISHED, VoxMolConfig
 from models.voxmol.official import load_checkpoint
-from models.voxmol.optimizer import OptimizerConfig
 from models.voxmol.sampling import Walk, walk_jump
-from models.voxmol.task import MonitorConfig, VoxMolTask
-from models.voxmol.voxels import GridConfig
+from models.voxmol.settings import PUBLISHED, VoxMolConfig, VoxMolTaskSettings
+from models.voxmol.task import VoxMolTask
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[VoxMolTask, dict]:
     """A task with the weights of an official checkpoint of a published size, raw and averaged alike."""
-    parts = OptimizerConfig(), GridConfig(), AugmentConfig(), MonitorConfig(), LatentConfig()
-    task = VoxMolTask(VoxMolConfig(**PUBLISHED[size]), *parts)
+    task = VoxMolTask(VoxMolTaskSettings(network=VoxMolConfig(**PUBLISHED[size])))
     for network in task.networks.values():
         load_checkpoint(network, path)
     return task, {"checkpoint": str(path), "size": size}

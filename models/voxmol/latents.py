@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 import torch
@@ -15,28 +13,13 @@ from torch import Tensor
 from data.files import replacing
 from models.training.sampling import stream_seed
 from models.voxmol.network import VoxMol
+from models.voxmol.settings import LatentConfig
 from twirl.groups import about_axis
 from twirl.monitor import undisturbed
 from twirl.representations import Voxels
 
 COLUMNS = ("sample", "axis", "angle", "kind", "cosine")
 QUARTERS = range(5)  # 0 to 360 degrees
-
-
-@dataclass
-class LatentConfig:
-    """molecules: of the validation split; 0 records nothing. batch_size: of them at once, even, since different
-    molecules are compared in pairs. noise: "turned" with the density, so that 0 and 360 degrees are the same input, or
-    "fresh" for every rotation.
-    """
-
-    molecules: int = 1000
-    batch_size: int = 16
-    noise: Literal["turned", "fresh"] = "turned"
-
-    def __post_init__(self):
-        if self.batch_size < 2 or self.batch_size % 2:
-            raise ValueError(f"latents: batch_size must be even, not {self.batch_size}")
 
 
 class RecordLatents(Callback):

@@ -5,9 +5,6 @@ the output is no correction of the input. Feature maps are (B, c, x, y, z).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import accumulate
-from operator import mul
 
 import torch
 import torch.nn.functional as F
@@ -15,59 +12,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.training.dropout import dropout
+from models.voxmol.settings import VoxMolConfig
 
 
-@dataclass
-class VoxMolConfig:
-    """Sizes of the network; the defaults are the published 111.5M parameters.
-
-    elements: channels of the density. channels: features at full resolution. multipliers: of each level over the one
-    before, cumulative. attention: whether the blocks of a level attend. blocks: residual blocks of a level of the
-    encoder. groups: of every norm, a divisor of every width; 0: no norms. dropout: in every residual block.
-    channels_last: features of a voxel lie side by side in memory on levels of up to 64, which changes rounding only.
-    recompute: the backward pass computes the insides of blocks again rather than remembering them.
-    """
-
-    elements: int = 8
-    channels: int = 32
-    multipliers: tuple[int, ...] = (1, 2, 2, 4)
-    attention: tuple[bool, ...] = (False, False, True, True)
-    blocks: int = 2
-    groups: int = 16
-    dropout: float = 0.1
-    channels_last: bool = True
-    recompute: bool = False
-
-    def __post_init__(self):
-        self.multipliers, self.attention = tuple(self.multipliers), tuple(self.attention)
-        if len(self.attention) != len(self.multipliers):
-            raise ValueError(
-                f"VoxMol: attention has {len(self.attention)} levels, multipliers has {len(self.multipliers)}"
-            )
-        normed = {self.channels, *self.widths}
-        if self.groups and (odd := sorted(width for width in normed if width % self.groups)):
-            raise ValueError(f"VoxMol: groups {self.groups} does not divide the width {odd[0]}")
-
-    @property
-    def widths(self) -> list[int]:
-        """Features of each level."""
-        return list(accumulate(self.multipliers, mul, initial=self.channels))[1:]
-
-    @property
-    def coarsening(self) -> int:
-        """Voxels along the edge of one of the coarsest; a grid's size is a multiple of it."""
-        return 2 ** (len(self.multipliers) - 1)
-
-    def layout(self, width: int) -> torch.memory_format:
-        """Of features of this width in memory."""
-        narrow = (
-            width <= 64
-        )  # wider levels have more weights than features, and oneDNN would turn those about
-        return torch.channels_last_3d if self.channels_last and narrow else torch.contiguous_format
-
-
-# The published sizes, as arguments of VoxMolConfig.
-PUBLISHED = {"111M": {}, "28M": {"channels": 16}, "7M": {"channels": 8, "groups": 8}}
+def layout(config: VoxMolConfig, width: int) -> torch.memory_format:
+    """Of features of this width in memory."""
+    narrow = width <= 64  # wider levels have more weights than features, and oneDNN would turn those about
+    return torch.channels_last_3d if config.channels_last and narrow else torch.contiguous_format
 
 
 class ResidualBlock(nn.Module):
@@ -107,7 +58,7 @@ class Block(nn.Module):
         super().__init__()
         self.residual = ResidualBlock(width, out, config)
         self.attention = Attention(out) if attends else nn.Identity()
-        self.recompute, self.layout = config.recompute, config.layout(out)
+        self.recompute, self.layout = config.recompute, layout(config, out)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=self.layout)
@@ -166,7 +117,7 @@ class VoxMol(nn.Module):
                 f"VoxMol: a grid of {y.shape[-1]} cannot be halved {len(self.config.widths) - 1} times: "
                 f"make its size a multiple of {self.config.coarsening}"
             )
-        x = self.first(y.contiguous(memory_format=self.config.layout(self.config.channels)))
+        x = self.first(y.contiguous(memory_format=layout(self.config, self.config.channels)))
         skips = [x]
         for module in self.encoder:
             x = module(x)

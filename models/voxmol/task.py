@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from lightning.pytorch import Callback
@@ -10,13 +9,14 @@ from torch import Tensor
 
 from models.datasets.geom_drugs import AtomBatch
 from models.training.averaging import AveragedTask
+from models.training.optimizer import optimizer
 from models.training.sampling import stream_seed
 from models.training.series import Series
-from models.voxmol.augment import AugmentConfig, Pose, draw_pose
-from models.voxmol.latents import LatentConfig, RecordLatents
-from models.voxmol.network import VoxMol, VoxMolConfig
-from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
-from models.voxmol.voxels import GridConfig, outside, voxelise
+from models.voxmol.augment import Pose, draw_pose
+from models.voxmol.latents import RecordLatents
+from models.voxmol.network import VoxMol
+from models.voxmol.settings import VoxMolTaskSettings
+from models.voxmol.voxels import outside, voxelise
 from twirl.groups import AxisPreserving, Group, Octahedral, OnePerRow, TwoAxisTurns
 from twirl.problem import Problem
 from twirl.representations import OnePerRow as OfEachRow
@@ -28,20 +28,6 @@ ROTATIONS = {"axis_preserving": AxisPreserving, "two_axis_turns": TwoAxisTurns, 
 _POSE, _NOISE = 1, 2
 
 
-@dataclass
-class MonitorConfig:
-    """What of the network is measured.
-
-    rotations: what is drawn from for every molecule: the 16 that keep an axis, another reading of the published 16, or
-    all 24. full_twirl: so many molecules of every batch are twirled over all 24, too, by the averaged weights. seed:
-    draws pose and noise of each molecule, the same at every step.
-    """
-
-    rotations: Literal["axis_preserving", "two_axis_turns", "octahedral"] = "axis_preserving"
-    full_twirl: int = 16
-    seed: int = 0
-
-
 @dataclass(frozen=True)
 class Draw:
     """What is random in one step: poses of the molecules, and noise (B, C, G, G, G), standard normal."""
@@ -51,39 +37,24 @@ class Draw:
 
 
 class VoxMolTask(AveragedTask):
-    """Denoising of voxelised molecules by least squares.
+    """Denoising of voxelised molecules by least squares."""
 
-    network, optimizer, grid, augment, monitor, latents: see the classes. sigma: of the noise. ema_decay: of the
-    averaged weights, from step 0 without bias correction. compile: a backend of torch.compile for training; None: none.
-    """
-
-    def __init__(
-        self,
-        network: VoxMolConfig,
-        optimizer: OptimizerConfig,
-        grid: GridConfig,
-        augment: AugmentConfig,
-        monitor: MonitorConfig,
-        latents: LatentConfig,
-        sigma: float = 0.9,
-        ema_decay: float = 0.999,
-        compile: str | None = None,
-    ):
-        super().__init__(VoxMol(network), ema_decay)
-        self.optimizer, self.grid, self.augment, self.sigma = optimizer, grid, augment, sigma
-        self.monitor, self.latents, self.backend = monitor, latents, compile
+    def __init__(self, settings: VoxMolTaskSettings):
+        super().__init__(VoxMol(settings.network), settings.ema_decay)
+        self.settings, self.grid, self.monitor = settings, settings.grid, settings.monitor
+        self.sigma = settings.sigma
 
     def configure_callbacks(self) -> list[Callback]:
-        return [RecordLatents(self.latents)]
+        return [RecordLatents(self.settings.latents)]
 
     def on_fit_start(self) -> None:
-        if self.backend is not None:
-            self.network.compile(backend=self.backend)
+        if self.settings.compile is not None:
+            self.network.compile(backend=self.settings.compile)
 
     def draw_poses(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Pose:
         """A pose of every molecule: functions of (seed, position, conformer), whichever process has the conformer."""
         poses = [
-            draw_pose(self.augment, torch.Generator().manual_seed(k))
+            draw_pose(self.settings.augment, torch.Generator().manual_seed(k))
             for k in _seeds(batch, seed, stream, *position, use=_POSE)
         ]
         rotations, shifts = (torch.stack([getattr(p, f) for p in poses]) for f in ("rotation", "shift"))
@@ -124,7 +95,7 @@ class VoxMolTask(AveragedTask):
         }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return scale_free_adamw(self.network.parameters(), self.optimizer)
+        return optimizer(self.settings.optimizer, self.network.parameters())
 
     def posed(self, batch: AtomBatch) -> tuple[Tensor, Tensor]:
         """Clean and noised densities of held-out molecules, each in the pose and under the noise that it always has."""

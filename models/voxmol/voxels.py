@@ -6,61 +6,12 @@ independent chances would, V = 1 - prod (1 - g), so that 0 <= V <= 1. What lies 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# Upstream measures voxels from 15 Angstrom below the molecule's centre; where its rounding happens depends on it.
-_BOX = 15.0
-
-
-@dataclass
-class GridConfig:
-    """A cubic grid.
-
-    size: voxels G along an edge, even. resolution: edge of a voxel [Angstrom], a divisor of 15. radius: of every
-    element [Angstrom]. half_window: an atom touches the voxels up to so many from its own. centring: "upstream"
-    displaces everything by 1/2 + resolution / 2 voxels ([Angstrom] read as voxels), as published; "exact" does not.
-    """
-
-    size: int = 64
-    resolution: float = 0.25
-    radius: float = 0.5
-    half_window: int = 5
-    centring: Literal["upstream", "exact"] = "upstream"
-
-    def __post_init__(self):
-        if self.size < 2 or self.size % 2:
-            raise ValueError(f"grid: size must be even, not {self.size}")
-        if abs(_BOX / self.resolution - round(_BOX / self.resolution)) > 1e-9:
-            raise ValueError(f"grid: resolution must divide {_BOX:g} Angstrom, not {self.resolution}")
-
-    @property
-    def offset(self) -> int:
-        """Added to coordinates in voxels, so that they are positive."""
-        return round(_BOX / self.resolution) + self.half_window
-
-    @property
-    def first(self) -> int:
-        """The grid's first voxel, counted as `offset` counts."""
-        return self.offset + 1 - self.size // 2
-
-    @property
-    def voxel_centre(self) -> float:
-        """Where in a voxel distances are measured to [voxels]."""
-        return 0.5 * self.resolution if self.centring == "upstream" else -0.5
-
-    @property
-    def origin(self) -> float:
-        """Index at which an atom at coordinate 0 has its peak."""
-        return self.size / 2 - 1 - self.voxel_centre
-
-    def width(self, radius: float | Tensor) -> float | Tensor:
-        """Squared width of a Gaussian [voxels^2]."""
-        return 0.93**2 * (radius / self.resolution) ** 2
+from models.voxmol.settings import GridConfig
 
 
 def voxelise(

@@ -8,7 +8,6 @@ from analysis.results import load_runs
 
 def finished(root, write_run, tier="subset"):
     folder = write_run(root / "results", "escaip-default", 0, tier=tier)
-    (folder / "config.yaml").touch()
     figures = root / "figures" / tier
     figures.mkdir(parents=True)
     for name in ("a_fig2.png", "a_fig2.rst", "a_fig2.json", "a_fig2.pdf", "a_landmarks.md"):

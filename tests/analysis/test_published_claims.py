@@ -7,11 +7,13 @@ from statistics import mean
 
 import pytest
 
-from analysis.plateau import passes_zero
-from analysis.relaxed import accuracy, alpha, largest_alpha, places
+from analysis.quantities.accuracies import accuracy
+from analysis.quantities.errors import error
+from analysis.quantities.landmarks import passes_zero
+from analysis.quantities.relaxation import alpha, largest_alpha, places
 from analysis.results import load_runs
 from analysis.run_names import vn_run
-from analysis.tasks import KEPT, MOTIONS, OWN, error
+from analysis.tasks import KEPT, MOTIONS, OWN
 from models.training.series import EMA, RAW, Series
 from tests.workflow.checkout import ROOT
 

@@ -48,7 +48,7 @@ def test_the_schema_says_type_bounds_default_and_description_of_every_field():
     properties = schema(Training)["properties"]
     assert properties["steps"] == {
         "type": ["integer", "array"],
-        "exclusiveMinimum": 0,
+        "minimum": 1,
         "items": {"type": "integer", "minimum": 0},
         "default": 100,
         "description": "How many, or which.",
@@ -63,6 +63,19 @@ def test_the_schema_says_type_bounds_default_and_description_of_every_field():
     assert properties["kind"]["enum"] == ["one", "other", None]
     assert properties["second"]["type"] == ["object", "null"]
     assert schema(Training)["required"] == ["name"]
+
+
+def test_a_class_that_derives_from_another_describes_the_fields_of_both():
+    @settings
+    class Relaxed(Optimizer):
+        """The same, and more."""
+
+        more: bool = False
+        """More."""
+
+    said = {name: part["description"] for name, part in schema(Relaxed)["properties"].items()}
+    assert said == {"lr": "Learning rate.", "weight_decay": "Coupled.", "more": "More."}
+    assert Relaxed(lr=2.0).lr == 2.0
 
 
 def test_a_layer_that_says_only_some_fields_is_held_against_the_partial_schema():

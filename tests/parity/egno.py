@@ -10,8 +10,9 @@ from torch import Tensor
 
 from models.egno.layers import Nodes
 from models.egno.messages import Graph
-from models.egno.network import EGNO, EGNOConfig
+from models.egno.network import EGNO
 from models.egno.official import load_state, official_state
+from models.egno.settings import EGNOConfig
 from tests.parity.case import Case, Result
 
 TOLERANCES = {"values": 1e-12, "gradients": 1e-12, "float32": 5e-6}

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from models.datasets.spice import MoleculeBatch
 from models.escaip.closed_form import exact_losses, head_variance, twirled_forces
-from models.escaip.network import EScAIP, EScAIPConfig
+from models.escaip.network import EScAIP
 from models.escaip.official import RULES, load_state
+from models.escaip.settings import EScAIPConfig, EScAIPTaskSettings
 from models.escaip.smearing import gaussian_smearing
-from models.escaip.task import EScAIPTask, OptimizerConfig, ScheduleConfig
+from models.escaip.task import EScAIPTask
 from models.official import official_name
 from tests.parity.case import Case, Result
 from twirl.gradients import loss_gradients
@@ -54,7 +55,7 @@ def compute(case: Case, group: str) -> Result:
 def _task(case: Case, dtype: torch.dtype) -> EScAIPTask:
     known = {f.name for f in fields(EScAIPConfig)}
     config = EScAIPConfig(**{key: value for key, value in case.config.items() if key in known})
-    task = EScAIPTask(config, OptimizerConfig(), ScheduleConfig()).to(dtype).eval()
+    task = EScAIPTask(EScAIPTaskSettings(network=config)).to(dtype).eval()
     load_state(task.network, case.tensors("weights"), str(case))
     return task
 
@@ -123,7 +124,7 @@ def _forward(task: EScAIPTask, batch: MoleculeBatch) -> dict[str, Tensor]:
         "forces": terms.forces(),
         "energy": network.energies(latents, batch.graph_index, batch.num_graphs),
         "force_head_variance": head_variance(network).reshape(1),
-        "train_loss": (task.energy_weight * energy + task.force_weight * force).reshape(1),
+        "train_loss": task.weighted(energy, force).reshape(1),
     }
     return {name: value.detach() for name, value in outputs.items()}
 
@@ -170,7 +171,7 @@ def _gradients(task: EScAIPTask, batch: MoleculeBatch, rotations: Tensor) -> dic
     network = task.network
     names = {name: official_name(name, RULES) for name, _ in network.named_parameters()}
     energy, force = task.loss(batch)
-    (task.energy_weight * energy + task.force_weight * force).backward()
+    task.weighted(energy, force).backward()
     outputs = {f"grad_train_loss.{names[name]}": p.grad for name, p in network.named_parameters()}
     of_mean, of_equiv = loss_gradients(_whole_network(network, batch), network.parameters(), _iid(rotations))
     for kind, gradients in {"L_mean": of_mean, "L_equiv": of_equiv}.items():

@@ -9,9 +9,10 @@ from models.datasets.pdb import ChainBatch
 from models.official import official_name
 from models.proteina.blocks import TriangleMultiplication
 from models.proteina.features import time_embedding
-from models.proteina.network import Proteina, ProteinaConfig
+from models.proteina.network import Proteina
 from models.proteina.official import RULES, load_state
-from models.proteina.task import Draw, FlowConfig, OptimizerConfig, ProteinaTask
+from models.proteina.settings import FlowConfig, Path, ProteinaConfig, ProteinaTaskSettings
+from models.proteina.task import Draw, ProteinaTask
 from models.training.flow import LinearPath, Noise, centred, sample_path, sampling_times, sde_step
 from tests.parity.case import Case, Result
 from twirl.rotations import RotationSet
@@ -77,12 +78,12 @@ def _task(case: Case, dtype: torch.dtype) -> ProteinaTask:
     )
     loss = c["loss"]
     flow = FlowConfig(
-        path=LinearPath("velocity" if loss["target"] == "v" else "clean"),
+        path=Path(output="velocity" if loss["target"] == "v" else "clean"),
         distogram=loss["aux_weight"] if loss["distogram"] else 0.0,
         distogram_largest=loss["max_dist_boundary_nm"],
         distogram_from=loss["aux_t_min"],
     )
-    task = ProteinaTask(config, OptimizerConfig(), flow).to(dtype)
+    task = ProteinaTask(ProteinaTaskSettings(network=config, flow=flow)).to(dtype)
     load_state(task.network, case.tensors("weights"), str(case))
     return task
 
@@ -240,13 +241,13 @@ def _sampler(task: ProteinaTask, batch: ChainBatch, inputs: Mapping[str, Tensor]
 
     def denoise(x: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
         output, _ = task.network(x, t, batch.mask, x_sc=previous)
-        return task.flow.path.clean(x, t, output)
+        return task.path.clean(x, t, output)
 
     with torch.no_grad():
         outputs["sampler.ode_10_steps_selfcond_x1"] = sample_path(denoise, x_0, batch.mask, times)
         x_sc = _guess(task, batch, draw)
         x1_hat = centred(_guess(task, batch, draw, x_sc), batch.mask)
-    velocity = task.flow.path.velocity(x_t, draw.t, x1_hat)
+    velocity = task.path.velocity(x_t, draw.t, x1_hat)
     outputs["sampler.velocity_from_x1_hat"] = velocity
     stepped = sde_step(x_t, velocity, torch.full_like(draw.t, 0.4), 0.05, 1.7, 0.45, inputs[EPS])
     return outputs | {SDE_STEP: centred(stepped, batch.mask)}

@@ -9,16 +9,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.datasets.geom_drugs import PADDING
 from models.official import official_name
+from models.training.optimizer import optimizer as made_optimizer
+from models.training.settings import Optimizer
 from models.voxmol.atoms import THRESHOLD, find_peaks, refine
-from models.voxmol.augment import AugmentConfig, Pose, euler_xyz
+from models.voxmol.augment import Pose, euler_xyz
 from models.voxmol.curvature import last_layer_hessians
-from models.voxmol.latents import LatentConfig, pooled, rotated_latents
-from models.voxmol.network import VoxMolConfig
+from models.voxmol.latents import pooled, rotated_latents
 from models.voxmol.official import RULES, load_state
-from models.voxmol.optimizer import OptimizerConfig, scale_free_adamw
 from models.voxmol.sampling import Walk, score, walk_step
-from models.voxmol.task import MonitorConfig, VoxMolTask, density_problem
-from models.voxmol.voxels import GridConfig, smooth_density, voxelise
+from models.voxmol.settings import GridConfig, VoxMolConfig, VoxMolTaskSettings
+from models.voxmol.task import VoxMolTask, density_problem
+from models.voxmol.voxels import smooth_density, voxelise
 from tests.parity.case import Case, Result
 from twirl.representations import Voxels
 from twirl.rotations import RotationSet
@@ -82,7 +83,7 @@ def _voxelizer(case: Case, group: str) -> tuple[dict[str, Tensor], float]:
     padding = inputs["channels"] == c["padding_value"]
     channels = inputs["channels"].long().where(~padding, PADDING)
     grids = {
-        name: GridConfig(c[name], c["resolution"], half_window=c["half_window"])
+        name: GridConfig(size=c[name], resolution=c["resolution"], half_window=c["half_window"])
         for name in ("grid_dim", "grid_dim_large")
     }
     atoms = inputs["coords"], channels
@@ -144,6 +145,10 @@ def _doubled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: x.double() if x.is_floating_point() else x for name, x in tensors.items()}
 
 
+def adamw(lr: float, weight_decay: float, betas: tuple[float, float]) -> Optimizer:
+    return Optimizer(name="scale_free_adamw", lr=lr, weight_decay=weight_decay, betas=betas)
+
+
 def _task(case: Case) -> VoxMolTask:
     c = case.config
     config = VoxMolConfig(
@@ -156,17 +161,15 @@ def _task(case: Case) -> VoxMolTask:
         dropout=c.get("dropout", 0.0),
     )
     train = c.get("train", {})
+    optimizer = adamw(train.get("lr", 2e-5), train.get("wd", 0.01), train.get("betas", (0.99, 0.999)))
     task = VoxMolTask(
-        config,
-        OptimizerConfig(
-            train.get("lr", 2e-5), train.get("wd", 0.01), tuple(train.get("betas", (0.99, 0.999)))
-        ),
-        GridConfig(c["grid_dim"]),
-        AugmentConfig(),
-        MonitorConfig(),
-        LatentConfig(),
-        sigma=c["sigma"],
-        ema_decay=train.get("ema_decay", 0.999),
+        VoxMolTaskSettings(
+            network=config,
+            optimizer=optimizer,
+            grid=GridConfig(size=c["grid_dim"]),
+            sigma=c["sigma"],
+            ema_decay=train.get("ema_decay", 0.999),
+        )
     ).double()
     for network in task.networks.values():
         load_state(network, case.tensors("weights"), str(case))
@@ -274,7 +277,7 @@ def _training(case: Case, task: VoxMolTask, inputs: Mapping[str, Tensor]) -> dic
 
 def _toy(c: Mapping, inputs: Mapping[str, Tensor]) -> Tensor:
     p = inputs["adamw_p0"].clone().requires_grad_()
-    optimizer = scale_free_adamw([p], OptimizerConfig(c["lr"], c["weight_decay"], c["betas"]))
+    optimizer = made_optimizer(adamw(c["lr"], c["weight_decay"], c["betas"]), [p])
     for gradient in inputs["adamw_grads"][: c["steps"]]:
         p.grad = gradient.clone()
         optimizer.step()

@@ -119,7 +119,8 @@ class ES(Method):
     epochs: E of the schedule; `set_epoch` tells where it is. reg: weight of the penalty (0.01 as published).
     init: of W: a standard deviation (1e-4 as for SEGNN) or "zero" (as for VN-PointNet).
     bias: whether the added maps have one, where the place allows it. lie_derivative: "correct", or "upstream"
-    for the published code's.
+    for the published code's, which also penalises, in place of a map that reads another one's input (the
+    directions of vector neurons), that other map a second time.
 
     >>> from twirl.relaxation import ES, Place, relax
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
@@ -172,15 +173,21 @@ class ES(Method):
         """The penalty on the inputs of the last forward pass in training; no gradient below the places."""
         if not self.reg:
             return super().extra_loss()
+        loss = penalty(self.sums(), self.reg)
+        self._inputs = {}
+        return loss
+
+    def sums(self) -> list[tuple[Tensor, Tensor]]:
+        """(LD^2, N^2) of every place on the inputs of the last forward pass in training, see `lie_norm`."""
         if not self._inputs:
             raise ValueError("ES: extra_loss() needs a forward pass in training mode before it.")
-        inputs, self._inputs = self._inputs, {}
-        sums = []
-        for i, z in sorted(inputs.items()):
-            terms, (A_in, A_out) = self.all_terms[i], self._generators_of(i, z)
+        found = []
+        for i, z in sorted(self._inputs.items()):
+            penalised = self._penalised(i)
+            terms, (A_in, A_out) = self.all_terms[penalised], self._generators_of(penalised, z)
             b = None if terms.b is None else terms.bias()
-            sums.append(lie_norm(terms.weight(), b, A_in, A_out, z))
-        return penalty(sums, self.reg)
+            found.append(lie_norm(terms.weight(), b, A_in, A_out, z))
+        return found
 
     def get_extra_state(self) -> dict[str, float]:
         return {"alpha": self.alpha}
@@ -192,6 +199,13 @@ class ES(Method):
         # A place that runs more than once in a pass counts with all its rows.
         z = self.places[i].flatten(self.places[i].joined(z).detach()).flatten(0, -2)
         self._inputs[i] = z if i not in self._inputs else torch.cat([self._inputs[i], z])
+
+    def _penalised(self, i: int) -> int:
+        """The place whose map is penalised on the input of place i."""
+        reads = self.places[i].reads
+        if self.variant == "correct" or reads is None:
+            return i
+        return next(j for j, place in enumerate(self.places) if place.name == reads)
 
     def _generators_of(self, i: int, like: Tensor) -> tuple:
         """(A_in, A_out) of place i, made on first use."""

@@ -140,9 +140,12 @@ class FixedLayer(nn.Module):
         self.takes_parts = getattr(layer, "takes_parts", False)
         self.names = tuple(name for name in m.alpha if name != "noise")
         self.terms = terms.settled(self.names) if self.names else None
+        like = next(layer.parameters(), torch.zeros(()))
         for name in ("beta", *self.names):
             value = m.beta if name == "beta" else m.alpha[name]
-            self.register_buffer(f"scale_{name}", torch.as_tensor(value).detach().clone())
+            if not isinstance(value, Tensor):  # a number has double precision, which the layer may need
+                value = like.new_tensor(value, dtype=torch.promote_types(like.dtype, torch.float32))
+            self.register_buffer(f"scale_{name}", value.detach().clone())
 
     def forward(self, z: Tensor | tuple[Tensor, ...], *args, **kwargs) -> Tensor:
         alpha = {name: getattr(self, f"scale_{name}") for name in self.names}

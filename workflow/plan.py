@@ -6,19 +6,21 @@ settings are, each over the one before: the defaults of the classes of settings,
 torch, numpy or h5py: the Snakefile imports this module on every call.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from analysis import catalogue
+from analysis.measure import registry
 from data.settings import merge
 from data.validation import SettingsError, hint
 from models.sources import ROOT, training_modules
 from models.training.configuration import check_together, defaults_of, read_file
 from models.training.files import RUN_FILES
 from workflow.configuration import tiers
-from workflow.schema import check_changes, check_declaration, check_tier
+from workflow.origins import out_of_reach
+from workflow.schema import check_changes, check_declaration, check_tier, measured
 
 DEFAULT_TIER = "mini"
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
@@ -40,6 +42,8 @@ class Run:
     label: str
     seed: int
     settings: Mapping
+    measure: Mapping
+    """What is measured of the trained network, and with which settings; no setting of the training."""
 
     @property
     def folder(self) -> str:
@@ -53,6 +57,11 @@ class Run:
     @property
     def store(self) -> str:
         return store(self.dataset, self.tier)
+
+    @property
+    def generator(self) -> str:
+        """The module that generates from it once it is trained, where its system has one."""
+        return f"models.{self.system}.generate"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -77,15 +86,37 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A measurement that a run asks for of its trained network."""
+
+    run: Run
+    name: str
+
+    @property
+    def settings(self) -> Mapping:
+        return self.run.measure[self.name]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What it depends on: the command, the measurement, and the classes of the run."""
+        return "analysis.measure.__main__", registry.module_of(self.name), *self.run.sources
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A tier, resolved: everything the workflow needs to know."""
+    """A tier, resolved: everything the workflow needs to know.
+
+    left_out: a sentence for each data set that cannot be had here, about what is missing for want of it.
+    """
 
     config: Mapping
     runs: tuple[Run, ...]
 
+    left_out: tuple[str, ...] = ()
+
     @property
     def tier(self) -> str:
-        return self.config["tier"]
+        return folder_of(self.config)
 
     @property
     def mirror(self) -> str | None:
@@ -107,6 +138,12 @@ class Plan:
     def names(self) -> list[str]:
         """The names of the runs."""
         return sorted({run.name for run in self.runs})
+
+    @property
+    def generating(self) -> list[str]:
+        """The names of runs of systems that generate."""
+        found = (run for run in self.runs if (ROOT / "models" / run.system / "generate.py").is_file())
+        return sorted({run.name for run in found})
 
     def resources(self, kind: str) -> Mapping:
         """What a job of a kind (prepare, train, render) asks for: threads, mem_mb, runtime, gpu."""
@@ -155,6 +192,20 @@ class Plan:
     def tables(self) -> list[str]:
         return [output for output in self.outputs if not is_figure(output)]
 
+    @cached_property
+    def measurements(self) -> dict[str, Asked]:
+        """What is measured of trained networks, by the table that it is written to."""
+        return {
+            f"{run.folder}/{registry.table_of(name)}": Asked(run, name)
+            for run in self.runs
+            for name in run.measure
+        }
+
+    def measured(self, run: str, seed: int | str, measurement: str) -> Asked:
+        """One of them. Raises KeyError."""
+        folder = self.run(run, seed).folder
+        return self.measurements[f"{folder}/{registry.table_of(measurement)}"]
+
     def runs_for(self, output: str) -> list[Run]:
         """Runs that a figure or table is drawn from."""
         return [run for run in self.runs if catalogue.by_name(output).wants(run)]
@@ -168,8 +219,15 @@ class Plan:
         return "analysis.render", catalogue.by_name(output).module
 
     def results_for(self, output: str) -> list[str]:
-        """The files of those runs that it reads."""
-        return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RUN_FILES]
+        """The files of those runs that it reads, tables of what was measured of their networks among them."""
+        read, extras = self.runs_for(output), catalogue.by_name(output).extras
+        tables = [
+            f"{run.folder}/{registry.table_of(name)}"
+            for run in read
+            for name in extras
+            if name in run.measure
+        ]
+        return [f"{run.folder}/{name}" for run in read for name in RUN_FILES] + tables
 
 
 def training(config: Mapping, system: str) -> dict:
@@ -185,7 +243,7 @@ def _follows(config: Mapping, system: str, dataset: str) -> dict:
     if before is not None:
         hours, minutes = divmod(asked["runtime"] - before, 60)
         trainer["max_time"] = f"{hours // 24:02}:{hours % 24:02}:{minutes:02}:00"
-    return {"data": {"init_args": {"store": store(dataset, config["tier"])}}, "trainer": trainer}
+    return {"data": {"init_args": {"store": store(dataset, folder_of(config))}}, "trainer": trainer}
 
 
 def is_figure(output: str) -> bool:
@@ -216,17 +274,25 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     config = merge(layer, overrides)
     check_tier(config, f"{source} with --configfile and --config")
 
-    runs: list[Run] = []
+    asked = _asked(config)
     files = sorted((root / "config" / "runs").glob("*.yaml"))
-    for name in config["runs"]:
+    for name in asked:
         if name not in (known := [path.stem for path in files]):
-            raise SettingsError(
-                f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint(name, known)}"
-            )
-    for path in files:
-        if path.stem in config["runs"]:
-            runs += _resolve(path, config)
-    return Plan(config, tuple(runs))
+            raise SettingsError(f"{source}: runs.{name} is not a file of config/runs{hint(name, known)}")
+    runs = tuple(run for path in files if path.stem in asked for run in _resolve(path, config))
+    unknown = {dataset: files for dataset in config["data"] if (files := out_of_reach(config, dataset, root))}
+    had = tuple(run for run in runs if run.dataset not in unknown)
+    return Plan(config, had, tuple(_left_out(runs, had, unknown)))
+
+
+def folder_of(config: Mapping) -> str:
+    """The tier with its variants: what folders are called, so that no two of them share one."""
+    return "-".join([config["tier"], *sorted(config.get("variant", {}))])
+
+
+def _asked(config: Mapping) -> Mapping:
+    """Changes to declared runs, by the file that declares them: the tier's, or what overlays put in their place."""
+    return config["runs"] if config.get("instead") is None else config["instead"]
 
 
 def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
@@ -238,7 +304,7 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
         raise SettingsError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
-    overlay = dict(config["runs"][path.stem])
+    overlay = dict(_asked(config)[path.stem])
     check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
     location = _follows(config, system, dataset)
     base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), location)
@@ -252,6 +318,27 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
             raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
+        measure = measured(settings.pop("measure", {}), f"{source}: run {name}")
+        kept = {*settings["trainer"]["snapshots"], *registry.steps_of(measure)}
+        settings = merge(settings, {"trainer": {"snapshots": sorted(kept)}})
         check_together(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
-            yield Run(tier, name, system, dataset, run["label"], seed, settings)
+            yield Run(folder_of(config), name, system, dataset, run["label"], seed, settings, measure)
+
+
+def _left_out(runs: Sequence[Run], had: Sequence[Run], unknown: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What a tier cannot show here, in a sentence for each data set that is out of reach."""
+    shown = {output.name for output in catalogue.shown(had)}
+    for dataset, files in unknown.items():
+        lost = [run for run in runs if run.dataset == dataset]
+        fed = [output for output in catalogue.shown(runs) if any(map(output.wants, lost))]
+        missing = [output.name for output in fed if output.name not in shown]
+        fewer = [output.name for output in fed if output.name in shown]
+        if lost:
+            yield (
+                f"data/{dataset}/raw lacks {' and '.join(files)}, which no public origin has "
+                f"(data/{dataset}/README.md): {len(lost)} runs are left out"
+                + (f", and with them {', '.join(missing)}" if missing else "")
+                + (f"; {', '.join(fewer)} show fewer runs" if fewer else "")
+                + "."
+            )

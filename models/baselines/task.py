@@ -1,4 +1,4 @@
-"""Training a baseline on bodies or particles, as the networks that it stands beside are trained."""
+"""Training a baseline on motion capture or particles, like the networks that it is compared with."""
 
 from collections.abc import Callable, Mapping
 
@@ -22,7 +22,7 @@ Batch = MotionBatch | NBodyBatch
 
 
 class BaselineTask(LightningModule):
-    """Positions at the last target frame by the mean squared error over all coordinates."""
+    """Predicts positions at the last target frame; the loss is the mean squared error over all coordinates."""
 
     def __init__(self, settings: BaselineTaskSettings):
         super().__init__()

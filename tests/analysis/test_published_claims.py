@@ -17,7 +17,7 @@ from analysis.tasks import KEPT, MOTIONS, OWN
 from models.training.series import EMA, RAW, Series
 from tests.workflow.checkout import ROOT
 
-TIERS = ("mini", "subset_modelnet")
+TIERS = ("mini", "subset")
 SEEDS = (0, 1, 2)
 
 
@@ -68,7 +68,7 @@ def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
         assert count["active"] == count["plain"]
 
 
-DYNAMICS_TIERS = ("mini", "subset_dynamics")
+DYNAMICS_TIERS = ("mini", "subset")
 
 
 def published(tier: str, name: str):
@@ -107,7 +107,7 @@ def test_on_particles_segnn_beats_the_linear_map_and_that_beats_constant_velocit
 
 def test_at_the_published_size_recm_keeps_its_terms_on_particles_and_is_worse_for_them():
     """What the README says does not replicate; one seed, so no margin."""
-    (recm,), (plain,) = (published("subset_nbody", name) for name in ("segnn-recm", "segnn-plain"))
+    (recm,), (plain,) = (published("subset-published", name) for name in ("segnn-recm", "segnn-plain"))
     assert largest_alpha(recm).value[-1] > 0.1
     assert float(recm.line("percent", RAW).value[-1]) > 10
     pruned, projected = (error(recm, series, "mse_selected") for series in (OWN, Series(readout="projected")))

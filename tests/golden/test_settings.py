@@ -2,6 +2,8 @@
 
 import json
 import lzma
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,23 @@ from tests.workflow.checkout import ROOT
 from workflow import plan as runs
 
 FROZEN = json.loads(lzma.decompress(Path(__file__).with_name("settings.json.xz").read_bytes()))
-OVERLAYS = {"paper+published_setups": "config/overlays/published_setups.yaml"}
-"""What each frozen name is asked for by now: a tier, or an overlay over one."""
+FILES = {
+    "paper+published_setups": ["config/overlays/published_setups.yaml"],
+    "subset": (REDUCED := ["config/subset.yaml"]),
+    **dict.fromkeys(["subset_modelnet", "subset_pdb", "subset_dynamics"], REDUCED),
+    "subset_gpu": (PUBLISHED := [*REDUCED, "config/overlays/published_sizes.yaml"]),
+    "subset_nbody": PUBLISHED,
+}
+"""What each frozen name is asked for by now: the tier of that name, or these files."""
+SYSTEMS = {
+    "subset": ["escaip"],
+    "subset_modelnet": ["vn_pointnet"],
+    "subset_pdb": ["proteina"],
+    "subset_dynamics": ["segnn", "egno", "baselines"],
+    "subset_gpu": ["escaip", "proteina", "voxmol"],
+    "subset_nbody": ["segnn"],
+}
+"""Systems of those that are one tier since, in two sizes."""
 
 
 RUN_OUTPUTS = json.loads(Path(__file__).with_name("run_outputs.json").read_text())
@@ -104,6 +121,39 @@ def said_once(settings: dict) -> dict:
     return {**settings, "model": {**settings["model"], "init_args": {**model, **more}}, "callbacks": []}
 
 
+ATTRIBUTED = re.compile(r"vn-(rotated|aligned)-(rpp|recm)|egno-(run|walk)-(ace-appr|recm)")
+"""Runs of which it is measured what single layers do; all relaxed ones measured it as a part of their training."""
+
+
+def measured_apart(run: dict) -> tuple[dict, dict]:
+    """Settings of a training, and what is measured of its network, of settings that held both.
+
+    Gradients are a callback by now, the studies of rotations and of latents measurements of trained networks. The
+    training keeps the weights that the former takes. Smoke measures the latents of one network, not of four.
+    """
+    model, trainer = dict(run["model"]["init_args"]), {**run["trainer"], "snapshots": []}
+    gradients, study, latents = (model.pop(name, None) for name in ("gradients", "rotation_study", "latents"))
+    callbacks, measure = [], {}
+    if gradients:
+        usual = {"steps": None, "rotations": None, "batches": None, "chunk": 1}
+        given = {name: value for name, value in gradients.items() if usual.get(name, ...) != value}
+        callbacks = [{"class_path": "twirl.gradient_monitor.GradientMonitor", "init_args": given}]
+    if study:
+        study = {"chunk": 10, **study}
+        measure["rotations"] = {
+            **{k: v for k, v in study.items() if k != "series"},
+            "weights": study["series"],
+        }
+        trainer["snapshots"] = [study["step"]]
+    if ATTRIBUTED.fullmatch(run["run"]["name"]):
+        measure["attribution"] = {"rotations": None}
+    smoke = run["run"]["tier"] == "smoke" and run["run"]["name"] != "voxmol-111m"
+    if latents and latents["molecules"] and not smoke:
+        measure["latents"] = latents
+    model = {**run["model"], "init_args": model}
+    return {**run, "model": model, "trainer": trainer, "callbacks": callbacks}, measure
+
+
 def job(settings: dict) -> dict:
     """The paper's baselines ask for a core and eight hours, not for a GPU and two days: what follows for a run."""
     follows = settings["run"]["tier"] == "paper" and settings["run"]["system"] == "baselines"
@@ -111,19 +161,34 @@ def job(settings: dict) -> dict:
 
 
 def plan_of(name: str) -> runs.Plan:
-    given = yaml.safe_load((ROOT / OVERLAYS[name]).read_text()) if name in OVERLAYS else {"tier": name}
-    return runs.load(given)
+    """The runs that a frozen name stands for by now. The mirror, which no run notices, is taken to have all files."""
+    layers = [yaml.safe_load((ROOT / file).read_text()) for file in FILES.get(name, [])] or [{"tier": name}]
+    plan = runs.load(merge(*layers, {"mirror": "site"}))
+    chosen = tuple(run for run in plan.runs if name not in SYSTEMS or run.system in SYSTEMS[name])
+    return replace(plan, runs=chosen)
+
+
+def renamed(settings: dict, name: str, tier: str) -> dict:
+    """Frozen settings with the tier's present name, and its store's."""
+    data = settings["data"]
+    store = data["init_args"]["store"].replace(f"/{name}.h5", f"/{tier}.h5")
+    return {
+        **settings,
+        "run": {**settings["run"], "tier": tier},
+        "data": {**data, "init_args": {**data["init_args"], "store": store}},
+    }
 
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_the_same_runs_have_the_same_settings(name):
     plan, frozen = plan_of(name), FROZEN[name]
-    found = {f"{run.name}/seed{run.seed}": run.resolved() for run in plan.runs}
+    found = {f"{run.name}/seed{run.seed}": (run.resolved(), run.measure) for run in plan.runs}
     assert found.keys() == frozen["runs"].keys()
     for run, before in frozen["runs"].items():
         settings = replaced(before)
-        expected = said_once(moved(settings))
-        assert found[run] == {**expected, "trainer": settings["trainer"] | job(found[run])}, run
+        expected = said_once(moved(renamed(settings, name.partition("+")[0], plan.tier)))
+        expected["trainer"] = settings["trainer"] | job(expected)
+        assert found[run] == measured_apart(expected), run
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -135,6 +200,13 @@ def test_every_run_is_drawn_where_it_was(name):
         assert found >= set(RUN_OUTPUTS[run]), run
         gained = {output for output in found - set(RUN_OUTPUTS[run]) if run not in JOINED.get(output, ())}
         assert not gained or run not in catalogue.NAMED, run
+
+
+def test_every_run_of_the_merged_tiers_is_frozen():
+    for files in (REDUCED, PUBLISHED):
+        plan = runs.load(merge(*(yaml.safe_load((ROOT / f).read_text()) for f in files), {"mirror": "site"}))
+        systems = [system for name, parts in SYSTEMS.items() if FILES[name] == files for system in parts]
+        assert sorted(systems) == sorted({run.system for run in plan.runs})
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -8,6 +8,7 @@ import pytest
 
 from analysis import metrics, render
 from analysis.figures.a_fig1e import VOXMOL
+from analysis.measure.registry import table_in
 from analysis.notes import density_note
 from analysis.quantities.landmarks import run_landmarks
 from analysis.quantities.latents import read_latents
@@ -105,9 +106,9 @@ def test_captions_say_generated_data_and_what_the_paper_prints(rendered, output)
 
 
 def test_a_tier_without_the_largest_network_draws_the_others(tmp_path, write_density_run):
-    real = {"tier": "subset_gpu", "source": "geom", "dataset": "GEOM-Drugs"}
+    real = {"tier": "subset-published", "source": "geom", "dataset": "GEOM-Drugs"}
     folders = [write_density_run(tmp_path, name, 0, **real) for name in ("voxmol-28m", "voxmol-7m")]
-    render.render("a_fig4", "subset_gpu", tmp_path / "out", folders, ["x"])
+    render.render("a_fig4", "subset-published", tmp_path / "out", folders, ["x"])
     caption = (tmp_path / "out" / "a_fig4.rst").read_text()
     assert "Not part of this tier: voxmol-111m, voxmol-50pct" in caption
     assert "generated" not in caption
@@ -199,16 +200,16 @@ def test_missing_or_broken_latents_are_one_sentence(tmp_path, write_density_run,
     command = ["a_fig11", "--tier", "mini", "--out", str(tmp_path / "out"), "--runs", str(folder)]
     table = read_latents(load_run(folder))
     for content, message in (
-        (None, "holds latents.parquet; set model.init_args.latents.molecules"),
+        (None, "was measured for it; ask for measure.latents"),
         (b"no", "latents.parquet: cannot be read as parquet"),
         (table.drop(columns="axis"), "lacks the column axis"),
         (table[table["kind"] == "pooled"], "holds no cosines of turned molecules"),
     ):
         if content is None:
-            (folder / "latents.parquet").unlink()
+            table_in(folder, "latents").unlink()
         elif isinstance(content, bytes):
-            (folder / "latents.parquet").write_bytes(content)
+            table_in(folder, "latents").write_bytes(content)
         else:
-            content.to_parquet(folder / "latents.parquet", index=False)
+            content.to_parquet(table_in(folder, "latents"), index=False)
         assert render.main(command) == 1
         assert message in capsys.readouterr().err

@@ -9,7 +9,10 @@ STAMP := .venv/installed
 
 .PHONY: figures test lint suite smoke
 
+# Shows the published results at once; each is replaced when its own runs are finished.
 figures: $(STAMP)
+	$(BIN)/python -m analysis.gallery --figures figures/mini --published figures/published/mini
+	@echo "Published results, until yours are there: $(CURDIR)/figures/mini/index.html"
 	$(BIN)/snakemake --cores $(CORES)
 	@echo "Gallery: $(CURDIR)/figures/mini/index.html"
 

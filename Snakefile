@@ -1,10 +1,12 @@
 """The replication's front door: what can be asked for, and which files hold the rules behind it.
 
 snakemake --cores all                                   everything of the mini tier
-snakemake --cores all figures/mini/a_fig2.pdf           one figure; `a_fig2` for short
+snakemake --cores all figures/mini/a_fig2.pdf           one figure
 snakemake --cores all --configfile config/subset.yaml   another tier
 """
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,29 +14,35 @@ from snakemake.utils import min_version
 
 sys.path.insert(0, workflow.basedir)
 
+from analysis import catalogue
 from models import sources
-from workflow import inputs, plan as runs
-from workflow.configuration import ConfigError
+from models.training.files import RUN_FILES
+from workflow import calls
+from data.validation import SettingsError
 
 min_version("9.0")
 
 try:
-    PLAN = runs.load(config)
-except ConfigError as error:
+    PLAN = calls.plan_of_call(config)
+except SettingsError as error:
     sys.exit(f"Configuration: {error}")
 
 TIER = PLAN.tier
 GALLERY = f"figures/{TIER}/index.html"
 METRICS = f"figures/{TIER}/metrics.json"
 
-inputs.write_inputs(PLAN)
 # Bash's strict mode, which a prefix of one's own replaces; then the interpreter that runs Snakemake, whether or not
 # its environment is activated.
-shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':$PATH; ")
+PATH = shlex.quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+shell.prefix(f"set -euo pipefail; export PATH={PATH}:$PATH; ")
 
 
 wildcard_constraints:
     dataset=r"[a-z0-9_]+",
+    run="|".join(map(re.escape, PLAN.names)),
+    seed=r"\d+",
+    figure="|".join(PLAN.figures) or "none",
+    table="|".join(PLAN.tables) or "none",
     file=r"[^/]+(?<!\.dvc)(?<!\.checked)",
 
 
@@ -80,6 +88,10 @@ rule figures:
 rule tables:
     input:
         [f"figures/{TIER}/{table}.csv" for table in PLAN.tables],
+
+
+onstart:
+    calls.keep(PLAN)
 
 
 onsuccess:

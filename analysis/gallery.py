@@ -2,7 +2,8 @@
 
     python -m analysis.gallery --figures figures/mini
 
-writes <figures>/index.html, which needs nothing but the files beside it.
+writes <figures>/index.html. With --published figures/published/mini it shows what was published where nothing is
+rendered yet, and says so; otherwise the page needs nothing but the files beside it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ h2 { font-size: 1.35rem; font-weight: 600; margin: 3rem 0 1rem; }
 h2 span + span { color: var(--soft); font-weight: 400; font-size: 1rem; margin-left: 0.8rem; }
 h3 { font-size: 1.2rem; font-weight: 600; margin: 0 0 1rem; }
 h3 small { color: var(--soft); font: 0.8rem ui-monospace, Menlo, Consolas, monospace; margin-left: 0.5rem; }
+h3 em { color: #b00020; font-size: 0.85rem; margin-left: 0.7rem; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 .lead, nav { color: var(--soft); margin: 0 0 1.2rem; }
@@ -70,17 +72,17 @@ PAPERS = {
 }
 """Paper of an output -> what its part of the page is called, and about what it is."""
 
+Entry = tuple[Output, dict, Path]
+"""An output, the facts that were written beside it, and the folder where it is."""
 
-def gallery(figures: Path) -> str:
-    """The page for what was rendered into `figures`. Raises ResultsError if nothing was."""
-    shown = [
-        (output, facts)
-        for output in catalogue.OUTPUTS
-        if (facts := _facts(figures / f"{output.name}.json")) is not None
-    ]
+
+def gallery(figures: Path, published: Path | None = None) -> str:
+    """The page for what was rendered into `figures`, or else published. Raises ResultsError if nothing was."""
+    folders = [figures] if published is None else [figures, published]
+    shown = [entry for output in catalogue.OUTPUTS if (entry := _entry(output, folders))]
     if not shown:
         raise ResultsError(f"{figures}: nothing rendered there yet; run `snakemake --cores all figures`.")
-    tiers = sorted({facts["tier"] for _, facts in shown})
+    tiers = sorted({facts["tier"] for _, facts, _ in shown})
     papers = {paper: entries for paper in PAPERS if (entries := [e for e in shown if e[0].paper == paper])}
     nav = "\n".join(_nav(paper, entries) for paper, entries in papers.items())
     sections = "\n".join(_paper(figures, paper, entries) for paper, entries in papers.items())
@@ -104,50 +106,71 @@ the command that made it.</p>
 """
 
 
-def _nav(paper: str | None, entries: list[tuple[Output, dict]]) -> str:
-    links = " ".join(f'<a href="#{output.name}">{_short(output)}</a>' for output, _ in entries)
+def _nav(paper: str | None, entries: list[Entry]) -> str:
+    links = " ".join(f'<a href="#{output.name}">{_short(output)}</a>' for output, _, _ in entries)
     return f"<nav><b>{PAPERS[paper][0]}</b>{links}</nav>"
 
 
-def _paper(figures: Path, paper: str | None, entries: list[tuple[Output, dict]]) -> str:
+def _paper(figures: Path, paper: str | None, entries: list[Entry]) -> str:
     heading = "".join(f"<span>{html.escape(text)}</span>" for text in PAPERS[paper])
-    shown = "\n".join(_section(figures, output.name, facts) for output, facts in entries)
+    shown = "\n".join(_section(figures, *entry) for entry in entries)
     return f'<h2 class="paper">{heading}</h2>\n{shown}'
 
 
-def write_gallery(figures: Path) -> Path:
-    """Write index.html."""
-    page, path = gallery(figures), figures / "index.html"
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+def write_gallery(figures: Path, published: Path | None = None) -> Path:
+    """Write index.html, unless it says the same already."""
+    page, path = gallery(figures, published), figures / "index.html"
+    if not path.is_file() or path.read_text(encoding="utf-8") != page:
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def _section(figures: Path, name: str, facts: dict) -> str:
+def _entry(output: Output, folders: Sequence[Path]) -> Entry | None:
+    """An output as the first of the folders has it."""
+    for folder in folders:
+        if (facts := _facts(folder / f"{output.name}.json")) is not None:
+            return output, facts, folder
+    return None
+
+
+def _section(figures: Path, output: Output, facts: dict, folder: Path) -> str:
+    name = output.name
     captions = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts["caption"])
     heading = f"{html.escape(facts['title'])}<small>{name}</small>"
+    if folder != figures:
+        heading += "<em>published result, not yours yet</em>"
     return f"""<section id="{name}">
 <h3>{heading}</h3>
-{_body(figures, name, facts)}
+{_body(figures, folder, name, facts)}
 <div class="caption">{captions}</div>
-<p class="links">{_links(figures, name, facts)}</p>
+<p class="links">{_links(figures, folder, name, facts)}</p>
 <details><summary>Provenance</summary>{_provenance(facts)}</details>
 </section>"""
 
 
-def _body(figures: Path, name: str, facts: dict) -> str:
-    fragment = figures / f"{name}.html"
+def _body(figures: Path, folder: Path, name: str, facts: dict) -> str:
+    fragment, table = folder / f"{name}.html", folder / f"{name}.md"
     if fragment.is_file():
         return f'<div class="scroll">{fragment.read_text()}</div>'
+    if table.is_file():
+        return f'<pre class="scroll">{html.escape(table.read_text())}</pre>'
     narrow = ' class="narrow"' if facts.get("width", 7.0) < 5.0 else ""
-    return f'<a href="{name}.pdf"><img src="{name}.png"{narrow} alt="{html.escape(facts["title"])}"></a>'
+    picture = _address(figures, folder / f"{name}.png")
+    large = _address(figures, pdf) if (pdf := folder / f"{name}.pdf").is_file() else picture
+    return f'<a href="{large}"><img src="{picture}"{narrow} alt="{html.escape(facts["title"])}"></a>'
 
 
-def _links(figures: Path, name: str, facts: dict) -> str:
-    files = [(f"{name}.{kind}", kind.upper()) for kind in ("pdf", "png", "csv", "md", "json")]
-    links = [(file, text) for file, text in files if (figures / file).is_file()]
-    links.append((Path(os.path.relpath(ROOT / facts["script"], figures.resolve())).as_posix(), "script"))
-    return " ".join(f'<a href="{html.escape(file)}">{text}</a>' for file, text in links)
+def _links(figures: Path, folder: Path, name: str, facts: dict) -> str:
+    files = [(folder / f"{name}.{kind}", kind.upper()) for kind in ("pdf", "png", "csv", "md", "json")]
+    links = [(_address(figures, file), text) for file, text in files if file.is_file()]
+    links.append((_address(figures, ROOT / facts["script"]), "script"))
+    return " ".join(f'<a href="{file}">{text}</a>' for file, text in links)
+
+
+def _address(figures: Path, file: Path) -> str:
+    """Of a file, as the page in `figures` links to it."""
+    return html.escape(Path(os.path.relpath(file.resolve(), figures.resolve())).as_posix())
 
 
 def _provenance(facts: dict) -> str:
@@ -194,9 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--figures", required=True, type=Path, help="folder with rendered outputs, e.g. figures/mini"
     )
+    parser.add_argument("--published", type=Path, help="folder to show from what is not rendered yet")
     given = parser.parse_args(arguments)
     try:
-        print(write_gallery(given.figures))
+        print(write_gallery(given.figures, given.published))
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 1

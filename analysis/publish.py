@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-RUN_FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
+from models.training.files import RUN_FILES
+
 MEASURED_FILES = ("rotations.parquet", "latents.parquet")
 """What some runs measure besides."""
 FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")

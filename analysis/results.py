@@ -13,11 +13,11 @@ import pandas as pd
 import yaml
 
 from analysis.curves import Curve
+from models.training.files import RUN_FILES
 from models.training.series import EMA, RAW, SERIES_COLUMNS, ZERO, Series
 
 METRIC_COLUMNS = ("step", "samples_seen", "split", *SERIES_COLUMNS, "t", "metric", "value")
 TIMING_COLUMNS = ("step", "wall_s")
-FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 
 
 class ResultsError(RuntimeError):
@@ -180,8 +180,12 @@ class Results:
 def load_runs(folders: Sequence[Path | str], tier: str) -> Results:
     """Read run folders of one tier. Raises ResultsError, naming every folder that is not complete."""
     folders = [Path(folder) for folder in folders]
-    if unfinished := [folder for folder in folders if not all((folder / name).is_file() for name in FILES)]:
-        missing = sorted({name for folder in unfinished for name in FILES if not (folder / name).is_file()})
+    if unfinished := [
+        folder for folder in folders if not all((folder / name).is_file() for name in RUN_FILES)
+    ]:
+        missing = sorted(
+            {name for folder in unfinished for name in RUN_FILES if not (folder / name).is_file()}
+        )
         raise ResultsError(
             f"{_listed(str(folder) for folder in unfinished)}: {_listed(missing)} missing, so the training "
             f"has not finished; run `snakemake --cores all --config tier={tier}`, which resumes it."
@@ -197,7 +201,7 @@ def load_runs(folders: Sequence[Path | str], tier: str) -> Results:
 def load_run(folder: Path | str) -> Run:
     """Read one run folder. Raises ResultsError if a file is missing, cut short or of another shape."""
     folder = Path(folder)
-    for name in FILES:
+    for name in RUN_FILES:
         if not (folder / name).is_file():
             raise ResultsError(
                 f"{folder}: {name} missing, so the training has not finished; run it again to resume."

@@ -9,6 +9,8 @@ Which percent of the loss of a model of point clouds (here untrained) is equivar
 >>> split = twirl.decompose(model, x, y, rotations, twirl.Vectors(), twirl.Vectors())
 >>> 0 < split.percent < 100
 True
+
+Examples in other docstrings assume `import torch, twirl` and the names of the module in which they stand.
 """
 
 from importlib import import_module

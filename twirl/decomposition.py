@@ -29,7 +29,11 @@ _BLOCK = 2**22  # residual components held in float64 at a time
 
 @dataclass(frozen=True)
 class Estimate:
-    """One estimate of the losses (per component) and of 100 L_equiv / L_total; floats, or tensors (S,)."""
+    """One estimate of the losses (per component) and of 100 L_equiv / L_total; floats, or tensors (S,).
+
+    >>> twirl.Estimate(L_total=4.0, L_mean=3.0, L_equiv=1.0, percent=25.0).percent
+    25.0
+    """
 
     L_total: float | Tensor
     L_mean: float | Tensor
@@ -39,7 +43,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class StandardErrors(Estimate):
-    """Standard errors of the reported (unbiased, Prop. 8) estimates."""
+    """Standard errors of the reported (unbiased, Prop. 8) estimates.
+
+    >>> split = twirl.decompose_predictions(torch.randn(10, 64, 3), torch.randn(64, 3))
+    >>> split.bootstrap(100).percent > 0
+    True
+    """
 
     percent_mean_of_ratios: float
 
@@ -52,6 +61,12 @@ class Decomposition:
     weights: (R,) of the rotations; sampling: how they came about (see RotationSet).
     gram: (S, R, R) float64, <Z_k - y, Z_l - y> / size, or None (convex loss, or not kept).
     mu: twirled prediction (n, ...). convex: True for the Jensen-gap split of eq. 9.
+
+    >>> split = twirl.decompose_predictions(torch.randn(10, 64, 3), torch.randn(64, 3))  # 10 rotations, 64 samples
+    >>> split.naive.L_equiv < split.unbiased.L_equiv
+    True
+    >>> abs(split.naive.L_total - split.unbiased.L_total) < 1e-9
+    True
     """
 
     L_mean: Tensor
@@ -178,6 +193,13 @@ def decompose(
     sample_index: (n,) long, the sample of each row (atoms of molecules); None: each row is a sample.
     keep_gram: keep the (S, R, R) Gram matrices, which only the bootstrap over rotations needs.
     Errors: ValueError for shapes that do not fit, non-finite predictions, a loss that is not convex.
+
+    >>> x, y = torch.randn(64, 20, 3, dtype=torch.float64), torch.randn(64, 20, 3, dtype=torch.float64)
+    >>> rotations, v = twirl.rotation_set("iid", 10), twirl.Vectors()
+    >>> twirl.decompose(lambda x: 2 * x, x, y, rotations, v, v).percent < 1e-9  # an equivariant model
+    True
+    >>> twirl.decompose(lambda x: x + 1, x, y, rotations, v, v).percent > 1
+    True
     """
     Z = twist(model, x, rotations.elements, acts_on_x, acts_on_y, chunk)
     return decompose_predictions(Z, y, rotations, loss=loss, sample_index=sample_index, keep_gram=keep_gram)
@@ -196,6 +218,10 @@ def decompose_predictions(
     """The decomposition from twisted predictions Z (R, n, ...) that exist already.
 
     rotations: the set they belong to; None: i.i.d. Other arguments, errors: see `decompose`.
+
+    >>> Z, y = torch.tensor([[[1.0]], [[3.0]]]), torch.tensor([[0.0]])
+    >>> twirl.decompose_predictions(Z, y).naive
+    Estimate(L_total=5.0, L_mean=4.0, L_equiv=1.0, percent=20.0)
     """
     weights, sampling = _weights(Z, rotations)
     check_predictions(Z, y, same_shape=loss is None)
@@ -234,6 +260,10 @@ def concat(parts: Sequence[Decomposition]) -> Decomposition:
     rotations.
 
     The batches may have drawn different rotations: the k-th draws are then one joint draw.
+
+    >>> batches = [twirl.decompose_predictions(torch.randn(10, n, 3), torch.randn(n, 3)) for n in (8, 4)]
+    >>> len(twirl.concat(batches).sizes)
+    12
     """
     if not parts:
         raise ValueError("there is no decomposition to concatenate.")
@@ -257,7 +287,11 @@ def concat(parts: Sequence[Decomposition]) -> Decomposition:
 
 
 def bessel_factor(sampling: Sampling, R: int, convex: bool = False) -> float:
-    """R / (R - 1) for i.i.d. rotations, 1 for quadrature and enumeration; ValueError where there is none."""
+    """R / (R - 1) for i.i.d. rotations, 1 for quadrature and enumeration; ValueError where there is none.
+
+    >>> bessel_factor("iid", 5), bessel_factor("enumeration", 24)
+    (1.25, 1.0)
+    """
     if sampling != "iid":
         return 1.0
     if convex:
@@ -273,7 +307,11 @@ def bessel_factor(sampling: Sampling, R: int, convex: bool = False) -> float:
 
 
 def multinomial(n: int, k: int, generator: torch.Generator | None) -> Tensor:
-    """(n, k) float64: how often each of k things occurs in n resamples of k draws."""
+    """(n, k) float64: how often each of k things occurs in n resamples of k draws.
+
+    >>> multinomial(1000, 10, None).sum(1).unique()
+    tensor([10.], dtype=torch.float64)
+    """
     device = generator.device if generator is not None else None
     draws = torch.randint(k, (n, k), generator=generator, device=device)
     ones = torch.ones(n, k, dtype=torch.float64, device=device)
@@ -284,7 +322,12 @@ def resampled_losses(gram: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Unbiased (L_mean, L_equiv), each (B, S), of B resamples of rotations.
 
     gram: (S, R, R); counts: (B, R), how often each resample holds each rotation. nan where it holds only one.
-    Errors: ValueError for fewer than 3 rotations, of which most resamples hold one or all.
+    Errors: ValueError for fewer than 3 rotations: most resamples would hold one rotation alone, or all.
+
+    >>> same = torch.ones(1, 4, 4, dtype=torch.float64)  # every rotation has the same residual
+    >>> L_mean, L_equiv = resampled_losses(same, multinomial(100, 4, None))
+    >>> bool(L_equiv.nan_to_num().abs().max() < 1e-9)
+    True
     """
     R = counts.shape[1]
     if R < 3:
@@ -302,12 +345,21 @@ def resampled_losses(gram: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def standard_deviation(values: Tensor, inflate: float) -> float:
-    """Of the finite values, with the variance multiplied by `inflate`."""
+    """Of the finite values, with the variance multiplied by `inflate`.
+
+    >>> standard_deviation(torch.tensor([1.0, 2.0, 3.0, torch.nan]), inflate=4.0)
+    2.0
+    """
     return float(values[values.isfinite()].std() * inflate**0.5)
 
 
 def summary(unbiased: Estimate, naive: Estimate, percent_mean_of_ratios: float) -> dict[str, float]:
-    """The names under which losses are logged, in log order."""
+    """The names under which losses are logged, in log order.
+
+    >>> both = losses(3.0, 1.0)
+    >>> list(summary(both, both, 25.0))[:4]
+    ['L_total', 'L_mean', 'L_equiv', 'percent']
+    """
     return {
         "L_total": unbiased.L_total,
         "L_mean": unbiased.L_mean,
@@ -321,7 +373,11 @@ def summary(unbiased: Estimate, naive: Estimate, percent_mean_of_ratios: float) 
 
 
 def losses(L_mean, L_equiv) -> Estimate:
-    """The two terms, floats or tensors, with their sum and percentage (nan for 0 / 0)."""
+    """The two terms, floats or tensors, with their sum and percentage (nan for 0 / 0).
+
+    >>> losses(3.0, 1.0)
+    Estimate(L_total=4.0, L_mean=3.0, L_equiv=1.0, percent=25.0)
+    """
     L_total = L_mean + L_equiv
     if isinstance(L_total, Tensor):
         return Estimate(L_total, L_mean, L_equiv, 100 * L_equiv / L_total)
@@ -329,7 +385,11 @@ def losses(L_mean, L_equiv) -> Estimate:
 
 
 def unbiased_losses(L_mean, L_equiv, bessel: float) -> Estimate:
-    """The unbiased estimates and Prop. 8 from naive terms: what L_equiv gains by `bessel`, L_mean gives."""
+    """The unbiased estimates and Prop. 8 from naive terms: what L_equiv gains by `bessel`, L_mean gives.
+
+    >>> unbiased_losses(3.0, 1.0, bessel=2.0)
+    Estimate(L_total=4.0, L_mean=2.0, L_equiv=2.0, percent=50.0)
+    """
     return losses(L_mean - (bessel - 1) * L_equiv, bessel * L_equiv)
 
 
@@ -374,6 +434,15 @@ def _weights(Z: Tensor, rotations: RotationSet | None) -> tuple[Tensor, Sampling
 
 
 def check_predictions(Z: Tensor, y: Tensor, same_shape: bool) -> None:
+    """ValueError unless predictions Z (R, n, ...) and targets y (n, ...) have equal rows and are finite.
+
+    same_shape: whether every prediction must have the shape of its target.
+
+    >>> check_predictions(torch.zeros(10, 4, 3), torch.zeros(5, 3), same_shape=True)
+    Traceback (most recent call last):
+        ...
+    ValueError: predictions have shape (4, 3) per rotation, targets (5, 3).
+    """
     if same_shape and Z.shape[1:] != y.shape:
         raise ValueError(
             f"predictions have shape {tuple(Z.shape[1:])} per rotation, targets {tuple(y.shape)}."

@@ -14,17 +14,21 @@ from twirl.monitor import Monitor
 class GradientMonitor(Monitor):
     """Norms of the gradients of both losses over all weights (paper A B.3), on fixed batches.
 
-    With the seed, the number of rotations and the batches of an EquivarianceMonitor these are the gradients of the
-    very numbers that it logs. Logged as "val/<series>/grad_L_mean" and "val/<series>/grad_L_equiv", of the unbiased
-    estimates, and with the suffix "_naive", of the plain sums over rotations, which the paper shows.
+    It logs the norms of the unbiased estimates as "val/<series>/grad_L_mean" and "val/<series>/grad_L_equiv", and those
+    of the plain sums over rotations, which the paper shows, with the suffix "_naive". An EquivarianceMonitor with the
+    same seed, number of rotations and batches logs the losses that belong to these gradients.
 
-    series: only those whose name begins with one of these words before the first "/"; None: all. chunk: rotations
-    per forward and backward pass; where it is less than all, every prediction is computed twice. Other arguments:
-    see Monitor.
+    series: measure only series whose first word (before the first "/") is one of these; None: all.
+    chunk: rotations per forward and backward pass; with several chunks every prediction is computed twice.
+    Other arguments: see Monitor.
 
-    The LightningModule may implement `twirl_parameters() -> Mapping[word, parameters]`, where a word is as in
-    `series`; else the gradients are with respect to its own parameters that require one. Those of averaged
-    weights, which usually need no gradient, need one during the measurement.
+    The LightningModule may implement `twirl_parameters() -> Mapping[word, parameters]` with the first words of series;
+    without it the gradients are with respect to the module's parameters that require one. Averaged weights, which
+    usually require no gradient, require one during the measurement.
+
+    >>> monitor = twirl.GradientMonitor(steps=500, rotations=4, series=["ema"])
+    >>> monitor.due(1000), monitor.due(1001)
+    (True, False)
     """
 
     def __init__(self, *args, chunk: int | None = 1, series: Sequence[str] | None = None, **kwargs):

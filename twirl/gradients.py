@@ -16,7 +16,11 @@ Gradients = list[Tensor]
 
 @dataclass(frozen=True)
 class GradientRatio:
-    """Euclidean norms of the two gradients over all parameters, and L_equiv's over L_mean's."""
+    """Euclidean norms of the two gradients over all parameters, and L_equiv's over L_mean's.
+
+    >>> twirl.GradientRatio(L_mean_norm=2.0, L_equiv_norm=1.0, ratio=0.5).ratio
+    0.5
+    """
 
     L_mean_norm: float
     L_equiv_norm: float
@@ -41,6 +45,12 @@ def loss_gradients(
     chunk: rotations per forward and backward pass; with several chunks every twisted prediction is computed
     twice, so that the model must be deterministic (eval mode). Leaves `.grad` of the parameters alone.
     Errors: ValueError for predictions that do not fit the targets, are not finite, or need no gradient.
+
+    >>> model, v = torch.nn.Linear(3, 3), twirl.Vectors()
+    >>> problem = twirl.Problem(model, torch.randn(8, 3), torch.randn(8, 3), v, v)
+    >>> of_mean, of_equiv = twirl.loss_gradients(problem, model.parameters(), twirl.rotation_set("iid", 4))
+    >>> [gradient.shape for gradient in of_equiv]
+    [torch.Size([3, 3]), torch.Size([3])]
     """
     if estimator not in ("naive", "unbiased"):
         raise ValueError(f"estimator must be 'naive' or 'unbiased', not {estimator!r}.")
@@ -83,13 +93,23 @@ def loss_gradients(
 def gradient_ratio(
     problem: Problem, params: Iterable[Tensor], rotations: RotationSet, **options
 ) -> GradientRatio:
-    """Norms of the gradients of `loss_gradients` (same options), and |grad L_equiv| / |grad L_mean|."""
+    """Norms of the gradients of `loss_gradients` (same options), and |grad L_equiv| / |grad L_mean|.
+
+    >>> model, v = torch.nn.Linear(3, 3), twirl.Vectors()
+    >>> problem = twirl.Problem(model, torch.randn(8, 3), torch.randn(8, 3), v, v)
+    >>> twirl.gradient_ratio(problem, model.parameters(), twirl.rotation_set("iid", 4)).ratio > 0
+    True
+    """
     L_mean, L_equiv = (gradient_norm(g) for g in loss_gradients(problem, params, rotations, **options))
     return GradientRatio(L_mean, L_equiv, L_equiv / L_mean if L_mean else float("nan"))
 
 
 def gradient_norm(gradients: Gradients) -> float:
-    """The Euclidean norm over all tensors, summed in float64."""
+    """The Euclidean norm over all tensors, summed in float64.
+
+    >>> gradient_norm([torch.tensor([3.0]), torch.tensor([4.0])])
+    5.0
+    """
     return float(sum(g.double().square().sum() for g in gradients)) ** 0.5
 
 

@@ -1,8 +1,7 @@
 """Symmetry groups: sampling, enumeration, topological generators.
 
 Elements are plain tensors with a leading axis that lists them. A rotation is a 3x3 matrix acting on column
-vectors,
-v -> g v (rows of positions: p -> p g^T); a permutation of k things is a long tensor (k,), i -> g[i].
+vectors, v -> g v (rows of positions: p -> p g^T); a permutation of k things is a long tensor (k,), i -> g[i].
 """
 
 import math
@@ -23,6 +22,11 @@ def compose(g: Tensor, h: Tensor) -> Tensor:
     """The product gh ("first h, then g"); leading axes broadcast.
 
     g, h: rotations (..., 3, 3) or permutations (..., k) long.
+
+    >>> g, h = twirl.SO3().sample(2)
+    >>> v = torch.randn(3, dtype=torch.float64)
+    >>> torch.allclose(twirl.compose(g, h) @ v, g @ (h @ v))
+    True
     """
     if g.is_floating_point():
         return g @ h
@@ -31,12 +35,23 @@ def compose(g: Tensor, h: Tensor) -> Tensor:
 
 
 def inverse(g: Tensor) -> Tensor:
-    """The inverse g^-1 of rotations (..., 3, 3), the transpose, or of permutations (..., k) long."""
+    """The inverse g^-1 of rotations (..., 3, 3), the transpose, or of permutations (..., k) long.
+
+    >>> g = twirl.Permutations(5).sample(1)
+    >>> twirl.compose(twirl.inverse(g), g)
+    tensor([[0, 1, 2, 3, 4]])
+    """
     return g.transpose(-1, -2) if g.is_floating_point() else g.argsort(-1)
 
 
 def quaternion_to_matrix(q: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of quaternions q (..., 4), real part first; q need not be normalised."""
+    """Rotation matrices (..., 3, 3) of quaternions q (..., 4), real part first; q need not be normalised.
+
+    >>> quaternion_to_matrix(torch.tensor([1.0, 0.0, 0.0, 1.0])).round().int()  # a quarter turn about z
+    tensor([[ 0, -1,  0],
+            [ 1,  0,  0],
+            [ 0,  0,  1]], dtype=torch.int32)
+    """
     w, x, y, z = (q / q.norm(dim=-1, keepdim=True)).unbind(-1)
     entries = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -47,7 +62,12 @@ def quaternion_to_matrix(q: Tensor) -> Tensor:
 
 
 def about_axis(axis: str, angles: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) by `angles` (...) [radian], counter-clockwise about the axis "x", "y" or "z"."""
+    """Rotations (..., 3, 3) by `angles` (...) [radian], counter-clockwise about the axis "x", "y" or "z".
+
+    >>> quarter = about_axis("z", torch.tensor(torch.pi / 2))
+    >>> (quarter @ torch.tensor([1.0, 0.0, 0.0])).round().int()  # x onto y
+    tensor([0, 1, 0], dtype=torch.int32)
+    """
     if axis not in _AXES:
         raise ValueError(f"axis must be 'x', 'y' or 'z', not {axis!r}.")
     a, b, c = angles.new_tensor(_AXES[axis])
@@ -58,7 +78,12 @@ def about_axis(axis: str, angles: Tensor) -> Tensor:
 
 
 class Group(ABC):
-    """A compact group with a uniform (Haar) probability measure."""
+    """A compact group with a uniform (Haar) probability measure.
+
+    >>> cube = twirl.Octahedral()
+    >>> len(cube.elements()), len(cube.sample(5)), len(cube.generators())
+    (24, 5, 2)
+    """
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
@@ -82,7 +107,12 @@ class Group(ABC):
 
 
 class SO3(Group):
-    """All rotations of space, uniform in the Haar measure (normalised Gaussian quaternions)."""
+    """All rotations of space, uniform in the Haar measure (normalised Gaussian quaternions).
+
+    >>> g = twirl.SO3().sample(100, torch.Generator().manual_seed(0))
+    >>> torch.allclose(g @ g.mT, torch.eye(3, dtype=g.dtype).expand_as(g))
+    True
+    """
 
     def sample(self, n, generator=None, dtype=torch.float64):
         _check_count(n)
@@ -100,7 +130,12 @@ class SO3(Group):
 
 
 class SO2(Group):
-    """The rotations about one coordinate axis."""
+    """The rotations about one coordinate axis.
+
+    >>> z = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    >>> torch.allclose(twirl.SO2("z").sample(1)[0] @ z, z)
+    True
+    """
 
     def __init__(self, axis: str = "z"):
         self.axis = axis
@@ -147,6 +182,10 @@ class FiniteRotations(_Listed):
     """The finite rotation group whose elements are the given matrices (n, 3, 3), in any order.
 
     Errors: ValueError unless they are distinct rotations, closed under products.
+
+    >>> half_turn = about_axis("z", torch.tensor([0.0, torch.pi], dtype=torch.float64))
+    >>> len(twirl.FiniteRotations(half_turn))
+    2
     """
 
     def __init__(self, matrices: Tensor):
@@ -178,7 +217,11 @@ class FiniteRotations(_Listed):
 
 
 class Octahedral(FiniteRotations):
-    """The 24 rotations of a cube: signed permutation matrices of determinant +1 (exact integers)."""
+    """The 24 rotations of a cube: signed permutation matrices of determinant +1 (exact integers).
+
+    >>> len(twirl.Octahedral())
+    24
+    """
 
     def __init__(self):
         super().__init__(_signed_permutations([(p, t) for p in permutations(range(3)) for t in _signs()]))
@@ -190,7 +233,12 @@ class Octahedral(FiniteRotations):
 
 
 class Cyclic(FiniteRotations):
-    """The n rotations by multiples of 360/n degrees about one coordinate axis."""
+    """The n rotations by multiples of 360/n degrees about one coordinate axis.
+
+    >>> g = twirl.Cyclic(6).generators()[0]
+    >>> torch.allclose(torch.linalg.matrix_power(g, 6), torch.eye(3, dtype=g.dtype))
+    True
+    """
 
     def __init__(self, n: int, axis: str = "z"):
         self.n, self.axis = n, axis
@@ -208,6 +256,9 @@ class AxisPreserving(_Listed):
 
     It is NOT a group (16 does not divide 24): the average over it is not an exact equivariant projection,
     although the decomposition of the loss holds. Draw from it as from a group.
+
+    >>> len(twirl.AxisPreserving())
+    16
     """
 
     def __init__(self):
@@ -224,6 +275,9 @@ class TwoAxisTurns(_Listed):
     """The 16 cube rotations made of quarter turns about x, then about y: another reading of VoxMol's set.
 
     Shares 12 elements with AxisPreserving, and like it is not a group.
+
+    >>> len(twirl.TwoAxisTurns())
+    16
     """
 
     def __init__(self):
@@ -239,9 +293,12 @@ class TwoAxisTurns(_Listed):
 
 
 class OnePerRow(Group):
-    """The group whose elements give each row of data a rotation of `group` of its own: (rows, 3, 3).
+    """The group whose elements hold one rotation of `group` for each row of data: (rows, 3, 3).
 
-    keys: a number for each row. A generator gives a row the same rotations whatever other rows there are.
+    keys: a number for each row. With the same generator a row gets the same rotations in every batch.
+
+    >>> OnePerRow(twirl.SO3(), keys=[7, 8]).sample(5).shape  # 5 draws for each of 2 rows
+    torch.Size([5, 2, 3, 3])
     """
 
     def __init__(self, group: Group, keys: Sequence[int]):
@@ -260,7 +317,7 @@ class OnePerRow(Group):
         raise ValueError(f"{self!r} has too many elements to list; use sample(n).")
 
     def generators(self, dtype=torch.float64):
-        """Those of the group, on one row at a time."""
+        """The generators of the group, each acting on one row alone."""
         each = self.group.generators(dtype)
         generators = self.identity(dtype).repeat(len(self.keys), len(each), 1, 1, 1)
         for row in range(len(self.keys)):
@@ -272,12 +329,20 @@ class OnePerRow(Group):
 
 
 def voxel_rotations(dtype=torch.float64) -> Tensor:
-    """The elements (16, 3, 3) of AxisPreserving, identity first."""
+    """The elements (16, 3, 3) of AxisPreserving, identity first.
+
+    >>> twirl.voxel_rotations().shape
+    torch.Size([16, 3, 3])
+    """
     return AxisPreserving().elements(dtype)
 
 
 class Permutations(Group):
-    """All permutations of k things, as long tensors (n, k): i -> g[i]."""
+    """All permutations of k things, as long tensors (n, k): i -> g[i].
+
+    >>> len(twirl.Permutations(3).elements())
+    6
+    """
 
     def __init__(self, k: int):
         _check_count(k)

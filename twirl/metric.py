@@ -25,12 +25,18 @@ class EquivarianceError(Metric):
     """Accumulates twisted predictions; `compute()` gives the numbers of `decompose` on all of them at once.
 
     rotations: the number R of i.i.d. rotations, or the RotationSet in use; every update brings that many.
-    percent_se: the standard error of `percent` due to the rotations drawn, samples held fixed: the bootstrap
-    of `Decomposition` with a generator of its own; nan for rotations that are not i.i.d. or fewer than 3, and
-    for a convex loss.
+    percent_se: the standard error of `percent` due to the drawn rotations, samples held fixed, by the bootstrap
+    of `Decomposition`; nan for rotations that are not i.i.d., for fewer than 3 rotations, and for a convex loss.
     loss: of the split of eq. 9, as in `decompose`; None: the MSE. A convex loss has no unbiased estimate, so
     all its numbers are the naive ones, and its zero predictor is one of zero outputs, such as zero logits.
     Every state is a sum, so that batches and ranks add up exactly.
+
+    >>> metric = twirl.EquivarianceError(rotations=10)
+    >>> for _ in range(3):  # batches
+    ...     metric.update(torch.randn(10, 64, 3), torch.randn(64, 3))
+    >>> values = metric.compute()
+    >>> abs(values["L_mean"] + values["L_equiv"] - values["L_total"]) < 1e-9
+    True
     """
 
     higher_is_better = False

@@ -20,19 +20,23 @@ from twirl.rotations import RotationSet, rotation_set
 class Monitor(lightning.Callback):
     """Measures something on fixed batches with fresh random rotations; subclasses say what, in `_values`.
 
-    steps: every so many optimiser steps, or the list of steps at which to measure; always also before the
-    first step when 0 is due. rotations: i.i.d. draws per measurement, of a problem's own group or else of
-    `group` (None: SO(3)), the same for all series and batches of one group, a function of (seed, step) only. A
-    problem that names its own set of rotations is measured over that.
-    batches: only the first so many; None: all. chunk: rotations per model call (None: all at once).
+    steps: the interval between measurements in optimiser steps, or the list of steps at which to measure. Where 0 is
+    one of them, the first measurement is before the first step.
+    rotations: the number of i.i.d. draws per measurement, from the problem's own group or else from `group` (None:
+    SO(3)). All series and batches of one group share the draws, which are a function of (seed, step) only. A problem
+    with its own set of rotations is measured over that set.
+    batches: how many of the first batches to use; None: all. chunk: rotations per model call (None: all at once).
 
     The LightningModule implements `twirl_problems(batch) -> Mapping[series, Problem]`, for instance
     {"raw": ..., "ema": ...}. Batches come from `loader` if given, else from
-    `trainer.datamodule.monitor_dataloader()` if there is one, else from the validation loader, and stay on the
-    device. What is measured is logged at `trainer.global_step`.
+    `trainer.datamodule.monitor_dataloader()` if there is one, else from the validation loader; they stay on the
+    device. Values are logged at `trainer.global_step`.
 
-    Training is not touched: eval mode without gradients, float32 products without TF32, and every random
-    number generator put back as it was. Under DDP the batches are split over the ranks and the sums pooled.
+    A measurement changes nothing in training: it runs in eval mode without gradients and without TF32, and restores
+    the state of every random number generator. Under DDP the ranks share the batches and pool their sums.
+
+    >>> [step for step in range(300) if Monitor(steps=100).due(step)]
+    [0, 100, 200]
     """
 
     def __init__(
@@ -70,7 +74,7 @@ class Monitor(lightning.Callback):
     def rotations(self, step: int, group: Group | None = None) -> RotationSet:
         """The rotations of the measurement at `step`: i.i.d., from a generator of their own.
 
-        group: of a problem that has one of its own.
+        group: the problem's own group, if it has one.
         """
         generator = torch.Generator().manual_seed(_seed(self.seed, step))
         return rotation_set("iid", self.n_rotations, generator, group=group or self.group)
@@ -121,7 +125,7 @@ class Monitor(lightning.Callback):
         raise NotImplementedError
 
     def _logged(self, values: dict[str, float], step: int) -> dict[str, float]:
-        """What of it is logged at this step."""
+        """The values to log at this step."""
         return values
 
     def _load(self, trainer, pl_module) -> list[tuple[Any, bool]]:
@@ -144,10 +148,14 @@ class Monitor(lightning.Callback):
 class EquivarianceMonitor(Monitor):
     """Measures L_total, L_mean, L_equiv and percent on fixed batches with fresh random rotations.
 
-    Arguments: see Monitor. Logged as "val/<series>/<metric>", the metrics being those of `EquivarianceError`; once,
-    at step 0, the loss of the constant-zero predictor as "val/zero/L_total". A series may be words and name=value
-    parts with slashes between them; of these the time `t` alone concerns the zero predictor, whose loss of a series
-    "raw/t=0.4" is "val/zero/t=0.4/L_total".
+    Arguments: see Monitor. It logs the metrics of `EquivarianceError` as "val/<series>/<metric>" and, at step 0 only,
+    the loss of the constant-zero predictor as "val/zero/L_total". The name of a series consists of words and name=value
+    parts, separated by slashes. The zero predictor's loss depends on none of them but the time: for the series
+    "raw/t=0.4" it is "val/zero/t=0.4/L_total".
+
+    >>> monitor = twirl.EquivarianceMonitor(steps=[0, 500], rotations=10)  # lightning.Trainer(callbacks=[monitor])
+    >>> monitor.due(500), len(monitor.rotations(500))
+    (True, 10)
     """
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
@@ -178,7 +186,15 @@ class EquivarianceMonitor(Monitor):
 
 @contextmanager
 def undisturbed(module: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Eval mode, no gradients, no TF32, own random numbers: everything is restored on leaving."""
+    """Eval mode, no gradients, no TF32, own random numbers: everything is restored on leaving.
+
+    >>> module, before = torch.nn.Dropout(), torch.get_rng_state()
+    >>> with undisturbed(module, seed=0):
+    ...     module(torch.ones(3))
+    tensor([1., 1., 1.])
+    >>> module.training, torch.equal(torch.get_rng_state(), before)
+    (True, True)
+    """
     modes = {child: child.training for child in module.modules()}
     python, numpy_ = random.getstate(), np.random.get_state()  # noqa: NPY002
     device = next((p.device for p in module.parameters()), torch.device("cpu"))

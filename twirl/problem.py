@@ -26,6 +26,13 @@ class Problem:
     loss: a convex loss, (prediction, target) -> one value per row, for the split of eq. 9; None: the MSE.
     group: whose rotations a monitor draws for this problem; None: the monitor's own.
     rotations: the set that a monitor twirls this problem over, such as an enumerated group; None: it draws some.
+
+    >>> model, v = torch.nn.Linear(3, 3), twirl.Vectors()
+    >>> problem = twirl.Problem(model, torch.randn(8, 3), torch.randn(8, 3), v, v)
+    >>> problem.twist(twirl.rotation_set("iid", 10)).shape
+    torch.Size([10, 8, 3])
+    >>> 0 < problem.decompose(twirl.rotation_set("iid", 10)).percent < 100
+    True
     """
 
     model: Callable[[Any], Any]

@@ -18,10 +18,15 @@ _SIGNS = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
 class Twirled(nn.Module):
     """The twirled model, mu(x) = mean over rotations of g^-1 f(g x), over a fixed set of rotations.
 
-    rotations: n, for n rotations of a low-discrepancy set (the error left falls with n, at n times the cost);
-    a finite group, whose enumeration makes the result exactly equivariant under that group; or any
-    RotationSet.
+    rotations: a number n, for n rotations of a low-discrepancy set (the remaining error falls with n, the cost is n
+    evaluations); a finite group, under which the result is then exactly equivariant; or any RotationSet.
     chunk: rotations per call of the model.
+
+    >>> cube, v = twirl.Octahedral(), twirl.Vectors()
+    >>> twirled = twirl.Twirled(torch.nn.Linear(3, 3).double(), cube, v, v)
+    >>> x, g = torch.randn(4, 20, 3, dtype=torch.float64), cube.elements()[5]
+    >>> torch.allclose(twirled(x @ g.T), twirled(x) @ g.T)
+    True
     """
 
     def __init__(
@@ -49,12 +54,16 @@ class Twirled(nn.Module):
 class Canonicalised(nn.Module):
     """The model in the principal-axes frame of each sample, averaged over the frame's four sign choices.
 
-    Exactly equivariant under rotations at the cost of four evaluations, wherever the principal moments of the
-    points are distinct; where two of them meet, the frame, and with it the prediction, jumps.
-    points: how to find the points in x, x -> (B, n, 3), or (n, 3) with sample_index. The default takes x
-    itself.
-    sample_index: for ragged batches, x -> (n,) long, the sample of each point. Without it every leaf that
+    It is exactly equivariant under rotations, at the cost of four evaluations, if the principal moments of the points
+    are distinct. Where two moments become equal, the frame jumps, and the prediction with it.
+    points: a function x -> points (B, n, 3), or (n, 3) with sample_index; by default x itself.
+    sample_index: for ragged batches a function x -> (n,) long, the sample of each point. Without it every leaf that
     rotates has one row per sample; with it, one row per point.
+
+    >>> turned = twirl.Canonicalised(torch.nn.Linear(3, 3).double(), twirl.Vectors(), twirl.Vectors())
+    >>> x, g = torch.randn(4, 20, 3, dtype=torch.float64), twirl.SO3().sample(1)[0]
+    >>> torch.allclose(turned(x @ g.T), turned(x) @ g.T)
+    True
     """
 
     def __init__(
@@ -89,6 +98,13 @@ def pca_frames(points: Tensor, sample_index: Tensor | None = None) -> Tensor:
     points: (S, n, 3), or (n, 3) with sample_index (n,) long. Axes are ordered by growing moment about the
     mean. The set obeys frames(points Q^T) = frames(points) Q^T up to order, for every rotation Q.
     Errors: ValueError for other shapes or points that are not finite.
+
+    >>> points = torch.randn(2, 20, 3, dtype=torch.float64)
+    >>> g = twirl.pca_frames(points)[:, 0]
+    >>> posed = (points - points.mean(1, keepdim=True)) @ g.mT
+    >>> moments = posed.mT @ posed
+    >>> torch.allclose(moments, moments.diagonal(dim1=1, dim2=2).diag_embed())
+    True
     """
     dense = sample_index is None
     if points.shape[-1] != 3 or points.ndim != (3 if dense else 2):

@@ -1,10 +1,8 @@
 """How a group element acts on data, and how transformed copies of a batch are folded into one batch.
 
-A representation is a law g -> (x -> g x) with (gh) x = g (h x). Data carry a leading axis of copies while
-they are
-acted on: `act(g, x)` takes g: (R, ...) and x: (R or 1, n, ...) and returns (R, n, ...). `copies` goes from a
-batch (n, ...) to the folded batch (R * n, ...) that a model sees in one call, `separate` back from its
-output.
+A representation is a law g -> (x -> g x) with (gh) x = g (h x). Inside `act` data carry a leading axis of copies:
+`act(g, x)` takes g: (R, ...) and x: (R or 1, n, ...) and returns (R, n, ...). `copies` turns a batch (n, ...) into
+the folded batch (R * n, ...), which a model sees in one call; `separate` unfolds the model's output.
 """
 
 import dataclasses
@@ -36,7 +34,12 @@ __all__ = [
 
 
 class Representation:
-    """A leaf of data (one tensor) on which a group acts; the base class acts trivially."""
+    """A leaf of data (one tensor) on which a group acts; the base class acts trivially.
+
+    >>> twirl.Representation().act(twirl.SO3().sample(2), torch.tensor([[5.0]]))
+    tensor([[5.],
+            [5.]])
+    """
 
     fold_dim = 0  # the axis along which copies are concatenated
 
@@ -71,18 +74,30 @@ class Representation:
 
 
 class Scalars(Representation):
-    """Invariants: g x = x."""
+    """Invariants: g x = x.
+
+    >>> twirl.Scalars().copies(twirl.SO3().sample(10), torch.randn(8, 1)).shape  # 10 equal copies, folded
+    torch.Size([80, 1])
+    """
 
     def act_rows(self, g: Tensor, x: Tensor) -> Tensor:
         return x
 
 
 class Identity(Scalars):
-    """Data without orientation (atomic numbers, masks, times): the same for every copy, repeated per copy."""
+    """Data without orientation (atomic numbers, masks, times): the same for every copy, repeated per copy.
+
+    >>> twirl.Identity().copies(twirl.SO3().sample(2), torch.tensor([8, 1, 1]))
+    tensor([8, 1, 1, 8, 1, 1])
+    """
 
 
 class Constant(Scalars):
-    """Whatever all copies share (a number, a flag, a table without batch axis): passed on once, untouched."""
+    """What all copies share (a number, a flag, a table without batch axis): passed on once, unchanged.
+
+    >>> twirl.Constant().copies(twirl.SO3().sample(2), 0.5)
+    0.5
+    """
 
     def act(self, g, x):
         return x
@@ -95,7 +110,11 @@ class Constant(Scalars):
 
 
 class Count(Constant):
-    """An integer that counts rows of the batch, such as its graphs; R copies have R times as many."""
+    """An integer that counts rows of the batch, such as its graphs; R copies have R times as many.
+
+    >>> twirl.Count().copies(twirl.SO3().sample(10), 4)
+    40
+    """
 
     def copies(self, g, x, siblings=None):
         return len(g) * x
@@ -108,7 +127,12 @@ class Count(Constant):
 
 
 class Vectors(Representation):
-    """3-vectors along the axis `dim` of x (counted without the axis of copies): v -> g v."""
+    """3-vectors along the axis `dim` of x (counted without the axis of copies): v -> g v.
+
+    >>> g, v = twirl.SO3().sample(10), torch.randn(4, 20, 3, dtype=torch.float64)
+    >>> torch.allclose(twirl.Vectors().act(g, v[None])[2], v @ g[2].T)
+    True
+    """
 
     def __init__(self, dim: int = -1):
         self.dim = dim
@@ -125,6 +149,11 @@ class IrrepsRep(Representation):
 
     Takes a string or an e3nn `Irreps`. e3nn itself is not needed, and its Wigner matrices are not used: they
     are built from single-precision generators, good to 1e-6 only.
+
+    >>> features, (g, h) = twirl.IrrepsRep("8x0e + 4x1o"), twirl.SO3().sample(2)[:, None]
+    >>> x = torch.randn(1, 5, features.dim, dtype=torch.float64)
+    >>> torch.allclose(features.act(twirl.compose(g, h), x), features.act(g, features.act(h, x)))
+    True
     """
 
     def __init__(self, irreps: str):
@@ -152,6 +181,10 @@ class Voxels(Representation):
 
     Signed permutation matrices move voxels exactly (equal to rot90 and flips); other rotations interpolate
     trilinearly, with zeros outside the grid, so that they compose only approximately.
+
+    >>> grid, quarter = torch.randn(1, 2, 8, 8, 8), twirl.Octahedral().generators()[:1]  # a quarter turn about z
+    >>> torch.equal(twirl.Voxels().act(quarter, grid[None])[0], grid.rot90(dims=(2, 3)))
+    True
     """
 
     def act(self, g, x):
@@ -197,7 +230,11 @@ class Voxels(Representation):
 
 
 class Permuted(Representation):
-    """Things permuted along the axis `dim` of x (counted without the axis of copies): (g x)[g[i]] = x[i]."""
+    """Things permuted along the axis `dim` of x (counted without the axis of copies): (g x)[g[i]] = x[i].
+
+    >>> twirl.Permuted().act(torch.tensor([[1, 2, 0]]), torch.tensor([[[10, 20, 30]]]))
+    tensor([[[30, 10, 20]]])
+    """
 
     def __init__(self, dim: int = 1):
         self.dim = dim
@@ -212,9 +249,13 @@ class Permuted(Representation):
 
 
 class OnePerRow(Representation):
-    """Rows of data, each with a group element of its own (twirl.groups.OnePerRow): g (R, n, ...) acts on (R, n, ...).
+    """A different group element for each row of data (twirl.groups.OnePerRow): g (R, n, ...) acts on (R, n, ...).
 
     of: how an element acts on one row's data.
+
+    >>> g = twirl.groups.OnePerRow(twirl.SO3(), keys=[7, 8]).sample(5)
+    >>> OnePerRow(twirl.Vectors()).act(g, torch.randn(1, 2, 3)).shape
+    torch.Size([5, 2, 3])
     """
 
     def __init__(self, of: Representation):
@@ -234,6 +275,12 @@ class BatchIndex(Scalars):
     the same Tree (a name; a position in tuples). Without `into`: one more than the largest index, right
     unless trailing rows are pointed at by nothing. Negative indices (padding) stay.
     dim: the axis along which copies are concatenated (1 for an edge_index of shape (2, edges)).
+
+    >>> graph = twirl.Tree({"pos": twirl.Vectors(), "edges": twirl.BatchIndex(into="pos", dim=1)})
+    >>> x = {"pos": torch.randn(3, 3), "edges": torch.tensor([[0, 1], [1, 2]])}
+    >>> graph.copies(twirl.SO3().sample(2), x)["edges"]
+    tensor([[0, 1, 3, 4],
+            [1, 2, 4, 5]])
     """
 
     def __init__(self, into: str | int | None = None, dim: int = 0):
@@ -263,6 +310,12 @@ class Tree(Representation):
     Tree({"pos": Vectors(), "z": Identity(), "cutoff": Constant()}) for dicts and dataclasses,
     Tree((Vectors(), Identity())) for tuples. Plain dicts and tuples inside become Trees themselves.
     Errors: ValueError naming the fields that have no representation or do not exist.
+
+    >>> acts = twirl.Tree({"pos": twirl.Vectors(), "z": twirl.Identity(), "cutoff": twirl.Constant()})
+    >>> water = {"pos": torch.randn(3, 3), "z": torch.tensor([8, 1, 1]), "cutoff": 6.0}
+    >>> two = acts.copies(twirl.SO3().sample(2), water)
+    >>> two["pos"].shape, two["z"], two["cutoff"]
+    (torch.Size([6, 3]), tensor([8, 1, 1, 8, 1, 1]), 6.0)
     """
 
     def __init__(self, fields: Mapping[str, Any] | tuple | list):
@@ -304,7 +357,11 @@ class Tree(Representation):
 
 
 def as_representation(spec: Any) -> Representation:
-    """A representation as it is; dicts, tuples and dataclass instances of representations as a Tree."""
+    """A representation as it is; dicts, tuples and dataclass instances of representations as a Tree.
+
+    >>> type(as_representation({"pos": twirl.Vectors()})).__name__
+    'Tree'
+    """
     if isinstance(spec, Representation):
         return spec
     if isinstance(spec, Mapping | tuple | list):

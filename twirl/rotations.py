@@ -24,6 +24,10 @@ class RotationSet:
     elements: (R, 3, 3) float (or (R, k) long permutations); weights: (R,) float64.
     sampling: "iid" (random: estimators get their Bessel corrections), "quadrature" (deterministic or randomly
     pre-rotated: none), "enumeration" (a whole finite group: averages are exact).
+
+    >>> weights = torch.full((2,), 0.5, dtype=torch.float64)
+    >>> len(twirl.RotationSet(twirl.Cyclic(2).elements(), weights, "enumeration"))
+    2
     """
 
     elements: Tensor
@@ -67,6 +71,9 @@ def rotation_set(
     `product_quadrature`; may return fewer than n).
     generator: source of the i.i.d. draws; turns a deterministic set by one random rotation (an unbiased
     rule).
+
+    >>> len(twirl.rotation_set("iid", 10)), len(twirl.rotation_set("product_quadrature", 20))
+    (10, 18)
     """
     if n < 1:
         raise ValueError(f"a rotation set needs at least 1 rotation, not {n}.")
@@ -86,12 +93,21 @@ def rotation_set(
 
 
 def enumerate_group(group: Group, dtype=torch.float64) -> RotationSet:
-    """All elements of a finite group, equally weighted: the average over them is exact."""
+    """All elements of a finite group, equally weighted: the average over them is exact.
+
+    >>> cube = twirl.enumerate_group(twirl.Octahedral())
+    >>> len(cube), cube.sampling
+    (24, 'enumeration')
+    """
     return _equal(group.elements(dtype), "enumeration")
 
 
 def super_fibonacci(n: int) -> RotationSet:
-    """n equally weighted, evenly spread rotations (super-Fibonacci spirals; Alexa, CVPR 2022)."""
+    """n equally weighted, evenly spread rotations (super-Fibonacci spirals; Alexa, CVPR 2022).
+
+    >>> bool(twirl.super_fibonacci(1000).elements.mean(0).abs().max() < 0.01)  # the mean rotation is 0
+    True
+    """
     s = torch.arange(n, dtype=torch.float64) + 0.5
     inner, outer = (s / n).sqrt(), (1 - s / n).sqrt()
     alpha, beta = 2 * math.pi * s / math.sqrt(2), 2 * math.pi * s / _PSI
@@ -107,6 +123,11 @@ def product_quadrature(degree: int) -> RotationSet:
     Uniform in the first and third Euler angle (zyz), Gauss-Legendre in the cosine of the second:
     (degree + 1)^2 ceil((degree + 1) / 2) rotations. The mean of a linear map's twisted prediction needs
     degree 2, its L_equiv degree 4.
+
+    >>> rule = twirl.product_quadrature(1)
+    >>> mean = (rule.weights[:, None, None] * rule.elements).sum(0)
+    >>> bool(mean.abs().max() < 1e-12)  # the mean rotation is 0
+    True
     """
     if degree < 0:
         raise ValueError(f"degree must not be negative, not {degree}.")

@@ -28,6 +28,10 @@ def twist(
     short. Returns (R, n, ...), in the model's dtype but at least float32 (a tree of such for a tree
     acts_on_y).
     Errors: ValueError if the data or the model's output do not fit their representations.
+
+    >>> model, x = torch.nn.Linear(3, 3), torch.randn(4, 20, 3)
+    >>> twirl.twist(model, x, twirl.SO3().sample(10), twirl.Vectors(), twirl.Vectors()).shape
+    torch.Size([10, 4, 20, 3])
     """
     acts_on_x, acts_on_y = as_representation(acts_on_x), as_representation(acts_on_y)
     if chunk is not None and chunk < 1:
@@ -50,12 +54,22 @@ def twirl(
     """The twirled prediction mu(x) = E_g[g^-1 f(g x)] over a set of rotations (paper A eq. 5).
 
     Arguments as for `twist`. Returns (n, ...). Exactly equivariant under a group that `rotations` enumerates.
+
+    >>> cube, v = twirl.Octahedral(), twirl.Vectors()
+    >>> mu = lambda x: twirl.twirl(lambda x: x.cumsum(-1).sin(), x, twirl.enumerate_group(cube), v, v)
+    >>> x, g = torch.randn(4, 20, 3, dtype=torch.float64), cube.elements()[5]
+    >>> torch.allclose(mu(x @ g.T), mu(x) @ g.T)
+    True
     """
     return average(twist(model, x, rotations.elements, acts_on_x, acts_on_y, chunk), rotations.weights)
 
 
 def average(Z: Any, weights: Tensor) -> Any:
-    """The weighted mean over the leading axis, leaf by leaf: Z (R, ...), weights (R,) -> (...)."""
+    """The weighted mean over the leading axis, leaf by leaf: Z (R, ...), weights (R,) -> (...).
+
+    >>> average(torch.tensor([[1.0], [3.0]]), torch.tensor([0.25, 0.75]))
+    tensor([2.5000])
+    """
     if isinstance(Z, dict):
         return {name: average(leaf, weights) for name, leaf in Z.items()}
     if isinstance(Z, tuple):

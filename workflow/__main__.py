@@ -5,26 +5,26 @@ from pathlib import Path
 
 from analysis import catalogue
 from data.settings import merge
-from workflow.configuration import ConfigError, read
+from data.validation import SettingsError
+from models.training.configuration import read_file
 from workflow.plan import load
 
 
 def main(files: list[str]) -> None:
     try:
-        plan = load(merge(*(read(Path(file)) for file in files)))
-    except ConfigError as error:
+        plan = load(merge(*(read_file(Path(file)) for file in files)))
+    except SettingsError as error:
         sys.exit(str(error))
-    print(f"tier {plan.tier}: {len(plan.runs)} runs in {len(plan.groups)} processes")
+    print(f"tier {plan.tier}: {len(plan.runs)} runs")
     outputs = catalogue.shown(plan.runs)
-    for group in plan.groups:
-        for run in group.runs:
-            shown = [output.name for output in outputs if output.wants(run)]
-            trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
-            steps, precision = trainer["max_steps"], trainer["precision"]
-            print(
-                f"  {group.name:10} {run.name:24} seed {run.seed}  {run.label:10} "
-                f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(shown)}"
-            )
+    for run in sorted(plan.runs, key=plan.priority, reverse=True):
+        shown = [output.name for output in outputs if output.wants(run)]
+        trainer, batch = run.settings["trainer"], run.settings["data"]["init_args"]["batch_size"]
+        steps, precision = trainer["max_steps"], trainer["precision"]
+        print(
+            f"  {run.system:12} {run.name:24} seed {run.seed}  {run.label:10} "
+            f"{steps:>7} steps of {batch:>3}  {precision:10}  {' '.join(shown)}"
+        )
 
 
 if __name__ == "__main__":

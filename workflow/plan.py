@@ -1,4 +1,4 @@
-"""The plan of a tier: which runs it has, with which settings, in which process.
+"""The plan of a tier: which runs it has, with which settings, what they ask for, and what is drawn from them.
 
 `load` reads config/<tier>.yaml over the runs declared in config/runs/*.yaml and returns a Plan. A run's
 settings are, each over the one before: the defaults of the classes of settings, the declared `base`, the tier's
@@ -13,16 +13,18 @@ from pathlib import Path
 
 from analysis import catalogue
 from data.settings import merge
-from data.validation import hint
-from models.sources import ROOT
-from models.training.configuration import defaults_of
-from workflow.configuration import ConfigError, read, tiers
-from workflow.schema import check_changes, check_declaration, check_run, check_tier
+from data.validation import SettingsError, hint
+from models.sources import ROOT, training_modules
+from models.training.configuration import check_together, defaults_of, read_file
+from models.training.files import RUN_FILES
+from workflow.configuration import tiers
+from workflow.schema import check_changes, check_declaration, check_tier
 
 DEFAULT_TIER = "mini"
-RESULTS = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
 STEP_OVERHEAD = 5
+# A thousand samples at the mini tier's sizes, on one core [s]; a system that is not named here counts as 1.
+SAMPLES_COST = {"escaip": 10, "proteina": 15, "voxmol": 12, "vn_pointnet": 2.3, "egno": 1.7, "segnn": 0.4}
 # A relaxed step over a plain one, about.
 METHOD_COST = {"ES": 2, "RPP": 1.5, "RECM": 2.5, "ACE": 2}
 
@@ -44,39 +46,34 @@ class Run:
         return f"results/{self.tier}/{self.name}/seed{self.seed}"
 
     @property
-    def cost(self) -> int:
-        """Relative training time, for spreading runs over processes."""
+    def kind(self) -> tuple[str, str]:
+        """What figures show together."""
+        return self.system, self.dataset
+
+    @property
+    def store(self) -> str:
+        return store(self.dataset, self.tier)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The modules that training it depends on."""
+        return training_modules(self.settings)
+
+    @property
+    def cost(self) -> float:
+        """Training time, about [s of one core at the mini tier's sizes]; short runs come first."""
         batch_size = self.settings["data"]["init_args"]["batch_size"]
         method = (
             self.settings["model"]["init_args"].get("relaxation", {}).get("class_path", "").split(".")[-1]
         )
         steps = self.settings["trainer"]["max_steps"]
-        return round(steps * (batch_size + STEP_OVERHEAD) * METHOD_COST.get(method, 1))
+        samples = 1e-3 * steps * (batch_size + STEP_OVERHEAD)
+        return samples * SAMPLES_COST.get(self.system, 1) * METHOD_COST.get(method, 1)
 
     def resolved(self) -> dict:
         """What run.yaml holds."""
         identity = {key: getattr(self, key) for key in ("tier", "name", "system", "dataset", "label", "seed")}
         return {"run": identity, **self.settings}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs of one system on one data set that one process trains, one after the other."""
-
-    name: str
-    runs: tuple[Run, ...]
-
-    @property
-    def system(self) -> str:
-        return self.runs[0].system
-
-    @property
-    def dataset(self) -> str:
-        return self.runs[0].dataset
-
-    @property
-    def folders(self) -> list[str]:
-        return [run.folder for run in self.runs]
 
 
 @dataclass(frozen=True)
@@ -98,6 +95,19 @@ class Plan:
     def data(self) -> Mapping:
         return self.config["data"]
 
+    def run(self, name: str, seed: int | str) -> Run:
+        """One of the runs. Raises KeyError."""
+        return self._runs[name, int(seed)]
+
+    @cached_property
+    def _runs(self) -> Mapping[tuple[str, int], Run]:
+        return {(run.name, run.seed): run for run in self.runs}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the runs."""
+        return sorted({run.name for run in self.runs})
+
     def resources(self, kind: str) -> Mapping:
         """What a job of a kind (prepare, train, render) asks for: threads, mem_mb, runtime, gpu."""
         return self.config["resources"][kind]
@@ -105,6 +115,15 @@ class Plan:
     def limits(self, kind: str) -> dict:
         """The same without the threads, which Snakemake takes apart from the rest."""
         return {key: value for key, value in self.resources(kind).items() if key != "threads"}
+
+    def training(self, run: Run) -> Mapping:
+        """What training a run asks for: as all trainings of the tier, but where its system has figures of its own."""
+        return training(self.config, run.system)
+
+    def priority(self, run: Run) -> float:
+        """Runs of what takes least in all come first, so that their figures do; of these the longest first."""
+        total = sum(other.cost for other in self.runs if other.kind == run.kind)
+        return run.cost / total - total
 
     @property
     def datasets(self) -> list[str]:
@@ -140,18 +159,33 @@ class Plan:
         """Runs that a figure or table is drawn from."""
         return [run for run in self.runs if catalogue.by_name(output).wants(run)]
 
+    def folders_for(self, output: str) -> list[str]:
+        """Their folders."""
+        return [run.folder for run in self.runs_for(output)]
+
+    def drawn_by(self, output: str) -> tuple[str, ...]:
+        """The modules that drawing a figure or table depends on."""
+        return "analysis.render", catalogue.by_name(output).module
+
     def results_for(self, output: str) -> list[str]:
         """The files of those runs that it reads."""
-        return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RESULTS]
+        return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RUN_FILES]
 
-    @cached_property
-    def groups(self) -> list[Group]:
-        """The runs, spread over processes so that each process has about the same to do."""
-        groups = []
-        for system, dataset in sorted({(run.system, run.dataset) for run in self.runs}):
-            runs = [run for run in self.runs if (run.system, run.dataset) == (system, dataset)]
-            groups += spread(f"{system}_{dataset}", runs, self.config["processes"])
-        return groups
+
+def training(config: Mapping, system: str) -> dict:
+    """What training a system asks for in a tier."""
+    resources = config["resources"]
+    return merge(resources["train"], resources.get("systems", {}).get(system, {}))
+
+
+def _follows(config: Mapping, system: str, dataset: str) -> dict:
+    """Settings that follow from a tier: the store, no GPU where none is asked for, and when to stop and be retried."""
+    asked, before = training(config, system), config.get("stop_before")
+    trainer = {} if asked["gpu"] else {"accelerator": "cpu"}
+    if before is not None:
+        hours, minutes = divmod(asked["runtime"] - before, 60)
+        trainer["max_time"] = f"{hours // 24:02}:{hours % 24:02}:{minutes:02}:00"
+    return {"data": {"init_args": {"store": store(dataset, config["tier"])}}, "trainer": trainer}
 
 
 def is_figure(output: str) -> bool:
@@ -159,44 +193,26 @@ def is_figure(output: str) -> bool:
     return catalogue.by_name(output).kind == catalogue.FIGURE
 
 
-def module_of(output: str) -> str:
-    """The module that draws or builds an output."""
-    return f"analysis.{'figures' if is_figure(output) else 'tables'}.{output}"
-
-
-def formats(output: str) -> list[str]:
-    """The files an output is rendered to, the one that a report shows first."""
-    return list(catalogue.by_name(output).files)
-
-
 def store(dataset: str, tier: str) -> str:
     return f"data/{dataset}/prepared/{tier}.h5"
-
-
-def spread(name: str, runs: list[Run], processes: int | None) -> list[Group]:
-    """Longest run first, each to the process with least to do so far; None: a process per run."""
-    bins: list[list[Run]] = [[] for _ in range(min(processes or len(runs), len(runs)))]
-    for run in sorted(runs, key=lambda run: (-run.cost, run.name, run.seed)):
-        min(bins, key=lambda members: sum(member.cost for member in members)).append(run)
-    return [Group(f"{name}_{i}", tuple(members)) for i, members in enumerate(bins)]
 
 
 def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     """The plan of the tier that `overrides` names (default mini), with the overrides merged over its file.
 
-    Raises ConfigError at the first key, type, tier or run that cannot be right.
+    Raises SettingsError at the first key, type, tier or run that cannot be right.
     """
     overrides = overrides or {}
     tier = overrides.get("tier", DEFAULT_TIER)
     known = tiers(root)
     if tier not in known:
-        raise ConfigError(f"There is no tier {tier!r} in config/: choose one of {', '.join(known)}.")
+        raise SettingsError(f"There is no tier {tier!r} in config/: choose one of {', '.join(known)}.")
     path = root / "config" / f"{tier}.yaml"
     source = f"config/{tier}.yaml"
-    layer = read(path)
+    layer = read_file(path)
     check_tier(layer, source)
     if layer["tier"] != tier:
-        raise ConfigError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
+        raise SettingsError(f"{source}: `tier` is {layer['tier']!r}, not the file's own name, {tier!r}.")
     config = merge(layer, overrides)
     check_tier(config, f"{source} with --configfile and --config")
 
@@ -204,7 +220,7 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     files = sorted((root / "config" / "runs").glob("*.yaml"))
     for name in config["runs"]:
         if name not in (known := [path.stem for path in files]):
-            raise ConfigError(
+            raise SettingsError(
                 f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint(name, known)}"
             )
     for path in files:
@@ -215,16 +231,16 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
 
 def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
     """The runs that one file of config/runs declares, in one tier."""
-    declared, source = read(path), f"config/runs/{path.name}"
+    declared, source = read_file(path), f"config/runs/{path.name}"
     classes = check_declaration(declared, source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if dataset not in config["data"]:
-        raise ConfigError(
+        raise SettingsError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
     overlay = dict(config["runs"][path.stem])
     check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
-    location = {"data": {"init_args": {"store": store(dataset, tier)}}}
+    location = _follows(config, system, dataset)
     base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), location)
     for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
         change = overlay.get(name, {})
@@ -233,9 +249,9 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
         parent = change.get("like", name)
         if parent not in declared["runs"]:
             known = hint(parent, declared["runs"])
-            raise ConfigError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
+            raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
-        check_run(settings, f"{source}: run {name}")
+        check_together(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
             yield Run(tier, name, system, dataset, run["label"], seed, settings)

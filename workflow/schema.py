@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
 from data.settings import Count, Seed, of_dataset, schema, settings
-from data.validation import SettingsError, hint
-from data.validation import check as hold
+from data.validation import SettingsError, check, hint
 from models.sources import ROOT
-from models.training.configuration import check_together, class_paths, schema_of
-from workflow.configuration import ConfigError
+from models.training.configuration import class_paths, schema_of
 
 NAME = "^[a-z][A-Za-z0-9.-]*$"
 
@@ -37,9 +35,11 @@ class Jobs:
     prepare: Resources
     """Preparing a data set."""
     train: Resources
-    """Training a group of runs."""
+    """Training a run."""
     render: Resources
     """Drawing a figure or building a table."""
+    systems: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What training asks for instead, by system."""
 
 
 @settings
@@ -53,8 +53,11 @@ class Tier:
     folder laid out like one (files/md5/ab/cdef...). null: only the configured DVC remotes, then the origin."""
     data: dict[str, dict[str, Any]]
     """How each data set is made. One store per tier, data/<dataset>/prepared/<tier>.h5."""
-    processes: PositiveInt | None
-    """Over how many training processes the runs of a system are spread (start-up costs seconds). null: one each."""
+    start: Literal["warm", "cold"]
+    """warm: trainings are forked from one process that has imported everything, which saves seconds each. cold: each
+    imports for itself, as on several devices."""
+    stop_before: PositiveInt | None = None
+    """Before its time limit a training saves, stops and is retried [minutes]; null: it does not."""
     resources: Jobs
     """What one job of each kind asks of the machine or the cluster."""
     runs: dict[str, dict[str, Any]]
@@ -102,50 +105,35 @@ class Declaration:
 
 
 def check_tier(value: Mapping, source: str) -> None:
-    """Raises ConfigError, in a sentence that begins with `source`, unless a tier may say this."""
+    """Raises SettingsError, in a sentence that begins with `source`, unless a tier may say this."""
     known = sorted(path.parent.name for path in (ROOT / "data").glob("*/settings.py"))
     data = value.get("data") if isinstance(value.get("data"), Mapping) else {}
     for dataset in data:
         if dataset not in known:
-            raise ConfigError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
+            raise SettingsError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
     blocks = {dataset: schema(of_dataset(dataset)) for dataset in data}
-    _check(value, _with(schema(Tier), data=_mapping(blocks)), source)
+    some = {"type": "object", "additionalProperties": schema(Resources, partial=True)}
+    check(
+        value, _with(schema(Tier), data=_mapping(blocks), resources=_with(schema(Jobs), systems=some)), source
+    )
 
 
 def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
-    """Raises ConfigError unless a file of config/runs may say this; returns the class paths of model and data."""
-    _check(value, schema(Declaration), source)
-    try:
-        model, data = class_paths(value["base"], f"{source}: base")
-        run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
+    """Raises SettingsError unless a file of config/runs may say this; returns the class paths of model and data."""
+    check(value, schema(Declaration), source)
+    model, data = class_paths(value["base"], f"{source}: base")
+    run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
     named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}
-    _check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
+    check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
     return model, data
 
 
 def check_changes(value: Mapping, model: str, data: str, source: str) -> None:
-    """Raises ConfigError unless a tier may say this of the runs of one file; model, data: their class paths."""
+    """Raises SettingsError unless a tier may say this of the runs of one file; model, data: their class paths."""
     settings_schema = schema_of(model, data, partial=True)
     run = _with(schema(ChangedRun, partial=True), change=settings_schema)
     run = {**run, "type": ["object", "null"]}
-    _check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
-
-
-def check_run(resolved: Mapping, source: str) -> None:
-    """Raises ConfigError unless the resolved settings of a run say everything, and go together."""
-    try:
-        check_together(resolved, source)
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _check(value: Mapping, allowed: Mapping, source: str) -> None:
-    try:
-        hold(value, allowed, source)
-    except SettingsError as error:
-        raise ConfigError(str(error)) from error
+    check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
 
 
 def _with(whole: Mapping, **parts: Mapping) -> dict:

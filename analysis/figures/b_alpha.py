@@ -36,7 +36,7 @@ LINE = 0.105
 NOTICEABLE = 1.0
 """A symmetry counts as broken from such a percent of the error on."""
 ADVISED = 8.0
-"""What lr x recm_lr_mult x steps should reach for the rule to learn (recm.md 2)."""
+"""What lr x recm_lr_mult x steps should reach for the rule to learn (spec recm.md 2)."""
 
 
 def draw(results: Results, paper: PaperCurves) -> Drawing:

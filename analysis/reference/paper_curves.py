@@ -33,7 +33,8 @@ from analysis.reference.printed import tables
 from analysis.results import ResultsError
 
 HERE = Path(__file__).parent
-BINNED, GRADIENT_LINES = HERE / "binned.parquet", HERE / "gradient_lines.parquet"
+READS = ("binned.parquet", "gradient_lines.parquet")
+BINNED, GRADIENT_LINES = (HERE / name for name in READS)
 ROOT = HERE.parents[1]
 ROTATIONS = 10
 

@@ -2,7 +2,7 @@
 
 Eight families of objects, each in two poses that are two classes: `chair` stands, `chair_tipped` lies on its back.
 The two classes of a family have the same distribution up to a rotation, so that a classifier that ignores orientation
-cannot tell them apart, and one that uses it can (recm.md, preamble; vn_pointnet.md section 8).
+cannot tell them apart, and one that uses it can (specs recm.md, preamble, and vn_pointnet.md 8).
 """
 
 from collections.abc import Callable, Iterator, Sequence

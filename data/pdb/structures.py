@@ -1,4 +1,4 @@
-"""Reading structures: mmCIF or PDB, plain or gzipped, to the C-alpha chains of their first model (proteina.md 2.3)."""
+"""Reads structures (mmCIF or PDB, plain or gzipped): the C-alpha chains of their first model (spec proteina.md 2.3)."""
 
 import gzip
 import io

@@ -9,7 +9,7 @@ from ase.data import chemical_symbols as SYMBOLS
 from data.chemistry import gfn2
 from data.errors import DataError
 
-# [eV], as in the EScAIP group's conversion of MACE-OFF (escaip.md 2.3). Iodine has an effective core.
+# [eV], as in the EScAIP group's conversion of MACE-OFF (spec escaip.md 2.3). Iodine has an effective core.
 SPICE_ATOMS = {
     "H": -13.571964772646918,
     "C": -1030.5671648271828,

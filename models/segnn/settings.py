@@ -62,7 +62,7 @@ class SEGNNConfig:
         if self.multiplicities is None:
             return (self.channels,) * (self.lmax + 1)
         found = self.multiplicities
-        if len(found) != self.lmax + 1 or min(found) < 0 or not any(found):
+        if len(found) != self.lmax + 1 or not any(found):
             raise ValueError(
                 f"SEGNN: multiplicities must say how many features there are of each degree 0 to {self.lmax} (lmax), "
                 f"which {list(found)} does not"

@@ -83,7 +83,7 @@ def _definition(class_path: str) -> tuple[ast.ClassDef, dict[str, str]]:
     module, _, name = str(class_path).rpartition(".")
     if module.split(".")[0] not in PACKAGES:
         raise SettingsError(f"{class_path} is not a class in {' or '.join(PACKAGES)}.")
-    classes, imported = _names(_file(module))
+    classes, imported = _names(module)
     if name in imported:
         return _definition(imported[name])
     if name not in classes:
@@ -100,15 +100,20 @@ def _file(module: str) -> Path:
 
 
 @cache
-def _names(path: Path) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
-    """The classes that a file defines, and the class paths of what it imports, by name."""
-    body = ast.parse(path.read_text()).body
-    imports = [node for node in body if isinstance(node, ast.ImportFrom) and node.module]
-    return (
-        {node.name: node for node in body if isinstance(node, ast.ClassDef)},
-        {
-            alias.asname or alias.name: f"{node.module}.{alias.name}"
-            for node in imports
-            for alias in node.names
-        },
-    )
+def _names(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
+    """The classes that a module defines, and the class paths of what it imports, by name.
+
+    A package that imports on first use says in `_HOME` which of its modules has which names.
+    """
+    body = ast.parse(_file(module).read_text()).body
+    imported = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    for node in body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_HOME":
+            for home, names in ast.literal_eval(node.value).items():
+                imported |= {name: f"{module}.{home}.{name}" for name in names.split()}
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef)}, imported

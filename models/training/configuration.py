@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from data.settings import defaults, merge, schema
-from data.validation import SettingsError, check, read
+from data.validation import SettingsError, check, is_number, read
 from models.training.class_paths import build, check_arguments, load, settings_of
 from models.training.settings import Budget, Component, MonitorSettings, RunIdentity
 
@@ -38,6 +38,23 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: must hold keys and values, not {type(content).__name__}.")
     return content
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that another reader of YAML takes for a number, such as 3e-3."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="'" if is_number(text) else None
+    ),
+)
+
+
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """The text of a YAML file, in the order of the keys."""
+    return yaml.dump(dict(content), Dumper=_Dumper, sort_keys=False)
 
 
 def from_options(options: Sequence[str]) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""The folder of a run is written by one process at a time."""
+"""The folder of a run: its files, and the lock by which one process at a time writes them."""
 
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+RUN_FILES = ("run.yaml", "metrics.parquet", "timing.parquet", "summary.json")
+"""What a finished run has: its settings, what was measured, how long it took, and how it came out."""
 
 
 class FolderLockedError(RuntimeError):

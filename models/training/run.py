@@ -28,6 +28,7 @@ from models.training.callbacks import (
     TrainingRows,
 )
 from models.training.checkpoints import AtomicCheckpointIO, fingerprint, state_folder
+from models.training.configuration import as_yaml
 from models.training.files import locked
 from models.training.process import quiet_lightning, tune_process
 from models.training.series import SERIES_COLUMNS, Series
@@ -49,8 +50,8 @@ def train(
 ) -> Path:
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
-    callbacks: what is measured and kept beside the training. config: the run's complete configuration, by whose
-    digest checkpoints are found again. Outputs appear only when the run is complete. A module may have `facts()`,
+    callbacks: what is measured and kept beside the training. config: the run's complete configuration, saved beside
+    the results. Outputs appear only when the run is complete. A module may have `facts()`,
     what else the summary is to say. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """
     folder = run.folder
@@ -105,7 +106,7 @@ def train(
                 f"{run}: stopped at step {trainer.global_step} of {budget.max_steps}; run it again to resume"
             )
         if trainer.is_global_zero:
-            _write_outputs(run, model, data, trainer, table)
+            _write_outputs(run, model, data, trainer, table, config)
     return folder
 
 
@@ -115,6 +116,7 @@ def _write_outputs(
     data: LightningDataModule,
     trainer: Trainer,
     table: MetricsTable,
+    config: Mapping[str, Any],
 ) -> None:
     metrics = table.write_tables(run.folder)
     final = metrics[(metrics.split == "val") & (metrics.step == metrics.step.max())]
@@ -132,6 +134,8 @@ def _write_outputs(
         "versions": {name: version(name) for name in ("torch", "lightning", "e3nn", "numpy")}
         | {"python": platform.python_version()},
     } | getattr(model, "facts", dict)()
+    with replacing(run.folder / "run.yaml") as temporary:
+        temporary.write_text(as_yaml(config))
     with replacing(run.folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1))
 

@@ -73,9 +73,7 @@ def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
     for run in runs_of("mini", "rotated", "recm"):
         ends = [alpha(run, place, term).value[-1] for term in ("W", "b", "noise") for place in places(run)]
         assert max(map(abs, ends)) < 0.01
-        count = {
-            name: run.curve(name, "network", split="relaxation").value[-1] for name in ("plain", "active")
-        }
+        count = {name: run.curve(name, split="relaxation").value[-1] for name in ("plain", "active")}
         assert count["active"] == count["plain"]
 
 
@@ -109,10 +107,10 @@ def test_recm_ends_below_two_hundredths_on_particles_and_above_two_tenths_on_mot
 
 @pytest.mark.parametrize("tier", DYNAMICS_TIERS)
 def test_on_particles_segnn_beats_the_linear_map_and_that_beats_constant_velocity(tier):
-    (linear,) = [error(run, "raw", "mse_selected") for run in published(tier, "nbody-linear")]
+    (linear,) = [error(run, OWN, "mse_selected") for run in published(tier, "nbody-linear")]
     for run in published(tier, "segnn-plain"):
         drift = run.data["untrained_errors"]["drift"]
-        assert error(run, "raw", "mse_selected") < 0.5 * linear
+        assert error(run, OWN, "mse_selected") < 0.5 * linear
         assert linear < drift
 
 
@@ -122,14 +120,14 @@ def test_at_the_published_size_recm_keeps_its_terms_on_particles_and_is_worse_fo
     assert largest_alpha(recm).value[-1] > 0.1
     assert float(recm.line("percent", RAW).value[-1]) > 10
     pruned, projected = (error(recm, series, "mse_selected") for series in (OWN, Series(readout="projected")))
-    assert projected < error(plain, "raw", "mse_selected") < pruned
+    assert projected < error(plain, OWN, "mse_selected") < pruned
 
 
 @pytest.mark.parametrize("tier", DYNAMICS_TIERS)
 @pytest.mark.parametrize("motion", MOTIONS, ids=lambda task: task.key)
 def test_on_motion_recm_beats_the_plain_network_in_every_seed(tier, motion):
     relaxed, plain = (
-        [error(run, "raw", "mse_selected") for run in published(tier, f"egno-{motion.key}-{method}")]
+        [error(run, OWN, "mse_selected") for run in published(tier, f"egno-{motion.key}-{method}")]
         for method in ("recm", "plain")
     )
     assert max(relaxed) < min(plain)

@@ -1,5 +1,6 @@
 """Small molecules as atoms, a store of them, and a VoxMol run on it that takes seconds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def task(dtype: torch.dtype = torch.float32, **network) -> VoxMolTask:
     torch.manual_seed(0)
     settings = VoxMolTaskSettings(
         network=VoxMolConfig(**NETWORK | network),
+        optimizer=replace(VoxMolTaskSettings().optimizer, lr=1e-2),
         grid=GridConfig(**GRID),
         monitor=MonitorConfig(full_twirl=2),
         sigma=0.3,

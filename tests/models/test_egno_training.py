@@ -89,7 +89,7 @@ def test_the_monitor_sees_the_whole_validation_split_in_steps(store):
 
 def test_a_motion_that_the_store_lacks_is_refused(store):
     with pytest.raises(DataError, match="has no motion 'swim': it has run, walk"):
-        data(store, motion="swim")
+        data(store).store.indices("swim", "train")
 
 
 # ---- runs
@@ -165,8 +165,8 @@ def test_what_is_twirled_keeps_heights_and_the_vertical_group_turns_about_y(stor
     model = task()
     batch = data(store).monitor_dataloader()[0]
     problems = model.twirl_problems(batch)
-    assert set(problems) == {"raw", "raw-vertical"}
-    vertical = problems["raw-vertical"]
+    assert set(problems) == {"raw", "raw/group=vertical"}
+    vertical = problems["raw/group=vertical"]
     assert isinstance(vertical.group, SO2)
     assert vertical.group.axis == "y"
     rotations = rotation_set("iid", 5, torch.Generator().manual_seed(0), group=vertical.group)

@@ -328,8 +328,7 @@ def test_draws_belong_to_chains_not_to_batches():
 
 
 def test_two_shares_of_a_batch_have_the_gradient_of_the_whole():
-    model, found = task(), real(batch(9, 6))
-    model.flow.self_conditioning = 1.0
+    model, found = task(flow=FlowConfig(self_conditioning=1.0)), real(batch(9, 6))
 
     def gradients(part):
         model.zero_grad()
@@ -346,8 +345,7 @@ def test_two_shares_of_a_batch_have_the_gradient_of_the_whole():
 
 
 def test_self_conditioning_under_autocast_leaves_gradients():
-    model, found = task(dtype=torch.float32), real(chains(9, 6))
-    model.flow.self_conditioning = 1.0
+    model, found = task(dtype=torch.float32, flow=FlowConfig(self_conditioning=1.0)), real(chains(9, 6))
     with torch.autocast("cpu", torch.bfloat16):
         flow, _ = model.losses(found, model.draw(found, 0, 0))
     flow.mean().backward()
@@ -418,7 +416,7 @@ def test_samples_do_not_start_from_the_noise_of_the_monitors_chains():
     noise, _ = model.monitored_ends(found)
     seen = []
     model.denoise = lambda network, batch, x_t, t, x_sc=None: (seen.append(x_t), (x_t, None))[1]
-    model.generate(found, sampling_times(1), seed=model.monitor_noise_seed)
+    model.generate(found, sampling_times(1), seed=model.settings.monitor_noise_seed)
     assert seen[0].shape == noise.shape
     assert (seen[0] - noise).abs().max(dim=1).values.min() > 0.1
 

@@ -12,18 +12,15 @@ import pytest
 import torch
 import yaml
 
-from data.pdb.chains import Chain
 from data.pdb.settings import ChainDataSettings
-from data.pdb.store import write_store
 from models.datasets.pdb import ChainData
 from models.train import main
-from tests.models.chain_runs import configuration
-from tests.models.chains import TRIANGLES, walk
+from tests.models.chain_runs import TRAIN, configuration, write_chains
+from tests.models.chains import TRIANGLES
 from tests.models.configuration import write_run
 from workflow import plan as runs
 
 ROOT = Path(__file__).parents[2]
-TRAIN, HELD_OUT = 20, 5
 
 
 @pytest.fixture
@@ -31,21 +28,7 @@ def store(tmp_path, monkeypatch):
     """A store of 25 random walks of 9 to 16 residues, 20 to train on in 8 groups, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
-    return write_chains(Path("chains.h5"))
-
-
-def write_chains(path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    chains = []
-    for k in range(TRAIN + HELD_OUT):
-        n = 9 + 3 * k % 8
-        numbers = np.arange(n) + k
-        chains.append(Chain(f"{k:02d}_A", f"{k:02d}", "A", walk(n, rng), numbers, "A" * n))
-    groups = [f"group {k % 8}" if k < TRAIN else f"held out {k}" for k in range(len(chains))]
-    splits = {group: "validation" if group.startswith("held") else "train" for group in groups}
-    about = {"source": "structures", "dataset": "random walks", "grouping": "by number", "config": {}}
-    write_store(path, chains, groups, splits, **about)
-    return path
+    return write_chains()
 
 
 def data(store, start=0, rank=0, world_size=1, seed=0, steps=12, **options) -> ChainData:
@@ -134,16 +117,6 @@ def test_too_few_chains_for_a_batch_is_one_sentence(store):
         drawn(data(store, train_size=3))
 
 
-def settings(store, name: str, **network) -> dict:
-    """A tiny run on the store."""
-    config = configuration(name, steps=6, **network)
-    config["data"] = {
-        "class_path": "models.datasets.pdb.ChainData",
-        "init_args": {"store": str(store), "batch_size": 4, "monitor_chains": 4, "monitor_batch": 2},
-    }
-    return config
-
-
 def test_the_runs_of_the_smoke_tier_train_here(store):
     plan = runs.load({"tier": "smoke"})
     folders = []
@@ -172,7 +145,7 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     """
     folders = {}
     for name in ("one", "two"):
-        folders[name] = write_run(Path(), settings(store, name, **TRIANGLES)).parent
+        folders[name] = write_run(Path(), configuration(name, **TRIANGLES)).parent
     main(["--config", str(folders["one"] / "run.yaml")])
     command = [sys.executable, "-m", "models.train", "--config", str(folders["two"] / "run.yaml")]
     command += ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -186,7 +159,7 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(store)
     )
     last = two[(two.step == two.step.max()) & (two.metric == "percent") & (two.weights == "ema")]
     assert len(last) > 1
-    assert [summary["final"][f"ema/percent t={t:g}"] for t in last.t] == list(last.value)
+    assert [summary["final"][f"ema/t={t:g}/percent"] for t in last.t] == list(last.value)
     keys = ["step", "weights", "t", "metric"]
     assert one[keys].equals(two[keys])
     losses = one.metric.str.startswith("L_")

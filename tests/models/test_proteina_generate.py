@@ -15,7 +15,7 @@ from models.proteina.official import RULES
 from models.proteina.samples import clashes, describe, report, write_calpha
 from models.proteina.settings import PUBLISHED
 from models.train import main as train
-from tests.models.chain_runs import configuration
+from tests.models.chain_runs import configuration, write_chains
 from tests.models.chains import NETWORK, walk
 from tests.models.configuration import write_run
 from tests.models.test_proteina import network
@@ -94,6 +94,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         torch.set_num_threads(1)
+        write_chains()
         train(["--config", str(path)])
     return path.parent
 

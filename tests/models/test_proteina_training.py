@@ -10,7 +10,7 @@ from torch.nn.utils import parameters_to_vector
 
 from models.proteina.task import ProteinaTask
 from models.train import main
-from tests.models.chain_runs import configuration
+from tests.models.chain_runs import configuration, write_chains
 from tests.models.chains import TRIANGLES
 from tests.models.configuration import write_run
 from tests.models.interruption import stop_after
@@ -20,6 +20,7 @@ from tests.models.interruption import stop_after
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
+    write_chains()
     return tmp_path
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from models.train import main, train_configured
-from models.train_group import main as train_group
 from models.training.configuration import complete
 from models.training.files import locked
 from models.training.run import UnfinishedError
@@ -152,27 +151,6 @@ def test_a_loss_that_is_not_finite_names_step_and_records(store):
     ):
         run(config)
     assert not list(Path("results").rglob("metrics.parquet"))
-
-
-def test_a_group_trains_its_other_runs_when_one_fails(store, capsys):
-    broken = configuration(store, name="broken")
-    broken["data"]["init_args"]["energy_std"] = NEXT_TO_NOTHING
-    misspelt = configuration(store, name="misspelt")
-    misspelt["trainer"]["max_step"] = 3
-    good = configuration(store, name="good")
-    folders = [str(write_run(Path(), config).parent) for config in (broken, misspelt, good)]
-    assert train_group(folders) == 2
-    error = capsys.readouterr().err
-    assert "error: test/broken seed 0" in error
-    assert "misspelt/seed0/run.yaml" in error
-    assert Path(folders[2], "metrics.parquet").exists()
-
-
-def test_a_run_does_not_notice_the_group_it_is_trained_in(store):
-    names = ["one", "two"]
-    folders = [write_run(Path(), configuration(store, name=name)).parent for name in names]
-    assert train_group([str(folder) for folder in folders]) == 0
-    assert metrics_bytes(folders[0]) == metrics_bytes(folders[1])
 
 
 @pytest.mark.parametrize(

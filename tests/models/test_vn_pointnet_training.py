@@ -150,8 +150,9 @@ def test_relaxing_draws_from_the_seed_of_the_run_and_leaves_the_initial_weights_
         config["run"] |= {"name": f"{method.lower()}-{seed}", "seed": seed}
         return pd.read_parquet(run(config) / "metrics.parquet")
 
+    initial = "split == 'val' and step == 0 and metric == 'L_total' and weights == 'raw'"
     first = {
-        (method, seed): trained(method, seed).query("split == 'val' and step == 0 and metric == 'L_total'")
+        (method, seed): trained(method, seed).query(initial)
         for method, seed in [("Method", 0), ("ES", 0), ("RECM", 0), ("RECM", 1)]
     }
     plain = first["Method", 0].set_index("readout").value["own"]

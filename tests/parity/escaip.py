@@ -124,7 +124,7 @@ def _forward(task: EScAIPTask, batch: MoleculeBatch) -> dict[str, Tensor]:
         "forces": terms.forces(),
         "energy": network.energies(latents, batch.graph_index, batch.num_graphs),
         "force_head_variance": head_variance(network).reshape(1),
-        "train_loss": (task.energy_weight * energy + task.force_weight * force).reshape(1),
+        "train_loss": task.weighted(energy, force).reshape(1),
     }
     return {name: value.detach() for name, value in outputs.items()}
 
@@ -171,7 +171,7 @@ def _gradients(task: EScAIPTask, batch: MoleculeBatch, rotations: Tensor) -> dic
     network = task.network
     names = {name: official_name(name, RULES) for name, _ in network.named_parameters()}
     energy, force = task.loss(batch)
-    (task.energy_weight * energy + task.force_weight * force).backward()
+    task.weighted(energy, force).backward()
     outputs = {f"grad_train_loss.{names[name]}": p.grad for name, p in network.named_parameters()}
     of_mean, of_equiv = loss_gradients(_whole_network(network, batch), network.parameters(), _iid(rotations))
     for kind, gradients in {"L_mean": of_mean, "L_equiv": of_equiv}.items():

@@ -241,13 +241,13 @@ def _sampler(task: ProteinaTask, batch: ChainBatch, inputs: Mapping[str, Tensor]
 
     def denoise(x: Tensor, t: Tensor, previous: Tensor | None) -> Tensor:
         output, _ = task.network(x, t, batch.mask, x_sc=previous)
-        return task.flow.path.clean(x, t, output)
+        return task.path.clean(x, t, output)
 
     with torch.no_grad():
         outputs["sampler.ode_10_steps_selfcond_x1"] = sample_path(denoise, x_0, batch.mask, times)
         x_sc = _guess(task, batch, draw)
         x1_hat = centred(_guess(task, batch, draw, x_sc), batch.mask)
-    velocity = task.flow.path.velocity(x_t, draw.t, x1_hat)
+    velocity = task.path.velocity(x_t, draw.t, x1_hat)
     outputs["sampler.velocity_from_x1_hat"] = velocity
     stepped = sde_step(x_t, velocity, torch.full_like(draw.t, 0.4), 0.05, 1.7, 0.45, inputs[EPS])
     return outputs | {SDE_STEP: centred(stepped, batch.mask)}

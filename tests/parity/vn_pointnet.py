@@ -5,7 +5,8 @@ Official tensors are (B, C, 3, N[, k]), ours (3, B, N[, k], C). An ES-relaxed ma
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,8 @@ from models.vn_pointnet.network import VNPointNet
 from models.vn_pointnet.official import RULES, DenseTerm, load_state
 from models.vn_pointnet.settings import VNPointNetConfig
 from tests.parity.case import Case, Result
+from twirl.relaxation import ES, Place, Relaxed, prune, relax
+from twirl.representations import Vectors
 
 TOLERANCES = {"values": 1e-9, "gradients": 1e-7, "float32": 1e-4, "float32 gradients": 1e-2}
 LAYERS = {
@@ -77,65 +80,50 @@ def compute(case: Case, group: str) -> Result:
     return Result(tensors, TOLERANCES[group], scale_to_largest=True)
 
 
-class ESMap(nn.Module):
-    """A vector-neuron map with ES's dense term, which `proj` scales; proj = 0 leaves it out."""
-
-    def __init__(self, plain: VNLinear, term: DenseTerm, proj: float):
-        super().__init__()
-        self.plain, self.proj = plain, proj
-        self.dense = nn.Parameter(term.weight.to(plain.weight))
-        self.bias = None if term.bias is None else nn.Parameter(term.bias.to(plain.weight))
-
-    def forward(self, V: Tensor) -> Tensor:
-        self.input = V.detach()
-        dense = F.linear(_flat(V), self.dense, self.bias).unflatten(-1, (-1, 3))
-        return self.plain(V) + self.proj * dense.movedim((-1, -2), (0, -1))
-
-    def penalties(self) -> tuple[Tensor, Tensor]:
-        """Upstream's Lie sum, which mixes up generators and entries, and norm sum (spec vn_pointnet.md 7, item 3)."""
-        C_out, C_in = self.plain.weight.shape
-        z = _flat(self.input).flatten(0, -2)
-        y = F.linear(z, self.dense, self.bias)
-        confused = [_generators(v, C).view(len(v), -1, 3) for v, C in ((z, C_in), (y, C_out))]
-        lie = torch.einsum("od,ndk->nok", self.dense, confused[0]) + self.bias[:, None] - confused[1]
-        return lie.square().sum(), y.square().sum()
+def _relaxed(
+    module: nn.Module,
+    places: Sequence[Place],
+    terms: Mapping[str, DenseTerm],
+    settings: Mapping,
+    variant: str = "upstream",
+) -> Relaxed:
+    """The module relaxed by ES with the official terms; places without a bias upstream have one of 0."""
+    method = ES(epochs=1, reg=1.0, lie_derivative=variant)  # weighed where the loss is formed
+    net = relax(module, method, places, check=False)
+    assert terms.keys() == {place.name for place in places}
+    for place, of_place in zip(places, method.all_terms, strict=True):
+        of_place.W.data.copy_(terms[place.name].weight)
+        if terms[place.name].bias is not None:
+            of_place.b.data.copy_(terms[place.name].bias)
+    method.alpha = settings["proj"]
+    return net
 
 
-def _generators(v: Tensor, C: int) -> Tensor:
-    """(rows, 3 C) -> (rows, 9 C): the three generators of rotations applied, one after another."""
-    x, y, z = v.view(-1, C, 3).unbind(-1)
-    o = torch.zeros_like(x)
-    turned = [torch.stack(t, dim=-1) for t in ((o, -z, y), (z, o, -x), (-y, x, o))]
-    return torch.cat([t.flatten(1) for t in turned], dim=1)
+def _places_of(layer: nn.Module, maps: Collection[str]) -> list[Place]:
+    """The named maps of a layer, as VNPointNet.places has them; a direction reads what its feature reads."""
+
+    def place(name: str, mapped: VNLinear) -> Place:
+        shapes = (mapped.in_features, 3), (mapped.out_features, 3)
+        owner, _, kind = name.rpartition("direction")
+        reads = f"{owner}feature" if kind == "" and owner != name else None
+        return Place(name, Vectors(), Vectors(), *shapes, axes=(-1, 0), reads=reads)
+
+    return [place(name, module) for name, module in layer.named_modules() if name in maps]
 
 
-def _relaxed(module: nn.Module, terms: Mapping[str, DenseTerm], proj: float) -> nn.Module:
-    for name, term in terms.items():
-        if not name:
-            return ESMap(module, term, proj)
-        module.set_submodule(name, ESMap(module.get_submodule(name), term, proj))
-    return module
+def _mode(module: nn.Module, mode: str) -> None:
+    """Batch norms in this mode; a relaxed network takes its method's alpha, and records its inputs, in either."""
+    module.train(mode == "train")
+    if isinstance(module, Relaxed):
+        module.training = True
 
 
-def _set_proj(module: nn.Module, proj: float) -> None:
-    for child in module.modules():
-        if isinstance(child, ESMap):
-            child.proj = proj
-
-
-def _penalties(module: nn.Module) -> dict[str, Tensor]:
-    """Sums over the feature maps; those with a direction count twice, which upstream's direction should have."""
-    lie, norm = 0, 0
-    for name, child in module.named_modules():
-        if isinstance(child, ESMap) and child.bias is not None:
-            times = 2 if name.endswith("feature") else 1
-            lie, norm = (total + times * p for total, p in zip((lie, norm), child.penalties(), strict=True))
-    return {"lie_upstream": lie, "norm_upstream": norm} if torch.is_tensor(lie) else {}
-
-
-def _flat(V: Tensor) -> Tensor:
-    """(3, ..., C) -> (..., 3 C), entry 3 c + i."""
-    return V.movedim((-1, 0), (-2, -1)).flatten(-2)
+def _penalties(net: nn.Module) -> dict[str, Tensor]:
+    """Sums over all maps, by the variant that the network's method computes."""
+    if not isinstance(net, Relaxed):
+        return {}
+    sums = zip(("lie", "norm"), zip(*net.method.sums(), strict=True), strict=True)
+    return {f"{kind}_{net.method.variant}": sum(of_places) for kind, of_places in sums}
 
 
 def _ours(x: Tensor) -> Tensor:
@@ -158,17 +146,19 @@ def _gradients(module: nn.Module, scalar: Tensor, x: Tensor) -> dict[str, Tensor
 
 
 def _official_parameter(name: str) -> str:
-    owner, _, last = name.rpartition(".")
-    if last not in ("dense", "bias") or f"{owner}.bn".endswith("bn.bn"):
-        return official_name(re.sub(r"(^|\.)plain\.", r"\1", name), RULES)
-    key = official_name(f"{owner}.weight".lstrip("."), RULES)
-    for plain, dense in {"map_to_feat": "dense_lin", "map_to_dir": "dense_map_to_dir"}.items():
-        key = key.replace(plain, dense)
-    return key if last == "dense" else key.replace("weight", "bias")
+    """'conv1.feature.terms.W' -> 'feat.conv1.dense_lin.weight'; plain names by the converter's rules."""
+    name = re.sub(r"^(backbone\.)?(0(\.|$))?", "", name).replace("equivariant.", "")
+    plain, found, term = name.rpartition("terms.")
+    if not found:
+        return official_name(name, RULES)
+    key = official_name(f"{plain}weight", RULES)
+    for ours, dense in {"map_to_feat": "dense_lin", "map_to_dir": "dense_map_to_dir"}.items():
+        key = key.replace(ours, dense)
+    return key if term == "W" else key.removesuffix("weight") + "bias"
 
 
 def _running(module: nn.Module) -> dict[str, Tensor]:
-    return {official_name(n, RULES): b.clone() for n, b in module.named_buffers() if "running" in n}
+    return {_official_parameter(n): b.clone() for n, b in module.named_buffers() if "running" in n}
 
 
 def _layers(case: Case, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
@@ -180,71 +170,90 @@ def _layers(case: Case, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dic
         slope = 0.2 if name.startswith("vnleakyrelu") or name.endswith("shared") else 0.0
         layer = LAYERS[_layer_kind(name)](state, slope=settings.get("slope", slope)).to(dtype)
         terms = load_state(layer, state, f"{case}: {name}")
-        layer = _relaxed(layer, terms, settings.get("proj", 0.0)).train(mode == "train")
-        results |= {f"{name}.{x}.{mode}{k}": v for k, v in _layer(layer, inputs[x]).items()}
+        terms = {f"0.{mapped}".removesuffix("."): term for mapped, term in terms.items()}
+        layer, squares = nn.Sequential(layer), isinstance(layer, VNMaxPool)
+        for variant in ("upstream", "correct") if terms else ("plain",):
+            net = _relaxed(layer, _places_of(layer, terms), terms, settings, variant) if terms else layer
+            found = _layer(net, inputs[x], mode, squares)
+            results |= {f"{name}.{x}.{mode}{k}": v for k, v in found.items()}
     if "points" in inputs:
         points = inputs["points"].mT
         results["graph_feature_cross"] = _official(edge_features(points, nearest(points, settings["K"])))
     return results
 
 
-def _layer(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
+def _layer(net: nn.Module, x: Tensor, mode: str, squares: bool) -> dict[str, Tensor]:
+    """Output, gradients of the README's scalar, which is a sum of squares or of sines, and running statistics."""
+    _mode(net, mode)
     x = x.clone().requires_grad_()
-    out, *frame = out if isinstance(out := layer(_ours(x)), tuple) else (out,)
+    out, *frame = out if isinstance(out := net(_ours(x)), tuple) else (out,)
     out, results = _official(out), {}
     i = torch.arange(out.numel(), dtype=out.dtype).view(out.shape)
     results[""] = out
     if frame:
         results[".frame"] = frame[0].movedim((0, -1), (1, 2))
-    scalar = out.square().sum() if isinstance(layer, VNMaxPool) else (out * i.sin()).sum()
-    for key, gradient in _gradients(layer, scalar, x).items():
+    scalar = out.square().sum() if squares else (out * i.sin()).sum()
+    for key, gradient in _gradients(net, scalar, x).items():
         results[".grad_x" if key == "x" else f".grad.{key}"] = gradient
-    if layer.training:
-        results |= {f".{key}": value for key, value in _running(layer).items()}
-    results |= {f".{key}": value for key, value in _penalties(layer).items()}
-    if not layer.training:
-        _set_proj(layer, 0.0)
-        equivariant = layer(_ours(x))
+    if mode == "train":
+        results |= {f".{key}": value for key, value in _running(net).items()}
+    results |= {f".{key}": value for key, value in _penalties(net).items()}
+    if mode == "eval":
+        with net.reading("projected") if isinstance(net, Relaxed) else nullcontext():
+            equivariant = net(_ours(x))
         results[".equiv"] = _official(equivariant[0] if frame else equivariant)
     return results
 
 
-def _network(case: Case, dtype: torch.dtype) -> VNPointNet:
-    settings = case.config["hyperparameters"]
-    widths = {w: settings[w] for w in ("c1", "c2", "c3", "f1", "f2", "h1", "h2")}
+def _network(case: Case, dtype: torch.dtype) -> tuple[VNPointNet, dict[str, DenseTerm]]:
+    settings, weights = case.config["hyperparameters"], case.tensors("weights")
+    widths = {w: settings[w] for w in ("c1", "c2", "c3", "f1", "f2", "h1", "h2") if w in settings}
     network = VNPointNet(
         VNPointNetConfig(
             classes=settings["num_class"],
             neighbours=settings["k"],
             pooling=settings.get("pooling", "mean"),
             dropout=0.0,
+            global_branch=any(".fstn." in key for key in weights),
             **widths,
         )
     ).to(dtype)
-    terms = load_state(network, case.tensors("weights"), str(case))
-    return _relaxed(network, terms, settings.get("proj", 1.0))
+    return network, load_state(network, weights, str(case))
 
 
 def _classifier(case: Case, inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    results = {}
-    for mode in ("eval", "train"):
-        for proj in (None, 0.0):
-            network = _network(case, dtype).train(mode == "train")
-            if proj is not None:
-                _set_proj(network, proj)
-            prefix = "train." if mode == "train" else ""
-            found = _run(network, inputs)
-            if proj is None:
-                results |= {prefix + key: value for key, value in found.items()}
-            else:
-                results |= {f"{prefix}{key}.equiv": value for key, value in found.items()}
-                results |= {f"{prefix}{key}_equiv": value for key, value in found.items()}
-                results |= {f"{prefix}equiv.{key}": value for key, value in found.items()}
+    """The penalty that the case calls `loss` is upstream's; the intended one has names of its own."""
+    settings, results = case.config["hyperparameters"], {}
+    weight = settings.get("penalty_weight", 0.01)
+    for mode, prefix in {"eval": "", "train": "train."}.items():
+        for variant in ("correct", "upstream"):
+            network, terms = _network(case, dtype)
+            if terms:
+                network = _relaxed(network, network.places(), terms, settings, variant)
+            found = _run(network, mode, inputs, weight)
+            of_variant = {k: v for k, v in found.items() if re.match(r"loss$|grad\.", k)}
+            found |= {re.sub(r"^(loss|grad)", rf"\1_{variant}", k): v for k, v in of_variant.items()}
+            results |= {prefix + key: value for key, value in found.items()}
+            if terms:
+                network, _ = _network(case, dtype)
+                network = _relaxed(network, network.places(), terms, settings, variant)
+                with network.reading("projected"):
+                    found = _run(network, mode, inputs, weight)
+                for key, value in found.items():
+                    results |= dict.fromkeys(
+                        (f"{prefix}{key}.equiv", f"{prefix}{key}_equiv", f"{prefix}equiv.{key}"), value
+                    )
     return results
 
 
-def _run(network: VNPointNet, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    untouched, seen = copy.deepcopy(network), {}
+def _run(net: nn.Module, mode: str, inputs: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:
+    """What a case may expect of one forward and backward pass; weight: of a relaxed network's penalty."""
+    _mode(net, mode)
+    relaxed = isinstance(net, Relaxed)
+    projected = relaxed and net._reading is not None
+    network = net.backbone if relaxed else net
+    untouched = prune(net, "projected" if projected else "kept") if relaxed else copy.deepcopy(net)
+    seen = {}
     handles = [
         module.register_forward_hook(
             lambda _, given, out, name=name: seen.update({name: (given[0], out)}),
@@ -254,15 +263,12 @@ def _run(network: VNPointNet, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
     ]
     leaf = inputs["points"].clone().requires_grad_()
     points = leaf.mT
-    log_probs = network(points).log_softmax(-1)
+    log_probs = net(points).log_softmax(-1)
     for handle in handles:
         handle.remove()
     results = {"log_probs": log_probs}
-    acts = {
-        name: out
-        for name, (_, out) in seen.items()
-        if not re.search(r"feature$|direction$|norm$|plain$", name)
-    }
+    inner = re.compile(r"(feature|direction|norm|equivariant|terms)$")
+    acts = {name: out for name, (_, out) in seen.items() if not inner.search(name)}
     edges = edge_features(points, nearest(points, network.config.neighbours))
     acts |= {"conv_pos": untouched.conv_pos(edges), "pool": seen["conv1"][0]}
     z0 = seen["std_feature.vn_lin"][1]
@@ -275,14 +281,17 @@ def _run(network: VNPointNet, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]
         "act.feat": seen["fc1"][0],
         "frame": z0.movedim((0, -1), (1, 2)),
     }
-    results |= _penalties(network)
+    if not projected:
+        results |= {f"penalty.{key}": value for key, value in _penalties(net).items()}
     if "target" in inputs:
-        results["loss"] = F.nll_loss(log_probs, inputs["target"].long())
-        for key, gradient in _gradients(network, results["loss"], leaf).items():
+        nll = F.nll_loss(log_probs, inputs["target"].long())
+        loss = nll + weight * net.extra_loss() if relaxed and not projected else nll
+        results |= {"nll": nll, "loss": loss}
+        for key, gradient in _gradients(net, loss, leaf).items():
             results[f"grad.{'points' if key == 'x' else key}"] = gradient
-    results |= _running(network)
-    if not network.training:
+    results |= _running(net)
+    if mode == "eval":
         if "rotation" in inputs:
-            results["log_probs_rotated"] = network(points @ inputs["rotation"].T).log_softmax(-1)
-        results["log_probs_reflected"] = network(-points).log_softmax(-1)
+            results["log_probs_rotated"] = net(points @ inputs["rotation"].T).log_softmax(-1)
+        results["log_probs_reflected"] = net(-points).log_softmax(-1)
     return results

@@ -1,12 +1,57 @@
-"""What a stranger meets first: the example of the package, and an import that is light."""
+"""What a stranger meets first: an example in every docstring, each of which holds, and an import that is light."""
 
 import doctest
+import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
+import torch
 
 import twirl
+
+MODULES = ["twirl", *(module.name for module in pkgutil.walk_packages(twirl.__path__, "twirl."))]
+
+
+def without_example(module: ModuleType) -> list[str]:
+    """Public functions and classes that a module defines whose docstrings have no example."""
+    own = {
+        name: thing
+        for name, thing in vars(module).items()
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__ == module.__name__
+    }
+    return sorted(
+        name for name, thing in own.items() if not name.startswith("_") and ">>>" not in (thing.__doc__ or "")
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_function_and_class_has_an_example(name):
+    assert not without_example(importlib.import_module(name))
+
+
+def test_a_function_without_an_example_is_found():
+    module = ModuleType("made_up")
+    exec(
+        'def told():\n    """>>> told()"""\n'
+        'def untold():\n    """Says nothing."""\n'
+        "class Silent: pass\n"
+        "def _private(): pass\n",
+        vars(module),
+    )
+    assert without_example(module) == ["Silent", "untold"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_hold(name):
+    """As for a reader who has imported torch and twirl, and takes other names from the module."""
+    module = importlib.import_module(name)
+    torch.manual_seed(0)
+    result = doctest.testmod(module, extraglobs={"torch": torch, "twirl": twirl})
+    assert result.failed == 0
 
 
 def test_the_example_in_the_package_docstring_runs():

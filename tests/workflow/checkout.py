@@ -8,22 +8,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "workflow", "profiles", "config", "envs", "models", "data", "analysis", "dvc.yaml")
+FOLDERS = ("workflow", "profiles", "config", "envs", "twirl", "models", "data", "analysis")
+COPIED = ("Snakefile", *FOLDERS, "dvc.yaml")
 
+# Copies its settings; waits where a file `wait` lies, until it is taken away.
 PREPARE = """
-import sys
+import pathlib, sys, time
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+while pathlib.Path("wait").exists():
+    time.sleep(0.05)
 for suffix in ("", ".report.json"):
-    open(options["--out"] + suffix, "w").write("prepared")
+    open(options["--out"] + suffix, "w").write(pathlib.Path(options["--config"]).read_text())
 """
 TRAIN = """
-import pathlib, sys
-for folder in map(pathlib.Path, sys.argv[1:]):
-    print("training", folder, file=sys.stderr)
-    assert not (folder / "fail").exists(), f"{folder} was told to fail"
-    (folder / "trained").open("a").write("once ")
-    for name in ("metrics.parquet", "timing.parquet", "summary.json"):
-        (folder / name).write_text("result")
+import pathlib, sys, yaml
+text = pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).read_text()
+run = yaml.safe_load(text)["run"]
+folder = pathlib.Path("results", run["tier"], run["name"], f"seed{run['seed']}")
+print("training", folder, file=sys.stderr)
+assert not (folder / "fail").exists(), f"{folder} was told to fail"
+(folder / "trained").open("a").write("once ")
+for name in ("metrics.parquet", "timing.parquet", "summary.json"):
+    (folder / name).write_text("result")
+(folder / "run.yaml").write_text(text)
 """
 RENDER = """
 import pathlib, sys
@@ -40,8 +47,8 @@ import pathlib, sys
 pathlib.Path(sys.argv[sys.argv.index("--figures") + 1], "index.html").write_text("<html>")
 """
 STAND_INS = {
-    "data/spice/prepare.py": PREPARE,
-    "models/train_group.py": TRAIN,
+    **{f"data/{path.parent.name}/prepare.py": PREPARE for path in ROOT.glob("data/*/prepare.py")},
+    "models/train.py": TRAIN,
     "analysis/render.py": RENDER,
     "analysis/metrics.py": METRICS,
     "analysis/gallery.py": GALLERY,
@@ -82,4 +89,6 @@ def copy_workflow(folder: Path) -> Checkout:
             shutil.copy(source, folder / name)
     for name, text in STAND_INS.items():
         (folder / name).write_text(text)
+    tier = folder / "config/smoke.yaml"
+    tier.write_text(tier.read_text().replace("start: warm", "start: cold"))  # the stand-ins import nothing
     return Checkout(folder)

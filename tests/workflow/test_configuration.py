@@ -1,5 +1,6 @@
 """The configuration: how it is merged, and what is said when it is wrong."""
 
+import itertools
 import resource
 import shutil
 import subprocess
@@ -12,17 +13,19 @@ import yaml
 
 from analysis import catalogue
 from data.settings import merge, schema
+from data.validation import SettingsError
 from models.escaip.settings import EScAIPTaskSettings
+from models.training.configuration import as_yaml
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
-from workflow.configuration import ConfigError, tiers
-from workflow.inputs import write_if_changed
+from workflow.configuration import tiers
 
 WRONG = {
     "tier: huge": ("'huge'", "mini, paper, smoke"),
     "mirrorr: site": ("mirrorr", "did you mean mirror?"),
-    "processes: two": ("processes", "integer or null"),
-    "processes: 0": ("processes", "minimum of 1"),
+    "start: hot": ("start", "warm, cold"),
+    "stop_before: 0": ("stop_before", "minimum of 1"),
+    "resources: {systems: {segnn: {gpus: 1}}}": ("resources.systems.segnn.gpus", "did you mean gpu?"),
     "data: {spice: {source: invent}}": ("data.spice.source", "generate"),
     "runs: {escape: {}}": ("runs.escape", "did you mean escaip?"),
     "runs: {escaip: {escaip-defalt: {}}}": ("escaip-defalt", "did you mean escaip-default?"),
@@ -99,12 +102,10 @@ def test_a_tier_leaves_a_run_out_with_null_and_adds_one_with_like(root):
     assert by_name["escaip-half"] not in plan.runs_for("a_fig2")
 
 
-def test_every_tier_is_valid_and_every_run_is_in_exactly_one_process():
+def test_every_tier_is_valid_and_every_run_has_a_folder_of_its_own():
     for tier in tiers():
-        plan = runs.load({"tier": tier})
-        members = [run.folder for group in plan.groups for run in group.runs]
-        assert sorted(members) == sorted(run.folder for run in plan.runs)
-        assert len(set(members)) == len(members)
+        folders = [run.folder for run in runs.load({"tier": tier}).runs]
+        assert len(set(folders)) == len(folders) > 0
 
 
 @pytest.mark.parametrize(
@@ -216,19 +217,27 @@ def test_methods_on_one_backbone_share_their_training_set_up():
             assert all(setup == setups[0] for setup in setups)
 
 
-def test_processes_have_about_the_same_to_do():
-    costs = {}
-    for group in runs.load({"tier": "mini"}).groups:
-        costs.setdefault((group.system, group.dataset), []).append(sum(run.cost for run in group.runs))
-    assert len(costs.pop(("egno", "nbody"), ["one run"])) == 1
-    for of_system in costs.values():
-        assert len(of_system) == 2
-        assert max(of_system) < 1.1 * min(of_system)
+def test_what_takes_least_in_all_is_trained_first_and_of_it_the_longest_run():
+    plan = runs.load({"tier": "mini"})
+    order = sorted(plan.runs, key=plan.priority, reverse=True)
+    totals = [sum(other.cost for other in plan.runs if other.kind == run.kind) for run in order]
+    assert totals == sorted(totals)
+    for run, after in itertools.pairwise(order):
+        assert run.cost >= after.cost or run.kind != after.kind
+
+
+def test_what_a_training_asks_for_goes_by_its_system():
+    paper = runs.load({"tier": "paper"})
+    asked = {run.system: paper.training(run) for run in paper.runs}
+    assert asked["escaip"]["gpu"] == 1
+    assert asked["baselines"]["gpu"] == 0
+    for run in paper.runs:
+        assert (run.settings["trainer"]["accelerator"] == "cpu") == (asked[run.system]["gpu"] == 0)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(SettingsError) as raised:
         runs.load(yaml.safe_load(wrong))
     message = str(raised.value)
     assert all(part in message for part in WRONG[wrong]), message
@@ -238,16 +247,16 @@ def test_a_wrong_key_type_or_name_is_one_sentence(wrong):
 
 def test_a_declaration_that_forgets_a_setting_is_refused(root):
     rewrite(root / "config/runs/escaip.yaml", lambda declared: declared["base"]["trainer"].pop("max_steps"))
-    with pytest.raises(ConfigError, match=r"run escaip-default: trainer: max_steps is missing\."):
+    with pytest.raises(SettingsError, match=r"run escaip-default: trainer: max_steps is missing\."):
         runs.load({"tier": "paper"}, root)
 
 
 def test_settings_that_do_not_go_together_are_refused_before_anything_runs():
     heads = {"model": {"init_args": {"network": {"num_heads": 5}}}}
-    with pytest.raises(ConfigError, match="hidden_size 32 is not a multiple of num_heads 5"):
+    with pytest.raises(SettingsError, match="hidden_size 32 is not a multiple of num_heads 5"):
         runs.load({"runs": {"escaip": {"base": heads}}})
     unknown = {"model": {"init_args": {"relaxation": {"init_args": {"sizes": 4}}}}}
-    with pytest.raises(ConfigError, match=r"relaxation\.init_args\.sizes: .* did you mean size\?"):
+    with pytest.raises(SettingsError, match=r"relaxation\.init_args\.sizes: .* did you mean size\?"):
         runs.load({"runs": {"vn_pointnet": {"vn-rotated-recm": {"change": unknown}}}})
 
 
@@ -267,7 +276,7 @@ assert not {"torch", "numpy", "h5py", "lightning", "pandas"} & sys.modules.keys(
 
 def test_a_file_that_is_no_yaml_is_named(root):
     (root / "config/smoke.yaml").write_text("tier: [smoke")
-    with pytest.raises(ConfigError, match=r"smoke\.yaml: not readable as YAML"):
+    with pytest.raises(SettingsError, match=r"smoke\.yaml: not readable as YAML"):
         runs.load({"tier": "smoke"}, root)
 
 
@@ -290,19 +299,8 @@ def test_every_setting_is_explained():
     assert set().union(*map(silent_fields, classes)) == set()
 
 
-def test_the_resolved_file_is_rewritten_only_when_it_says_something_else(tmp_path):
-    path = tmp_path / "run.yaml"
-    write_if_changed(path, {"a": 1})
-    before = path.stat().st_mtime_ns
-    write_if_changed(path, {"a": 1})
-    assert path.stat().st_mtime_ns == before
-    write_if_changed(path, {"a": 2})
-    assert yaml.safe_load(path.read_text()) == {"a": 2}
-
-
-def test_a_label_that_looks_like_a_number_stays_text_for_every_reader(tmp_path):
-    write_if_changed(tmp_path / "run.yaml", {"label": "3e-3", "rate": 3e-3})
-    assert (tmp_path / "run.yaml").read_text() == "label: '3e-3'\nrate: 0.003\n"
+def test_a_label_that_looks_like_a_number_stays_text_for_every_reader():
+    assert as_yaml({"label": "3e-3", "rate": 3e-3}) == "label: '3e-3'\nrate: 0.003\n"
 
 
 def test_snakemake_refuses_a_wrong_configuration_in_a_sentence_within_three_seconds(fresh):
@@ -320,4 +318,4 @@ def test_the_plan_can_be_printed_without_importing_torch(tmp_path):
     result = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     plan = runs.load({})
-    assert f"tier mini: {len(plan.runs)} runs in {len(plan.groups)} processes" in result.stdout
+    assert f"tier mini: {len(plan.runs)} runs" in result.stdout

@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 import yaml
 
+from workflow import calls
 from workflow import plan as runs
 from workflow.configuration import tiers
 
@@ -32,7 +35,9 @@ def test_everything_is_made_once(finished):
     assert finished.path("figures/smoke/a_landmarks.md").exists()
     assert finished.path("figures/smoke/index.html").exists()
     assert (
-        finished.path("logs/smoke/train/escaip_spice_0.log").read_text().startswith("training results/smoke/")
+        finished.path("logs/smoke/train/escaip-sgd-seed0.log")
+        .read_text()
+        .startswith("training results/smoke/")
     )
     assert NOTHING in finished.run()
 
@@ -43,23 +48,96 @@ def test_a_figure_can_be_asked_for_by_its_file(fresh):
     assert "gallery" not in said
 
 
-def test_only_what_depends_on_a_changed_run_is_made_again(finished):
+def test_only_a_changed_run_and_what_depends_on_it_are_made_again(finished):
     tier = finished.path("config/smoke.yaml")
     tier.write_text(tier.read_text().replace('{label: "3e-4", change', '{label: "other", change'))
     said = finished.run("smoke", "-n")
-    changed = next(group.name for group in runs.load({"tier": "smoke"}).groups if "lr-1e-4" in str(group))
-    assert f"train_{changed}" in said
+    assert "Training escaip-lr-1e-4, seed 0" in said
     assert said.count("Training ") == 1
+    assert "Preparing" not in said
+    assert "Rendering a_fig2" in said
+    assert "Rendering x3" not in said
+
+
+def test_one_file_of_a_run_trains_that_run_alone(fresh):
+    said = fresh.run("smoke", "-n", "results/smoke/nbody-rf/seed0/summary.json")
+    assert said.count("Training ") == 1
+    assert "Training nbody-rf, seed 0" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "trained", "drawn"),
+    [
+        ("analysis/render.py", False, "all"),
+        ("analysis/figures/a_fig2.py", False, "a_fig2"),
+        ("models/escaip/network.py", "escaip", "of what is trained"),
+        ("models/segnn/task.py", "segnn", "of what is trained"),
+        ("models/training/rotation_study.py", "proteina", "of what is trained"),
+        ("models/train.py", "all", "all"),
+    ],
+)
+def test_what_depends_on_a_changed_file_is_made_again_and_nothing_else(finished, changed, trained, drawn):
+    finished.path(changed).open("a").write("# changed\n")
+    said = finished.run("smoke", "-n")
+    plan = runs.load({"tier": "smoke"})
+    expected = {run.name for run in plan.runs if trained in (run.system, "all")}
+    assert {run.name for run in plan.runs if f"Training {run.name}, " in said} == expected
+    found = {output for output in plan.outputs if f"Rendering {output} " in said}
+    if drawn == "of what is trained":
+        assert found == {o for o in plan.outputs if expected & {run.name for run in plan.runs_for(o)}}
+    else:
+        assert found == set(plan.outputs if drawn == "all" else [drawn])
     assert "Preparing" not in said
 
 
-def test_changed_training_code_trains_again_and_changed_analysis_only_draws_again(finished):
-    finished.path("analysis/render.py").open("a").write("# changed\n")
-    said = finished.run("smoke", "-n")
-    assert "Rendering a_fig2" in said
-    assert "Training" not in said
-    finished.path("models/escaip/__init__.py").open("a").write("# changed\n")
-    assert "Training" in finished.run("smoke", "-n")
+def test_a_dry_run_writes_nothing(fresh):
+    def state():
+        files = [
+            path for path in fresh.folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts
+        ]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = state()
+    fresh.run("smoke", "-n")
+    assert state() == before
+    assert not fresh.path(".snakemake/twirl").exists()
+
+
+@pytest.mark.parametrize("options", [("-n",), ()], ids=["looked at", "refused"])
+def test_a_second_call_does_not_change_what_the_first_has_begun(fresh, options):
+    stores = [f"data/{dataset}/prepared/smoke.h5" for dataset in ("nbody", "mocap", "pdb")]
+    run = "results/smoke/nbody-rf/seed0/run.yaml"
+    fresh.path("wait").touch()
+    arguments = ["--cores", "1", *stores, run, "--configfile", "config/smoke.yaml"]
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    first = subprocess.Popen(
+        command, cwd=fresh.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while "Preparing" not in (line := first.stdout.readline()):
+        assert line, "the first call has ended"
+    tier = fresh.path("config/smoke.yaml")
+    changed = tier.read_text().replace("train: 8,", "train: 9,").replace("chains: 14", "chains: 15")
+    changed = changed.replace("train_trials: 2", "train_trials: 3").replace("hidden: 4", "hidden: 5")
+    tier.write_text(changed)
+    second = fresh.snakemake(*arguments, *options)
+    assert ("LockException" in second.stderr) == (not options), second.stderr
+    fresh.path("wait").unlink()
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, said
+    asked = [yaml.safe_load(fresh.path(store).read_text()) for store in stores]
+    assert [asked[0]["train"], asked[1]["train_trials"], asked[2]["chains"]] == [8, 2, 14]
+    trained = yaml.safe_load(fresh.path(run).read_text())
+    assert trained["model"]["init_args"]["network"]["hidden"] == 4
+
+
+def test_jobs_in_processes_of_their_own_have_the_plan_of_their_call(fresh, monkeypatch):
+    monkeypatch.chdir(fresh.folder)
+    for name in (calls.PLAN, calls.CALL):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")
+    plan = calls.plan_of_call({"tier": "smoke"})
+    calls.keep(plan)
+    assert calls.plan_of_call({"tier": "mini"}) == plan
 
 
 def test_another_mirror_or_another_tier_is_no_reason_to_do_anything_again(finished):
@@ -80,14 +158,13 @@ def test_a_raw_file_brought_by_hand_is_checked_and_kept(fresh):
 
 
 def test_a_failed_job_names_its_log_and_leaves_checkpoints_alone(fresh):
-    fresh.run("smoke", "-n")
     folder = fresh.path("results/smoke/escaip-sgd/seed0")
+    (folder / "checkpoints").mkdir(parents=True)
     (folder / "fail").touch()
-    (folder / "checkpoints").mkdir()
     (folder / "checkpoints/last.ckpt").write_text("weights")
     result = fresh.snakemake("--configfile", "config/smoke.yaml")
     assert result.returncode != 0
-    assert "logs/smoke/train/escaip_spice_0.log" in result.stderr
+    assert "logs/smoke/train/escaip-sgd-seed0.log" in result.stderr
     assert "was told to fail" in result.stdout + result.stderr
     assert "MissingOutputException" not in result.stderr  # its exit status is seen behind the log's pipe
     (folder / "fail").unlink()

@@ -10,7 +10,6 @@ import pytest
 
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
-from workflow.configuration import tiers
 
 TEXT = (ROOT / "README.md").read_text()
 LINKS = sorted({link for link in re.findall(r"\]\(([^)#\s]+)\)", TEXT) if "://" not in link})
@@ -58,16 +57,9 @@ def test_no_placeholder_is_left():
     assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", re.sub(r"(PARITY|REFERENCE)_DIR", "", TEXT))
 
 
-@pytest.mark.parametrize("tier", tiers())
-def test_a_tier_without_gpus_asks_lightning_for_none(tier):
-    plan = runs.load({"tier": tier})
-    if plan.resources("train")["gpu"] == 0:
-        assert {run.settings["trainer"]["accelerator"] for run in plan.runs} == {"cpu"}
-
-
 def test_runs_of_the_paper_stop_before_the_time_limit_of_their_job():
     plan = runs.load({"tier": "paper"})
-    limit = 60 * plan.resources("train")["runtime"]
     for run in plan.runs:
+        limit = 60 * plan.training(run)["runtime"]
         days, hours, minutes, seconds = map(int, run.settings["trainer"]["max_time"].split(":"))
         assert 0 < limit - (((days * 24 + hours) * 60 + minutes) * 60 + seconds) <= 3600

@@ -21,21 +21,30 @@ RECM makes of each layer:
 {'0': ['W', 'b'], '1': ['W', 'b']}
 """
 
-from twirl.relaxation.ace import ACE
-from twirl.relaxation.es import ES
-from twirl.relaxation.method import Method
-from twirl.relaxation.places import Place
-from twirl.relaxation.prune import prune
-from twirl.relaxation.recm import RECM
-from twirl.relaxation.relax import Relaxed, relax
-from twirl.relaxation.rpp import RPP
-from twirl.relaxation.targets import Labels, Targets
-from twirl.relaxation.update import constraint_set
+from importlib import import_module
 
-# By the name that marks a method's checkpoints; "none" relaxes nothing.
-methods = {"none": Method, "recm": RECM, "es": ES, "rpp": RPP, "ace": ACE}
+# Imported on first use: whoever needs a light module of this package need not load torch.
+_HOME = {
+    "ace": "ACE",
+    "es": "ES",
+    "method": "Method",
+    "places": "Place",
+    "pruning": "prune",
+    "recm": "RECM",
+    "relaxed": "Relaxed relax",
+    "rpp": "RPP",
+    "targets": "Labels Targets",
+    "update": "constraint_set",
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+__all__ = sorted(_MODULE_OF)
 
-__all__ = [
-    "ACE", "ES", "RECM", "RPP", "Labels", "Method", "Place", "Relaxed", "Targets", "constraint_set", "methods", "prune",
-    "relax",
-]  # fmt: skip
+
+def __getattr__(name: str):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'twirl.relaxation' has no attribute {name!r}")
+    return getattr(import_module(f"twirl.relaxation.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

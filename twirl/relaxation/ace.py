@@ -1,4 +1,4 @@
-"""ACE: relaxation as a constrained problem, alpha = gamma driven to 0 by dual ascent (relaxation.md section 3).
+"""ACE: relaxation as a constrained problem, alpha = gamma driven to 0 by dual ascent (spec relaxation.md 3).
 
 Manolache et al. 2025, "Learning (approximately) equivariant networks via constrained optimization".
 """
@@ -21,6 +21,10 @@ def slack(gamma: Tensor, constraint: str, u: Tensor | None = None, epsilon: floa
     """s_l, which the constraint wants to be 0 (equality) or at most 0 (the others): gamma (places,) -> (places,).
 
     equality: gamma, or |gamma| - epsilon with epsilon > 0; resilient: |gamma| - u; one_sided: gamma.
+
+    >>> gamma = torch.tensor([1.0, -0.5])
+    >>> slack(gamma, "equality"), slack(gamma, "resilient", u=torch.tensor([0.5, 0.5]))
+    (tensor([ 1.0000, -0.5000]), tensor([0.5000, 0.0000]))
     """
     if constraint == "resilient":
         return gamma.abs() - u
@@ -28,13 +32,21 @@ def slack(gamma: Tensor, constraint: str, u: Tensor | None = None, epsilon: floa
 
 
 def lagrangian(s: Tensor, multipliers: Tensor, c: float = 0.0, mean: bool = False) -> Tensor:
-    """sum_l lambda_l s_l + c s_l^2, or its mean over places; the multipliers get no gradient."""
+    """sum_l lambda_l s_l + c s_l^2, or its mean over places; the multipliers get no gradient.
+
+    >>> lagrangian(torch.tensor([1.0, -0.5]), torch.tensor([2.0, 2.0]))
+    tensor(1.)
+    """
     terms = multipliers.detach() * s + c * s.square()
     return terms.mean() if mean else terms.sum()
 
 
 def dual_ascent(multipliers: Tensor, s: Tensor, lr: float, nonnegative: bool) -> Tensor:
-    """lambda + lr s, held at 0 from below where the constraint is an inequality (relaxation.md 3.1)."""
+    """lambda + lr s, held at 0 from below where the constraint is an inequality (spec relaxation.md 3.1).
+
+    >>> dual_ascent(torch.zeros(2), torch.tensor([1.0, -1.0]), lr=0.5, nonnegative=True)
+    tensor([0.5000, 0.0000])
+    """
     moved = multipliers + lr * s
     return moved.clamp_min(0) if nonnegative else moved
 
@@ -48,7 +60,12 @@ def adam_ascent(
     nonnegative: bool,
     eps: float = 1e-8,
 ) -> tuple[Tensor, Tensor]:
-    """One step t = 1, 2, ... of Adam on lambda with gradient -s: (lambda, moments), moments (2, places) from 0."""
+    """One step t = 1, 2, ... of Adam on lambda with gradient -s: (lambda, moments), moments (2, places) from 0.
+
+    >>> moved, _ = adam_ascent(torch.zeros(1), torch.ones(1), torch.zeros(2, 1), t=1, lr=0.5, nonnegative=False)
+    >>> moved  # Adam's first step has the size lr
+    tensor([0.5000])
+    """
     first = 0.9 * moments[0] - 0.1 * s
     second = 0.999 * moments[1] + 0.001 * s.square()
     step = (first / (1 - 0.9**t)) / ((second / (1 - 0.999**t)).sqrt() + eps)
@@ -57,12 +74,24 @@ def adam_ascent(
 
 
 def slack_descent(u: Tensor, multipliers: Tensor, lr: float, rho: float) -> Tensor:
-    """u - lr (rho u - lambda): the allowance grows where the constraint is expensive (relaxation.md 3.1)."""
+    """u - lr (rho u - lambda): the allowance grows where the constraint is expensive (spec relaxation.md 3.1).
+
+    >>> slack_descent(torch.tensor([1.0]), torch.tensor([3.0]), lr=0.5, rho=1.0)
+    tensor([2.])
+    """
     return u - lr * (rho * u - multipliers)
 
 
 def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
-    """g of ACE's SEGNN: linear maps with biases, and an exact GELU between them (relaxation.md 3.4)."""
+    """g of ACE's SEGNN: linear maps with biases, and an exact GELU between them (spec relaxation.md 3.4).
+
+    >>> mlp(4, (8,), 2)
+    Sequential(
+      (0): Linear(in_features=4, out_features=8, bias=True)
+      (1): GELU(approximate='none')
+      (2): Linear(in_features=8, out_features=2, bias=True)
+    )
+    """
     widths = [dim_in, *hidden, dim_out]
     layers: list[nn.Module] = []
     for i, o in pairwise(widths):
@@ -71,7 +100,12 @@ def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
 
 
 def published_mlp(place: Place) -> nn.Sequential:
-    """`mlp` of the published widths for a place of SEGNN; its dotted name can be ACE's g in a configuration."""
+    """`mlp` of the published widths for a place of SEGNN; its dotted name can be ACE's g in a configuration.
+
+    >>> place = Place("0", twirl.Scalars(), twirl.Scalars(), 8, 4)
+    >>> [layer.out_features for layer in published_mlp(place)[::2]]
+    [8, 4, 4]
+    """
     return mlp(place.dim_in, (2 * place.dim_out, place.dim_out), place.dim_out)
 
 
@@ -84,6 +118,12 @@ class ACE(Method):
     epsilon: allow |gamma| <= epsilon in place of gamma = 0. c: weight of an added sum of s^2.
     mean: mean over places in the loss, not the sum. g: place -> module, in place of a linear map.
     readout: "projected" (ACE-exact) or "kept" (ACE-appr).
+
+    >>> from twirl.relaxation import ACE, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, ACE("equality"), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> relaxed.alphas()  # gamma starts at 1
+    {'0': {'W': 1.0, 'b': 1.0}}
     """
 
     name = "ace"

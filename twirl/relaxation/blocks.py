@@ -17,6 +17,10 @@ class BlockDiagonal:
     """k matrices A_i (dim, dim) with equal square blocks on the diagonal.
 
     blocks: (k, dim / d, d, d), or (k, 1, d, d) if all blocks of a matrix are equal, as for vector channels.
+
+    >>> A = BlockDiagonal(torch.randn(2, 1, 3, 3), dim=6)
+    >>> A.dense().shape, torch.equal(A.left(torch.eye(6)), A.dense())
+    (torch.Size([2, 6, 6]), True)
     """
 
     def __init__(self, blocks: Tensor, dim: int):
@@ -59,7 +63,13 @@ class BlockDiagonal:
 
 
 def matrices(rep: Representation, g: Tensor, features: tuple[int, ...]) -> BlockDiagonal:
-    """rho(g) on flattened features of shape `features`, float64: g (k, ...) -> k matrices."""
+    """rho(g) on flattened features of shape `features`, float64: g (k, ...) -> k matrices.
+
+    >>> g = twirl.SO3().sample(2)
+    >>> rho = matrices(twirl.Vectors(), g, (4, 3)).dense()  # 4 vectors
+    >>> rho.shape, torch.equal(rho[:, 3:6, 3:6], g)
+    (torch.Size([2, 12, 12]), True)
+    """
     dim = math.prod(features)
     columns = []
     for j in range(0, dim, _COLUMNS):
@@ -80,6 +90,12 @@ def rotation_generators(rep: Representation, features: tuple[int, ...]) -> Block
 
     Entries of rho(R_a(t)) are trigonometric polynomials in t of the degree l of rho, so that their derivative
     is an exact sum over equally spaced angles (degrees up to 8).
+
+    >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
+    >>> A[2].round().int()  # about z
+    tensor([[ 0, -1,  0],
+            [ 1,  0,  0],
+            [ 0,  0,  0]], dtype=torch.int32)
     """
     n = 2 * _LARGEST_DEGREE + 1
     k = torch.arange(1, n, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""ES: relaxation on a schedule, with a penalty on the equivariance error of the added map (relaxation.md section 2).
+"""ES: relaxation on a schedule, with a penalty on the equivariance error of the added map (spec relaxation.md 2).
 
 Pertigkiozoglou et al. 2024, "Improving equivariant model training via constraint relaxation".
 """
@@ -14,11 +14,15 @@ from twirl.relaxation.method import Method
 from twirl.relaxation.places import Place
 from twirl.relaxation.terms import Terms
 
-_SMALLEST_SUM = 1e-12  # keeps the gradient of sqrt finite at W = 0 (relaxation.md 2.3)
+_SMALLEST_SUM = 1e-12  # keeps the gradient of sqrt finite at W = 0 (spec relaxation.md 2.3)
 
 
 def schedule(epoch: int, epochs: int) -> float:
-    """alpha(e): 0 in epoch 0, 1 in the middle, 2 / E in the last epoch (relaxation.md 2.2)."""
+    """alpha(e): 0 in epoch 0, 1 in the middle, 2 / E in the last epoch (spec relaxation.md 2.2).
+
+    >>> [schedule(epoch, 4) for epoch in range(4)]
+    [0.0, 0.5, 1.0, 0.5]
+    """
     half = epochs / 2
     return max(0.0, epoch / half if epoch <= half else 1 - (epoch - half) / half)
 
@@ -28,6 +32,11 @@ def lie_derivative(W: Tensor, A_in: Tensor, A_out: Tensor) -> Tensor:
 
     W: (dim_out, dim_in); A_in: (k, dim_in, dim_in), A_out: (k, dim_out, dim_out), or their BlockDiagonal forms.
     Returns (k, dim_out, dim_in).
+
+    >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
+    >>> W = torch.randn(3, 3, dtype=A.dtype)
+    >>> bool(lie_derivative(W, A, A).norm() > 0), float(lie_derivative(torch.eye(3, dtype=A.dtype), A, A).norm())
+    (True, 0.0)
     """
     left = A_in.right(W) if isinstance(A_in, BlockDiagonal) else W @ A_in
     right = A_out.left(W) if isinstance(A_out, BlockDiagonal) else A_out @ W
@@ -43,6 +52,11 @@ def lie_norm(
 
     z gets no gradient. Both are quadratic forms of the maps' matrices in the rows' second moments, so that
     their backward passes never touch the rows.
+
+    >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
+    >>> LD2, N2 = lie_norm(torch.eye(3, dtype=A.dtype), None, A, A, torch.ones(5, 3, dtype=A.dtype))
+    >>> float(LD2), float(N2)
+    (0.0, 15.0)
     """
     z = z.detach()
     C, k = lie_derivative(W, A_in, A_out), len(A_in)
@@ -62,7 +76,13 @@ def lie_norm(
 def lie_norm_of(
     g: Callable[[Tensor], Tensor], A_in: Tensor | BlockDiagonal, A_out: Tensor | BlockDiagonal, z: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`lie_norm` of any map g on rows, row by row."""
+    """`lie_norm` of any map g on rows, row by row.
+
+    >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
+    >>> W, z = torch.randn(3, 3, dtype=A.dtype), torch.randn(5, 3, dtype=A.dtype)
+    >>> torch.allclose(lie_norm_of(lambda z: z @ W.T, A, A, z)[0], lie_norm(W, None, A, A, z)[0])
+    True
+    """
     z = z.detach()
     y = g(z)
     A_in, A_out = (A if isinstance(A, Tensor) else A.dense() for A in (A_in, A_out))
@@ -71,16 +91,24 @@ def lie_norm_of(
 
 
 def scrambled(A: Tensor) -> Tensor:
-    """The matrices that the published code uses in place of A (3, dim, dim), by its slip of a reshape.
+    """The matrices that the published code uses instead of A (3, dim, dim), because of a wrong reshape.
 
     It stacks z A_x^T | z A_y^T | z A_z^T along the features and cuts the 3 dim columns into dim triples, where
-    three runs of dim were meant: row j of its k-th matrix is row 3 j + k of the stack (relaxation.md 2.3).
+    three runs of dim were meant: row j of its k-th matrix is row 3 j + k of the stack (spec relaxation.md 2.3).
+
+    >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
+    >>> scrambled(A).shape, torch.equal(scrambled(A), A)
+    (torch.Size([3, 3, 3]), False)
     """
     return A.reshape(A.shape[-1], 3, -1).transpose(0, 1)
 
 
 def penalty(sums: Iterable[tuple[Tensor, Tensor]], reg: float = 0.01) -> Tensor:
-    """reg * (sqrt(sum of LD^2) + sqrt(sum of N^2)): one root over all places (relaxation.md 2.3)."""
+    """reg * (sqrt(sum of LD^2) + sqrt(sum of N^2)): one root over all places (spec relaxation.md 2.3).
+
+    >>> penalty([(torch.tensor(4.0), torch.tensor(9.0))], reg=0.5)
+    tensor(2.5000)
+    """
     LD2, N2 = (torch.stack(terms).sum() for terms in zip(*sums, strict=True))
     return reg * ((LD2 + _SMALLEST_SUM).sqrt() + (N2 + _SMALLEST_SUM).sqrt())
 
@@ -91,7 +119,15 @@ class ES(Method):
     epochs: E of the schedule; `set_epoch` tells where it is. reg: weight of the penalty (0.01 as published).
     init: of W: a standard deviation (1e-4 as for SEGNN) or "zero" (as for VN-PointNet).
     bias: whether the added maps have one, where the place allows it. lie_derivative: "correct", or "upstream"
-    for the published code's.
+    for the published code's, which also penalises, in place of a map that reads another one's input (the
+    directions of vector neurons), that other map a second time.
+
+    >>> from twirl.relaxation import ES, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, ES(epochs=4), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> relaxed.set_epoch(1)
+    >>> relaxed.alphas()
+    {'0': {'W': 0.5, 'b': 0.5}}
     """
 
     name = "es"
@@ -137,15 +173,21 @@ class ES(Method):
         """The penalty on the inputs of the last forward pass in training; no gradient below the places."""
         if not self.reg:
             return super().extra_loss()
+        loss = penalty(self.sums(), self.reg)
+        self._inputs = {}
+        return loss
+
+    def sums(self) -> list[tuple[Tensor, Tensor]]:
+        """(LD^2, N^2) of every place on the inputs of the last forward pass in training, see `lie_norm`."""
         if not self._inputs:
             raise ValueError("ES: extra_loss() needs a forward pass in training mode before it.")
-        inputs, self._inputs = self._inputs, {}
-        sums = []
-        for i, z in sorted(inputs.items()):
-            terms, (A_in, A_out) = self.all_terms[i], self._generators_of(i, z)
+        found = []
+        for i, z in sorted(self._inputs.items()):
+            penalised = self._penalised(i)
+            terms, (A_in, A_out) = self.all_terms[penalised], self._generators_of(penalised, z)
             b = None if terms.b is None else terms.bias()
-            sums.append(lie_norm(terms.weight(), b, A_in, A_out, z))
-        return penalty(sums, self.reg)
+            found.append(lie_norm(terms.weight(), b, A_in, A_out, z))
+        return found
 
     def get_extra_state(self) -> dict[str, float]:
         return {"alpha": self.alpha}
@@ -157,6 +199,13 @@ class ES(Method):
         # A place that runs more than once in a pass counts with all its rows.
         z = self.places[i].flatten(self.places[i].joined(z).detach()).flatten(0, -2)
         self._inputs[i] = z if i not in self._inputs else torch.cat([self._inputs[i], z])
+
+    def _penalised(self, i: int) -> int:
+        """The place whose map is penalised on the input of place i."""
+        reads = self.places[i].reads
+        if self.variant == "correct" or reads is None:
+            return i
+        return next(j for j, place in enumerate(self.places) if place.name == reads)
 
     def _generators_of(self, i: int, like: Tensor) -> tuple:
         """(A_in, A_out) of place i, made on first use."""

@@ -11,7 +11,11 @@ from twirl.relaxation.terms import Terms
 
 @dataclass
 class Modulation:
-    """The scalars of one place in one forward pass: beta, and alpha of those terms that contribute at all."""
+    """The scalars of one place in one forward pass: beta, and alpha of those terms that contribute at all.
+
+    >>> Modulation(beta=1.0, alpha={"W": 0.5})
+    Modulation(beta=1.0, alpha={'W': 0.5})
+    """
 
     beta: Tensor | float = 1.0
     alpha: dict[str, Tensor | float] = field(default_factory=dict)
@@ -22,6 +26,11 @@ class Shared:
 
     modulations: one per place. noise: (place index, device) -> its seeded generator. record: called with
     (index, z) by the places in `recorded`.
+
+    >>> shared = Shared()
+    >>> shared.modulations = [Modulation(beta=2.0)]
+    >>> shared.modulations[0].beta
+    2.0
     """
 
     def __init__(self):
@@ -38,7 +47,14 @@ class Shared:
 
 
 class RelaxedLayer(nn.Module):
-    """f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z) (recm.md section 1), with the scalars of `shared`."""
+    """f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z) (spec recm.md 1), with the scalars of `shared`.
+
+    >>> place, layer = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), torch.nn.Linear(3, 4)
+    >>> shared, z = Shared(), torch.randn(5, 3)
+    >>> shared.modulations = [Modulation(beta=2.0)]
+    >>> torch.equal(RelaxedLayer(place, layer, None, 0, shared)(z), 2 * layer(z))
+    True
+    """
 
     def __init__(self, place: Place, layer: nn.Module, terms: Terms | None, index: int, shared: Shared):
         super().__init__()
@@ -72,7 +88,13 @@ class RelaxedLayer(nn.Module):
 def combine(
     place: Place, layer: nn.Module, terms: Terms | None, m: Modulation, noise, z, args=(), kwargs=None
 ) -> Tensor:
-    """beta f_eq(z) + sum_i alpha_i f_un,i(z); exactly f_eq(z) for beta = 1.0 and no alpha."""
+    """beta f_eq(z) + sum_i alpha_i f_un,i(z); exactly f_eq(z) for beta = 1.0 and no alpha.
+
+    >>> place, layer = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), torch.nn.Linear(3, 4)
+    >>> z = torch.randn(5, 3)
+    >>> torch.equal(combine(place, layer, None, Modulation(beta=2.0), None, z), 2 * layer(z))
+    True
+    """
     kwargs = kwargs or {}
     steady = {name: alpha for name, alpha in m.alpha.items() if name != "noise"}
     noisy = "noise" in m.alpha and noise is not None
@@ -104,6 +126,11 @@ class FixedLayer(nn.Module):
     """A place whose alpha and beta are settled: f_eq and the terms that contribute, with their bounds applied.
 
     Parameters: those of f_eq, and W, b, g where their term is alive; alpha and beta are buffers.
+
+    >>> place, layer = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), torch.nn.Linear(3, 4)
+    >>> fixed = FixedLayer(place, layer, Terms(place, ("W", "b")), Modulation(1.0, {"W": 0.5}))
+    >>> sum(p.numel() for p in fixed.parameters())  # of the layer, 16, and of W, 12
+    28
     """
 
     def __init__(self, place: Place, layer: nn.Module, terms: Terms | None, m: Modulation):
@@ -113,9 +140,12 @@ class FixedLayer(nn.Module):
         self.takes_parts = getattr(layer, "takes_parts", False)
         self.names = tuple(name for name in m.alpha if name != "noise")
         self.terms = terms.settled(self.names) if self.names else None
+        like = next(layer.parameters(), torch.zeros(()))
         for name in ("beta", *self.names):
             value = m.beta if name == "beta" else m.alpha[name]
-            self.register_buffer(f"scale_{name}", torch.as_tensor(value).detach().clone())
+            if not isinstance(value, Tensor):  # a number has double precision, which the layer may need
+                value = like.new_tensor(value, dtype=torch.promote_types(like.dtype, torch.float32))
+            self.register_buffer(f"scale_{name}", value.detach().clone())
 
     def forward(self, z: Tensor | tuple[Tensor, ...], *args, **kwargs) -> Tensor:
         alpha = {name: getattr(self, f"scale_{name}") for name in self.names}

@@ -1,6 +1,6 @@
 """`Method`: the small interface between a relaxed network and the rule that sets its alpha and beta.
 
-relaxation.md section 6. A training loop calls, once per optimiser step and in this order:
+Spec relaxation.md 6. A training loop calls, once per optimiser step and in this order:
 `observe(targets)`, the forward pass, `extra_loss()`, backward, `after_backward()`, the optimiser's step,
 `after_step()`; and `set_epoch(epoch)` at the start of every epoch.
 """
@@ -21,9 +21,14 @@ PRUNE_BELOW = 0.01  # paper B appendix C
 class Method(nn.Module):
     """The base of all methods, and by itself the one that relaxes nothing.
 
-    name: what checkpoints are marked with. readout: what is evaluated unless asked otherwise: "projected"
+    name: the mark of checkpoints. readout: what evaluation uses by default: "projected"
     (f_eq alone, beta kept), "kept" (every term) or "pruned" (terms of |alpha| under `prune_below` left out).
-    seed: of whatever a method draws; a training loop sets it to its run's.
+    seed: of the method's random numbers; a training loop sets it to the seed of the run.
+
+    >>> from twirl.relaxation import Method, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relax(net, Method(), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)]).alphas()
+    {'0': {}}
     """
 
     name = "none"
@@ -79,7 +84,7 @@ class Method(nn.Module):
         return {}
 
     def own_parameters(self) -> list[nn.Parameter]:
-        """Parameters that want an Adam group of their own (RECM's theta and w)."""
+        """Parameters that need a separate group in Adam (RECM's theta and w)."""
         return []
 
     def local_state(self) -> dict[str, Any]:

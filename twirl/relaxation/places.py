@@ -19,7 +19,7 @@ _TOLERANCE = 1e-3  # of a float32 layer's output, relative
 
 @dataclass(frozen=True)
 class Place:
-    """One equivariant layer f_eq of a backbone: rho_out(g) f_eq(z) = f_eq(rho_in(g) z) (recm.md section 4).
+    """One equivariant layer f_eq of a backbone: rho_out(g) f_eq(z) = f_eq(rho_in(g) z) (spec recm.md 4).
 
     name: the layer's module path in the backbone, "trunk.conv1.feat". Its first argument is z.
     acts_on_in, acts_on_out: how the group acts on one row's features (a point's, a node's).
@@ -39,6 +39,11 @@ class Place:
 
     A layer that says `takes_parts` also accepts a tuple for z: features in parts, which lie side by side along the
     first feature axis, later ones with 1 for any row axis along which they do not change.
+
+    >>> v = twirl.Vectors()
+    >>> place = Place("0", v, v, features_in=(8, 3), features_out=(4, 3))  # 8 vector channels to 4
+    >>> place.dim_in, place.dim_out
+    (24, 12)
     """
 
     name: str
@@ -213,7 +218,14 @@ class Place:
 
 
 def check_places(places: list[Place], module: nn.Module) -> None:
-    """ValueError unless every place names a module of its own, and `reads` an earlier place of equal input."""
+    """ValueError unless every place names another module, and `reads` an earlier place with the same input.
+
+    >>> s = twirl.Scalars()
+    >>> check_places([Place("1", s, s, 3, 4)], torch.nn.Sequential(torch.nn.Linear(3, 4)))
+    Traceback (most recent call last):
+        ...
+    ValueError: place '1': Sequential has no module of that name.
+    """
     if not places:
         raise ValueError("there is no place to relax: the list of places is empty.")
     seen: dict[str, Place] = {}

@@ -1,4 +1,4 @@
-"""The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one product (recm.md section 7).
+"""The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one product (spec recm.md 7).
 
 Written out with its gradients. By autograd the steps between the parameters and the matrix would be some forty small
 operations a place, and noise, bias and the layout of vector features each cost passes over data of the output's size.
@@ -17,7 +17,12 @@ from twirl.relaxation.places import Place
 
 @dataclass(frozen=True)
 class Rule:
-    """What a product is besides its tensors: bounds as in `Terms` (None: none), and the noise's generator."""
+    """What a product is besides its tensors: bounds as in `Terms` (None: none), and the noise's generator.
+
+    >>> place = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)
+    >>> Rule(place, B=1.0, always=False, bias_bound=None, generator=None).B
+    1.0
+    """
 
     place: Place
     B: float | None
@@ -42,6 +47,11 @@ def merged(
     z: features, or their parts (`Place.joined`). E: f_eq's matrix, (dim_out, dim_in), or (features_out[0],
     features_in[0]) where it maps the first feature axis alone. uv: left and right singular vectors of W.
     bias: b, alpha_b. noise: log sigma, alpha_noise.
+
+    >>> rule = Rule(Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), None, False, None, None)
+    >>> E, W, z = torch.randn(4, 3), torch.randn(4, 3), torch.randn(5, 3)
+    >>> torch.allclose(merged(rule, z, E, W, alpha_W=0.5, beta=2.0), z @ (2 * E + 0.5 * W).T, atol=1e-5)
+    True
     """
     u, v = (None, None) if uv is None else uv
     b, alpha_b = (None, None) if bias is None else bias
@@ -51,14 +61,24 @@ def merged(
 
 
 def add_noise_(y: Tensor, scale: Tensor | float, generator: torch.Generator) -> Tensor:
-    """Adds scale * eps, eps ~ N(0, I), to y, in place; eps."""
+    """Adds scale * eps, eps ~ N(0, I), to y, in place; eps.
+
+    >>> y = torch.zeros(3)
+    >>> eps = add_noise_(y, 2.0, torch.Generator())
+    >>> torch.equal(y, 2 * eps)
+    True
+    """
     eps = torch.empty_like(y).normal_(generator=generator)
     y.addcmul_(eps, scale) if isinstance(scale, Tensor) else y.add_(eps, alpha=scale)
     return eps
 
 
 class Noise(torch.autograd.Function):
-    """y + scale * eps."""
+    """y + scale * eps.
+
+    >>> Noise.apply(torch.ones(3), torch.tensor(0.0), torch.Generator())
+    tensor([1., 1., 1.])
+    """
 
     @staticmethod
     def forward(ctx: FunctionCtx, y: Tensor, scale: Tensor, generator: torch.Generator) -> Tensor:
@@ -313,7 +333,7 @@ def _differentiable_over(norm: Tensor, B: float, always: bool = False) -> Tensor
 
 
 def _differentiable(ctx, g, inputs, constants, parts) -> tuple[Tensor | None, ...]:
-    """The gradients by autograd, for who differentiates them again."""
+    """The gradients by autograd, which can be differentiated again."""
     rule, (E, W, b, log_sigma, alpha_W, alpha_b, alpha_noise, beta), (u, v, eps) = ctx.rule, inputs, constants
     place = rule.place
     M = W if u is None else W / _differentiable_over(u @ (W @ v), rule.B, rule.always)

@@ -1,4 +1,4 @@
-"""RECM: recurrent equivariant constraint modulation (paper B; recm.md)."""
+"""RECM: recurrent equivariant constraint modulation (paper B; spec recm.md)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ TERMS = ("W", "b", "noise")
 
 
 class RECM(Method):
-    """Every place's alpha and beta from a recurrent state h_t of its own, driven by how symmetric its data are.
+    """A recurrent state h_t of every place sets its alpha and beta; how symmetric the data are drives the state.
 
     a, b: gamma_t = a / (b + a t); for h_0 to be forgotten after T steps a T should be about 100.
     targets: what the update rule sees beside a layer's input (Targets, Labels); None: the input alone.
@@ -33,6 +33,13 @@ class RECM(Method):
     skip_after: a place whose every |alpha| was under prune_below for so many steps is projected for the rest of
     training, and costs nothing from then on (under DDP this needs find_unused_parameters). None: never.
     seed: of the noise and of the rows drawn, which are functions of (seed, rank, step, place) alone.
+
+    >>> from twirl.relaxation import RECM, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, RECM(a=0.1), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> y = relaxed(torch.randn(5, 3)); relaxed.after_step()
+    >>> all(abs(alpha) <= 1 for alpha in relaxed.alphas()["0"].values())  # |alpha| <= |h_0| = 1
+    True
     """
 
     name = "recm"
@@ -161,7 +168,7 @@ class RECM(Method):
             self._stored = x = [rows.to(h.device) for rows in x]
         l = average_over_ranks(self.rule(x)[self.positions])  # noqa: E741
         if self._stored is None:
-            return h + 0 * l  # theta takes part all the same: DDP asks for it
+            return h + 0 * l  # DDP needs theta in the graph
         if self.undo_gamma:
             gamma = self.a / (self.b + self.a * (self.t + 1))
             l = l.detach() + (l - l.detach()) / gamma  # noqa: E741
@@ -273,7 +280,7 @@ class RECM(Method):
                 self._stored = None
 
     def _fold(self, i: int) -> None:
-        """Put a skipped place's beta into its layer, if that is nothing but a matrix: it is then a plain layer."""
+        """Multiply a skipped place's beta into its layer if that is one matrix: the place is then a plain layer."""
         parameters = list(self.layers[i].parameters())
         if hasattr(self.layers[i], "matrix") and len(parameters) == 1:
             if self.learn_beta:
@@ -339,7 +346,11 @@ class _AverageOverRanks(torch.autograd.Function):
 
 
 def average_over_ranks(x: Tensor) -> Tensor:
-    """The mean of x over the ranks of a distributed run, differentiable; x itself outside of one."""
+    """The mean of x over the ranks of a distributed run, differentiable; x itself outside of one.
+
+    >>> average_over_ranks(torch.ones(2))
+    tensor([1., 1.])
+    """
     return _AverageOverRanks.apply(x) if _distributed() else x
 
 

@@ -1,4 +1,4 @@
-"""RPP: an unconstrained path beside every equivariant layer, kept for good (relaxation.md section 5).
+"""RPP: an unconstrained path beside every equivariant layer, in training and evaluation (spec relaxation.md 5).
 
 Finzi et al. 2021, "Residual pathway priors"; as paper B's Table 1 uses it: no schedule and no constraint.
 """
@@ -18,6 +18,11 @@ class RPP(Method):
     init_scale: of the added maps' usual initial values. lambda_basic, lambda_equiv: the Gaussian priors
     lambda_basic * sum |W|^2 + lambda_equiv * sum |w_eq|^2 over weights (no biases), 0 in paper B's use and
     1e2, 1e-3 in the original's.
+
+    >>> from twirl.relaxation import RPP, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relax(net, RPP(), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)]).alphas()
+    {'0': {'W': 1.0, 'b': 1.0}}
     """
 
     name = "rpp"

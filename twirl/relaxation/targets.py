@@ -13,7 +13,12 @@ from twirl.representations import Representation, Scalars
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets whose rows have the shape `features` and turn by `acts_on` (forces per atom: (3,) with Vectors())."""
+    """Targets whose rows have the shape `features` and turn by `acts_on` (forces per atom: (3,) with Vectors()).
+
+    >>> forces = Targets(twirl.Vectors(), (3,))
+    >>> forces.leading(torch.zeros(8, 20, 3))  # 8 molecules of 20 atoms
+    (8, 20)
+    """
 
     acts_on: Representation
     features: int | tuple[int, ...]
@@ -40,7 +45,11 @@ class Targets:
 
 @dataclass(frozen=True, init=False)
 class Labels(Targets):
-    """Class labels 0, 1, ..., classes - 1, one-hot for the update rule; they do not turn."""
+    """Class labels 0, 1, ..., classes - 1, one-hot for the update rule; they do not turn.
+
+    >>> Labels(4).rows(torch.tensor([2, 0]), index=torch.tensor([0]))
+    tensor([[0, 0, 1, 0]])
+    """
 
     def __init__(self, classes: int):
         super().__init__(Scalars(), classes)
@@ -65,6 +74,9 @@ def rows_of_targets(
     each of theirs covers equally many of its consecutive rows. index: (shape[0],) long, which target belongs
     to which entry of the layer's first axis (nodes of graphs); for targets with one row axis.
     Errors: ValueError if neither holds.
+
+    >>> rows_of_targets(torch.arange(6), shape=(2, 3), leading=(2,), index=None)  # 2 clouds of 3 points
+    tensor([0, 0, 0, 1, 1, 1])
     """
     total = prod(shape)
     if index is not None:

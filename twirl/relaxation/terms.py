@@ -1,4 +1,4 @@
-"""The unconstrained terms f_un of a place, and what bounds their norms (recm.md section 3, relaxation.md 4)."""
+"""The unconstrained terms f_un of a place, and what bounds their norms (specs recm.md 3, relaxation.md 4)."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -26,6 +26,11 @@ class Terms(nn.Module):
     and noise has at most unit variance per element unless "none". g is never bounded.
     init: of W, b: "default" (U(+-1/sqrt(dim_in)), b zero; times init_scale), "zero", or the standard
     deviation of a normal W. iterations: of the power method, a step: its vectors follow W from step to step.
+
+    >>> v = twirl.Vectors()
+    >>> terms = Terms(Place("0", v, v, (8, 3), (4, 3)), ("W", "b"))
+    >>> terms.names, bool(torch.linalg.matrix_norm(10 * terms.weight(), 2) <= 10.1)
+    (('W', 'b'), True)
     """
 
     def __init__(
@@ -74,7 +79,7 @@ class Terms(nn.Module):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those of W, b, noise, g that this place has."""
+        """The terms among W, b, noise and g that this place has."""
         parameters = {"W": self.W, "b": self.b, "noise": self.log_sigma, "g": self.g}
         return tuple(name for name, value in parameters.items() if value is not None)
 
@@ -128,7 +133,7 @@ class Terms(nn.Module):
         )
 
     def linear(self, alpha: Mapping[str, Tensor | float]) -> tuple[Tensor, Tensor | None]:
-        """alpha_W W and alpha_b b (None without b in `alpha`), for whoever applies W in a product of their own."""
+        """alpha_W W and alpha_b b (None without b in `alpha`), for callers that apply W in their own product."""
         # alpha on the matrix, not on the product: nothing of the product's size has to be kept for alpha.
         return alpha["W"] * self.weight(), alpha["b"] * self.bias() if "b" in alpha else None
 
@@ -173,7 +178,14 @@ class Terms(nn.Module):
 
 @torch.no_grad()
 def after_steps(all_terms: Sequence[Terms]) -> None:
-    """`after_step` of many places, with few launches."""
+    """`after_step` of many places, with few launches.
+
+    >>> terms = Terms(Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), ("noise",))
+    >>> terms.log_sigma.data += 1
+    >>> after_steps([terms])  # the noise has at most unit variance
+    >>> terms.log_sigma.item()
+    0.0
+    """
     spectral = [t for t in all_terms if t.W is not None and t.bound.startswith("spectral")]
     for i in range(max((t.iterations for t in spectral), default=0)):
         _iterate([t for t in spectral if i < t.iterations])

@@ -15,11 +15,14 @@ _ANGLE = 1.5  # [radian], paper B appendix C
 
 
 def constraint_set(group: Group | None = None, size: int = 2) -> Tensor:
-    """C_G, elements that generate a dense subgroup (paper B lemma A.1 and appendix C; recm.md section 3).
+    """C_G, elements that generate a dense subgroup (paper B lemma A.1 and appendix C; spec recm.md 3).
 
     SO(3) (None): rotations by 1.5 rad about x and z, for size > 2 also about y and then about fixed random
     axes. SO(2): one about its axis. Other groups: their generators.
     Errors: ValueError for a set without generators, such as AxisPreserving(), and for impossible sizes.
+
+    >>> constraint_set().shape, constraint_set(size=4).shape, constraint_set(SO2("z")).shape
+    (torch.Size([2, 3, 3]), torch.Size([4, 3, 3]), torch.Size([1, 3, 3]))
     """
     group = SO3() if group is None else group
     angle = torch.tensor([_ANGLE], dtype=torch.float64)
@@ -40,7 +43,11 @@ def constraint_set(group: Group | None = None, size: int = 2) -> Tensor:
 
 
 def step_size(t: int, a: float, b: float = 1.0) -> float:
-    """gamma_t = a / (b + a t), t = 1, 2, ... (paper B eq. 1)."""
+    """gamma_t = a / (b + a t), t = 1, 2, ... (paper B eq. 1).
+
+    >>> step_size(1, a=1.0), step_size(3, a=1.0)
+    (0.5, 0.25)
+    """
     return a / (b + a * t)
 
 
@@ -48,18 +55,33 @@ def next_state(h: Tensor, l: Tensor, t: int, a: float, b: float = 1.0) -> Tensor
     """h_t = (1 - gamma_t) h_{t-1} + gamma_t l_t (paper B eq. 1).
 
     In closed form (lemma 4.1) h_t = lambda_t h_0 + (1 - lambda_t) mean(l_1, ..., l_t), lambda_t = b / (b + a t).
+
+    >>> h = torch.zeros(1)
+    >>> for t in (1, 2, 3):
+    ...     h = next_state(h, torch.tensor([float(t)]), t, a=1.0)
+    >>> h  # 3/4 of the mean of 1, 2 and 3
+    tensor([1.5000])
     """
     gamma = step_size(t, a, b)
     return (1 - gamma) * h + gamma * l
 
 
 def unit_ball(w: Tensor) -> Tensor:
-    """w / max(1, |w|) along the last axis."""
+    """w / max(1, |w|) along the last axis.
+
+    >>> unit_ball(torch.tensor([[3.0, 4.0], [0.5, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.5000, 0.0000]])
+    """
     return w / w.norm(dim=-1, keepdim=True).clamp_min(1)
 
 
 def modulation(w: Tensor, h: Tensor) -> Tensor:
-    """alpha = s(w^T h), s = GELU: w (..., K, m), h (..., m) -> (..., K); |alpha| <= |h| (paper B eq. 2)."""
+    """alpha = s(w^T h), s = GELU: w (..., K, m), h (..., m) -> (..., K); |alpha| <= |h| (paper B eq. 2).
+
+    >>> modulation(torch.randn(3, 16), torch.zeros(16))
+    tensor([0., 0., 0.])
+    """
     return F.gelu((unit_ball(w) @ h[..., None])[..., 0])
 
 
@@ -76,6 +98,10 @@ def update_rule(
         l = mean of r([z, y]) - 1/|C_G| sum over g in C_G of the mean of r([rho_in(g) z, rho_out(g) y])
 
     r: (..., features) -> (..., m). z: (rows, *features), y: (rows, *targets) or None; both are flattened for r.
+
+    >>> z, v = torch.randn(10, 3, dtype=torch.float64), twirl.Vectors()
+    >>> bool(update_rule(lambda z: z.norm(dim=-1, keepdim=True), z, None, constraint_set(), v).abs() < 1e-12)
+    True
     """
 
     def joined(z, y):
@@ -87,7 +113,7 @@ def update_rule(
 
 
 class UpdateRule(nn.Module):
-    """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (recm.md section 3).
+    """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (spec recm.md 3).
 
     The rows are rotated outside of autograd, and the second layer, being linear, is applied to means over rows.
     Its bias would cancel and does not exist.
@@ -95,6 +121,12 @@ class UpdateRule(nn.Module):
     sources: for every stored input x = [z, y], how C_G acts on its parts (z, or z and y), and the number of
     places that read it; places are numbered in the order of their sources.
     bound: the largest spectral norm of either layer, or None.
+
+    >>> from twirl.relaxation.blocks import matrices
+    >>> rho = matrices(twirl.Vectors(), constraint_set(), (8, 3))
+    >>> rule = UpdateRule([([rho], 1)], m=16, hidden=16, bound=None, like=torch.zeros(()))
+    >>> rule([torch.randn(50, 24)]).shape  # 50 rows of 8 vectors
+    torch.Size([1, 16])
     """
 
     def __init__(

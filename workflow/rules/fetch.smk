@@ -21,20 +21,19 @@ rule fetch:
         dvc=1,
         gpu=0,
         # No param, since another mirror has the same bytes: a change of it is no reason to fetch again.
-        mirror=PLAN.mirror or "",
+        mirror=shlex.quote(PLAN.mirror or ""),
         mem_mb=500,
         runtime=720,
     message:
         "Fetching data/{wildcards.dataset}/raw/{wildcards.file} (log: {log})"
     shell:
-        "python -m data.fetch {input} --mirror '{resources.mirror}' 2>&1 | tee {log} && cp {input} {output}"
+        "python -m data.fetch {input} --mirror {resources.mirror} 2>&1 | tee {log} && cp {input} {output}"
 
 
 # The list of records is the output, not the records: those that came survive a failure, and are not fetched again.
 rule fetch_entries:
     input:
-        settings=f"data/{{dataset}}/prepared/{TIER}.yaml",
-        raw=lambda wildcards: [f"{file}.checked" for file in PLAN.raw_files(wildcards.dataset)],
+        lambda wildcards: [f"{file}.checked" for file in PLAN.raw_files(wildcards.dataset)],
     output:
         f"data/{{dataset}}/prepared/{TIER}.entries.tsv",
     log:
@@ -48,7 +47,9 @@ rule fetch_entries:
         gpu=0,
         mem_mb=4000,
         runtime=2880,
+    params:
+        settings=lambda wildcards: calls.settings_of_data(PLAN, wildcards.dataset),
     message:
         "Fetching the entries of {output} (log: {log})"
     shell:
-        "python -m data.{wildcards.dataset}.entries --config {input.settings} --out {output} 2>&1 | tee {log}"
+        "python -m data.{wildcards.dataset}.entries --config {params.settings} --out {output} 2>&1 | tee {log}"

@@ -3,7 +3,6 @@
 
 rule prepare:
     input:
-        settings=f"data/{{dataset}}/prepared/{TIER}.yaml",
         # Not the raw bytes, whose date changes when they are merely checked out again.
         raw=lambda wildcards: [f"{file}.checked" for file in PLAN.raw_files(wildcards.dataset)],
         listed=lambda wildcards: PLAN.listed(wildcards.dataset),
@@ -14,17 +13,19 @@ rule prepare:
         f"logs/{TIER}/prepare/{{dataset}}.log",
     benchmark:
         f"benchmarks/{TIER}/prepare/{{dataset}}.tsv"
+    priority: 1
     conda:
         "../../envs/conda.yaml"
     threads: PLAN.resources("prepare")["threads"]
     resources:
         **PLAN.limits("prepare"),
     params:
+        settings=lambda wildcards: calls.settings_of_data(PLAN, wildcards.dataset),
         sources=lambda wildcards: sources.digest(f"data.{wildcards.dataset}.prepare"),
     message:
         "Preparing {output.store} (log: {log})"
     shell:
-        "python -m data.{wildcards.dataset}.prepare --config {input.settings} --out {output.store}"
+        "python -m data.{wildcards.dataset}.prepare --config {params.settings} --out {output.store}"
         " --workers {threads} 2>&1 | tee {log}"
 
 
@@ -33,7 +34,7 @@ rule prepared:
     input:
         [f"{PLAN.store(dataset)}.report.json" for dataset in PLAN.datasets],
     output:
-        f"data/prepared/{TIER}.txt",
+        f"results/prepared/{TIER}.txt",
     log:
         f"logs/{TIER}/prepare/prepared.log",
     benchmark:

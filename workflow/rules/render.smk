@@ -1,40 +1,69 @@
-"""Figures, tables and the gallery that shows them: a rule per output, named as the output."""
+"""Figures, tables and the gallery that shows them."""
 
-for output in PLAN.outputs:
-    shown, *others = runs.formats(output)
+# Not a param: where the page finds what is not drawn yet is no reason to draw again.
+PUBLISHED = f"figures/published/{TIER}"
+RENDER = (
+    "python -m analysis.render {params.output} --tier {params.tier} --out figures/{params.tier}"
+    " --runs {params.folders} > {log} 2>&1"
+    " && python -m analysis.gallery --figures figures/{params.tier}"
+    f" --published {PUBLISHED} >> {{log}} 2>&1"
+)
 
-    rule:
-        name:
-            output
-        input:
-            PLAN.results_for(output),
-        output:
-            report(
-                f"figures/{TIER}/{output}{shown}",
-                caption=f"../../figures/{TIER}/{output}.rst",
-                category="Figures" if runs.is_figure(output) else "Tables",
-                labels={"output": output, "tier": TIER},
-            ),
-            multiext(f"figures/{TIER}/{output}", *others),
-        log:
-            f"logs/{TIER}/render/{output}.log",
-        benchmark:
-            f"benchmarks/{TIER}/render/{output}.tsv"
-        conda:
-            "../../envs/conda.yaml"
-        threads: PLAN.resources("render")["threads"]
-        resources:
-            **PLAN.limits("render"),
-        params:
-            output=output,
-            tier=TIER,
-            folders=[run.folder for run in PLAN.runs_for(output)],
-            sources=sources.digest("analysis.render", runs.module_of(output)),
-        message:
-            f"Rendering {output} (log: {{log}})"
-        shell:
-            "python -m analysis.render {params.output} --tier {params.tier} --out figures/{params.tier}"
-            " --runs {params.folders} > {log} 2>&1"
+
+rule figure:
+    input:
+        lambda wildcards: PLAN.results_for(wildcards.figure),
+    output:
+        report(
+            f"figures/{TIER}/{{figure}}.png",
+            caption="../caption.rst",
+            category="Figures",
+            labels={"output": "{figure}", "tier": TIER},
+        ),
+        multiext(f"figures/{TIER}/{{figure}}", *catalogue.FILES[catalogue.FIGURE][1:]),
+    log:
+        f"logs/{TIER}/render/{{figure}}.log",
+    benchmark:
+        f"benchmarks/{TIER}/render/{{figure}}.tsv"
+    priority: 2
+    conda:
+        "../../envs/conda.yaml"
+    threads: PLAN.resources("render")["threads"]
+    resources:
+        **PLAN.limits("render"),
+    params:
+        output=lambda wildcards: wildcards.figure,
+        tier=TIER,
+        folders=lambda wildcards: PLAN.folders_for(wildcards.figure),
+        sources=lambda wildcards: sources.digest(*PLAN.drawn_by(wildcards.figure)),
+    message:
+        "Rendering {wildcards.figure} (log: {log})"
+    shell:
+        RENDER
+
+
+use rule figure as table with:
+    input:
+        lambda wildcards: PLAN.results_for(wildcards.table),
+    output:
+        report(
+            f"figures/{TIER}/{{table}}.csv",
+            caption="../caption.rst",
+            category="Tables",
+            labels={"output": "{table}", "tier": TIER},
+        ),
+        multiext(f"figures/{TIER}/{{table}}", *catalogue.FILES[catalogue.TABLE][1:]),
+    log:
+        f"logs/{TIER}/render/{{table}}.log",
+    benchmark:
+        f"benchmarks/{TIER}/render/{{table}}.tsv"
+    params:
+        output=lambda wildcards: wildcards.table,
+        tier=TIER,
+        folders=lambda wildcards: PLAN.folders_for(wildcards.table),
+        sources=lambda wildcards: sources.digest(*PLAN.drawn_by(wildcards.table)),
+    message:
+        "Rendering {wildcards.table} (log: {log})"
 
 
 rule gallery:

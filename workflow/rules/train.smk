@@ -1,31 +1,32 @@
-"""Training: one job per group of runs. Checkpoints are no outputs, so that they survive failures and retries."""
+"""Training: a job per run. Checkpoints are no outputs, so that they survive failures and retries."""
 
-for group in PLAN.groups:
+RUN = f"{TIER}/{{run}}/seed{{seed}}"
 
-    rule:
-        name:
-            f"train_{group.name}"
-        input:
-            settings=[f"{folder}/run.yaml" for folder in group.folders],
-            store=PLAN.store(group.dataset),
-        output:
-            metrics=[f"{folder}/metrics.parquet" for folder in group.folders],
-            timing=[f"{folder}/timing.parquet" for folder in group.folders],
-            summary=[f"{folder}/summary.json" for folder in group.folders],
-        log:
-            f"logs/{TIER}/train/{group.name}.log",
-        benchmark:
-            f"benchmarks/{TIER}/train/{group.name}.tsv"
-        conda:
-            "../../envs/conda.yaml"
-        threads: PLAN.resources("train")["threads"]
-        resources:
-            **PLAN.limits("train"),
-            tasks=0,  # one Slurm task however many GPUs: Lightning starts its own processes
-        params:
-            folders=group.folders,
-            sources=[sources.digest(*sources.training_modules(run.settings)) for run in group.runs],
-        message:
-            f"Training {len(group.runs)} runs in process {group.name} (log: {{log}})"
-        shell:
-            "python -m models.train_group {params.folders} 2>&1 | tee {log}"
+
+rule train:
+    input:
+        lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).store,
+    output:
+        multiext(f"results/{RUN}/", *RUN_FILES),
+    log:
+        f"logs/{TIER}/train/{{run}}-seed{{seed}}.log",
+    benchmark:
+        f"benchmarks/{TIER}/train/{{run}}-seed{{seed}}.tsv"
+    priority: lambda wildcards: PLAN.priority(PLAN.run(wildcards.run, wildcards.seed))
+    conda:
+        "../../envs/conda.yaml"
+    threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
+    resources:
+        mem_mb=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["mem_mb"],
+        runtime=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["runtime"],
+        gpu=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["gpu"],
+        tasks=0,  # one Slurm task however many GPUs: Lightning starts its own processes
+        # No param, since a run does not notice it.
+        program="models.warm" if PLAN.config["start"] == "warm" else "models.train",
+    params:
+        settings=lambda wildcards: calls.settings_of_run(PLAN.run(wildcards.run, wildcards.seed)),
+        sources=lambda wildcards: sources.digest(*PLAN.run(wildcards.run, wildcards.seed).sources),
+    message:
+        "Training {wildcards.run}, seed {wildcards.seed} (log: {log})"
+    shell:
+        "python -m {resources.program} --config {params.settings} 2>&1 | tee {log}"

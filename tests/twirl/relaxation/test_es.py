@@ -102,6 +102,20 @@ def test_the_penalty_is_that_of_all_places():
     assert found.item() == pytest.approx(0.3 * total.sqrt().sum().item(), rel=1e-9)
 
 
+def test_upstream_counts_the_map_that_shares_its_input_twice():
+    found = {}
+    for share in (True, False):
+        net = relax(network(), ES(10, init=0.5, bias=False, lie_derivative="upstream"), places(share=share))
+        torch.manual_seed(0)
+        for terms in net.method.all_terms:
+            torch.nn.init.normal_(terms.W)
+        net(batch()[0])
+        found[share] = net.method.sums()
+    assert found[True][1] == found[True][0] == found[False][0]
+    assert found[False][1] != found[False][0]
+    assert found[True][2] == found[False][2]
+
+
 @pytest.mark.parametrize("init", [1e-4, "zero"])
 @pytest.mark.parametrize("variant", ["correct", "upstream"])
 def test_training_runs_through_the_schedule_and_evaluates_the_projection(init, variant):

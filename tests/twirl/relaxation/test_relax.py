@@ -2,6 +2,8 @@
 
 import copy
 import doctest
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -53,10 +55,19 @@ def test_the_example_of_the_package_runs_and_is_short():
     assert len(lines) <= 15
 
 
-def test_methods_are_known_by_the_names_in_their_checkpoints():
-    assert {name: method.name for name, method in twirl.relaxation.methods.items()} == {
-        name: name for name in METHODS
-    }
+@every_method
+def test_a_checkpoint_is_marked_with_its_methods_name(name):
+    assert METHODS[name]().name == name
+
+
+def test_what_the_package_offers_is_loaded_on_first_use():
+    code = (
+        "import sys, twirl.relaxation as r; assert 'torch' not in sys.modules; "
+        "assert callable(r.relax) and callable(r.prune) and all(hasattr(r, name) for name in r.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=r"'twirl\.relaxation' has no attribute 'unknown'"):
+        twirl.relaxation.unknown  # noqa: B018
 
 
 @every_method
@@ -118,6 +129,13 @@ def test_a_pruned_network_gives_the_same_output_to_the_bit(name, readout, channe
         counts = net.parameter_counts(readout)
     assert sum(p.numel() for p in small.parameters()) == counts["active"]
     assert not [k for k in small.state_dict() if "noise" in k or "sigma" in k]
+
+
+def test_a_pruned_network_keeps_every_digit_of_a_scheduled_alpha():
+    net, (x, _) = trained("es").eval(), batch()
+    net.method.alpha = 0.63  # no number of single precision
+    with net.reading("kept"):
+        assert torch.equal(prune(net, "kept")(x), net(x))
 
 
 def test_a_network_whose_terms_are_all_dead_has_the_plain_parameters():

@@ -16,20 +16,33 @@ from twirl.relaxation.places import Place, check_places
 
 
 def relax(module: nn.Module, method: Method, places: Sequence[Place], check: bool = True) -> "Relaxed":
-    """A copy of `module` in which each place is f = beta f_eq + sum_i alpha_i f_un,i, scalars set by `method`.
+    """A copy of `module` in which each place is f = beta f_eq + sum_i alpha_i f_un,i; `method` sets the scalars.
 
-    places: the backbone's declaration. check: hold every layer against its declared representations, on random
-    features (a layer that takes more than its features is held against the declared shapes when it runs).
+    places: the layers that the backbone declares. check: test on random features that every layer is equivariant under
+    its declared representations (a layer with more arguments than its features is only checked for shapes as it runs).
     Errors: ValueError, naming the place, for places that do not exist, overlap or do not fit.
+
+    >>> from twirl.relaxation import ES, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, ES(epochs=10), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> x = torch.randn(5, 3)
+    >>> torch.equal(relaxed.eval()(x), net(x))  # ES is read out without its terms
+    True
     """
     return Relaxed(module, method, places, check)
 
 
 class Relaxed(nn.Module):
-    """A relaxed network: called like the backbone it copies; see `Method` for what a training loop calls besides.
+    """A relaxed network, called like the backbone that it copies; see `Method` for the other calls of a training loop.
 
-    Evaluation reads the network out as `method.readout` says, or as the context manager `reading` does.
+    Evaluation uses the readout of the method (`method.readout`), or that of the context manager `reading`.
     The method's state is part of the state_dict.
+
+    >>> from twirl.relaxation import RPP, Place, relax
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> relaxed = relax(net, RPP(), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
+    >>> relaxed.alphas(), relaxed.parameter_counts()
+    ({'0': {'W': 1.0, 'b': 1.0}}, {'plain': 16, 'terms': 16, 'method': 0, 'active': 32})
     """
 
     def __init__(self, module: nn.Module, method: Method, places: Sequence[Place], check: bool = True):
@@ -64,7 +77,7 @@ class Relaxed(nn.Module):
         self.method.observe(targets, index)
 
     def extra_loss(self) -> Tensor:
-        """What the method adds to the task's loss in this step."""
+        """The method's addition to the task's loss in this step."""
         return self.method.extra_loss()
 
     def after_backward(self) -> None:
@@ -98,7 +111,7 @@ class Relaxed(nn.Module):
     def reading(self, readout: str, without: Collection[str] = ()) -> Iterator["Relaxed"]:
         """Within it the network is evaluated as "projected", "kept" or "pruned"; places `without` are projected.
 
-        Nothing is recorded and nothing updates, in training mode either.
+        Nothing is recorded or updated, not even in training mode.
         """
         if readout not in READOUTS:
             raise ValueError(f"a readout is one of {', '.join(READOUTS)}, not {readout!r}.")
@@ -139,10 +152,10 @@ class Relaxed(nn.Module):
         return self._dead[1]
 
     def parameter_groups(self, lr: float, recm_lr_mult: float = 1.0, **options) -> list[dict[str, Any]]:
-        """Groups for Adam: everything, but theta and w of RECM apart at lr * recm_lr_mult (recm.md section 2).
+        """Groups for Adam: everything, but theta and w of RECM apart at lr * recm_lr_mult (spec recm.md 2).
 
-        options: of the first group, such as weight_decay; RECM's own never decays, and its eps is 1e-12, for
-        its gradients carry gamma_t.
+        options: of the first group, such as weight_decay. RECM's group has no weight decay, and eps 1e-12 because its
+        gradients carry the small factor gamma_t.
         """
         own = self.method.own_parameters()
         apart = {id(p) for p in own}
@@ -196,7 +209,13 @@ class Relaxed(nn.Module):
 
 
 def replace(module: nn.Module, name: str, new: nn.Module) -> None:
-    """Put `new` at the module path `name`."""
+    """Put `new` at the module path `name`.
+
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
+    >>> replace(net, "0", torch.nn.Identity())
+    >>> net[0]
+    Identity()
+    """
     parent, _, last = name.rpartition(".")
     setattr(module.get_submodule(parent), last, new)
 

@@ -27,6 +27,8 @@ try:
 except SettingsError as error:
     sys.exit(f"Configuration: {error}")
 
+print(*PLAN.left_out, sep="\n", end="\n" * bool(PLAN.left_out), file=sys.stderr)
+
 TIER = PLAN.tier
 GALLERY = f"figures/{TIER}/index.html"
 METRICS = f"figures/{TIER}/metrics.json"

@@ -1,17 +1,54 @@
-"""What a caption must say about the runs behind a figure, taken from the runs themselves."""
+"""What a caption says: what is drawn and how to read it, then notes on how it was measured, then from which runs."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from analysis.catalogue import Output
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
-from analysis.style import count
+from analysis.words import count, scientific
 
+WORDS = 80
+"""A caption's text has at most so many."""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """text: what is drawn and how to read it, in at most WORDS words. notes: how it was measured, shown folded.
+
+    The line that names tier, seeds, networks and data is no part of either: `ending` makes it.
+    """
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, *notes: str) -> Caption:
+        """With those notes that say something."""
+        return cls(text, tuple(filter(None, notes)))
+
+
+ZERO = "the loss of the predictor that always answers zero"
+LOSSES = f"L_mean (solid), L_equiv (dashed) and {ZERO} (dotted)"
 LINES = (
-    "Thick lines: exponential average of the weights, closed form of the split; thin: the raw weights; "
-    "circles: estimates from sampled rotations. All estimates are unbiased, and the percent is a ratio of "
-    "means. Step 0 is not on logarithmic axes."
+    "Thick lines: averaged weights, with L_equiv in closed form. Thin lines: raw weights. Circles: estimates from "
+    "sampled rotations. All estimates are unbiased, and the percent is a ratio of means. Logarithmic axes do not show "
+    "step 0."
 )
+SEEDS = "Thick lines: median over seeds. Thin lines: seeds."
+SINGLE_LAYERS = (
+    "A layer without a bar has no terms left, or they do nothing. The effects of single layers need not add up to the "
+    "whole."
+)
+
+
+def floor_note(floor: float) -> str:
+    """Of axes that end at a smallest percent."""
+    return (
+        f"Percents below {floor:g} are rounding errors of an equivariant network and are drawn at {floor:g}. "
+        "Logarithmic axes do not show step 0."
+    )
 
 
 def provenance_line(results: Results) -> str:
@@ -84,7 +121,7 @@ def _extent(data: dict) -> str:
     for of in EXAMPLES:
         counts = [(data[key], split) for split in SPLITS if (key := f"{split}_{of}") in data]
         if len(counts) > 1:
-            said = [f"{count} {SPLITS[split]}" for count, split in counts]
+            said = [f"{number} {SPLITS[split]}" for number, split in counts]
             parts.append(f"{', '.join(said[:-1])} and {said[-1]} {of}")
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -108,18 +145,18 @@ def footer(results: Results) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def paper_sentence(paper: PaperCurves, about: str) -> str:
-    """How the paper's curves are shown."""
-    light = "light: as logged; lines: " if paper.with_logged else ""
+def paper_note(paper: PaperCurves, about: str) -> str:
+    """How the paper's curves of EScAIP are shown."""
+    light = "; light: as logged" if paper.with_logged else ""
     return (
-        f"Grey: the paper's curves ({light}medians of 20 bins a decade), unbiased, {about} "
-        "Their percent is a mean of ratios, which after the start is larger than the ratio of means drawn of ours."
+        f"Grey: the paper's curves, unbiased (lines: medians of bins of steps{light}). "
+        f"{about} The paper's percent is a mean of ratios, which is larger than a ratio of means."
     )
 
 
-def words_only_sentence(figure: str, says: str) -> str:
-    """What the paper says of a figure of which it gives no numbers and whose curves nobody has recovered."""
-    return f"Of its {figure} the paper gives no numbers, and its curves were not recovered; it says: {says}"
+def not_recovered(figure: str) -> str:
+    """Of a figure of the papers whose curves nobody has recovered."""
+    return f"The paper prints no numbers of its {figure}, and its curves were not recovered."
 
 
 def ending(output: Output, results: Results, drawn: Results) -> str:
@@ -163,12 +200,6 @@ def optimiser(run: Run) -> str:
     return f"{name} {scientific(settings['lr'])}"
 
 
-def scientific(number: float) -> str:
-    """3e-4, as in the paper's legends."""
-    mantissa, exponent = f"{float(number):.6e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
 def _seeds(results: Results) -> str:
     by_name = {run.name: results.of(run.name) for run in results.runs}
     most = max(by_name.values(), key=len)
@@ -177,8 +208,8 @@ def _seeds(results: Results) -> str:
     seeds = ", ".join(str(run.seed) for run in most)
     fewer = [len(runs) for runs in by_name.values() if len(runs) < len(most)]
     if len(fewer) == len(by_name) - 1:
-        return f"seeds {seeds} of {most[0].name}" + (", one of the others" if 1 in fewer else "")
-    return f"seeds {seeds}" + (f", fewer of {len(fewer)} of the {len(by_name)} runs" if fewer else "")
+        return f"seeds {seeds} of {most[0].name}" + ("; one seed of the other runs" if 1 in fewer else "")
+    return f"seeds {seeds}" + (f" (fewer for {len(fewer)} of the {len(by_name)} runs)" if fewer else "")
 
 
 def _sizes(results: Results) -> str:

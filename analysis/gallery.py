@@ -137,13 +137,16 @@ def _entry(output: Output, folders: Sequence[Path]) -> Entry | None:
 def _section(figures: Path, output: Output, facts: dict, folder: Path) -> str:
     name = output.name
     captions = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts["caption"])
+    notes = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts.get("notes", []))
+    folded = f"<details><summary>Notes</summary>{notes}</details>" if notes else ""
     heading = f"{html.escape(facts['title'])}<small>{name}</small>"
     if folder != figures:
         heading += "<em>published result, not yours yet</em>"
     return f"""<section id="{name}">
 <h3>{heading}</h3>
 {_body(figures, folder, name, facts)}
-<div class="caption">{captions}</div>
+<div class="caption">{captions}
+{folded}</div>
 <p class="links">{_links(figures, folder, name, facts)}</p>
 <details><summary>Provenance</summary>{_provenance(facts)}</details>
 </section>"""

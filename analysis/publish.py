@@ -12,11 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import catalogue
 from models.training.files import RUN_FILES
 
-MEASURED_FILES = ("rotations.parquet", "latents.parquet")
-"""What some runs measure besides."""
-FIGURE_FILES = ("*.png", "*.rst", "*.json", "a_*.md", "b_*.md")
+MEASURED_FILES = tuple(dict.fromkeys(name for output in catalogue.OUTPUTS for name in output.extras))
+"""Further tables of some runs, which outputs read."""
+ENDINGS = (".png", ".rst", ".json", ".md")
+"""What is kept of an output; the numbers in it are drawn again from its runs."""
 
 
 def publish(tier: str, root: Path) -> list[Path]:
@@ -32,7 +34,8 @@ def publish(tier: str, root: Path) -> list[Path]:
     chosen = [run / name for run in runs for name in RUN_FILES]
     chosen += [path for run in runs for name in MEASURED_FILES if (path := run / name).exists()]
     figures = Path(root, "figures", tier)
-    chosen += sorted({path for pattern in FIGURE_FILES for path in figures.glob(pattern)})
+    names = [f"{output.name}{ending}" for output in catalogue.OUTPUTS for ending in ENDINGS]
+    chosen += [path for name in (*names, "metrics.json") if (path := figures / name).exists()]
     missing = [str(path) for path in chosen if not path.exists()]
     if missing:
         raise FileNotFoundError(f"not published, since these are missing: {', '.join(missing)}")

@@ -25,8 +25,8 @@ def render(
     output: str, tier: str, out: Path, folders: Sequence[Path | str], command: Sequence[str]
 ) -> list[Path]:
     """Draw `output` and write all its files; returns their paths. Raises ResultsError."""
-    from analysis import style
     from analysis.captions import ending
+    from analysis.draw import style
     from analysis.provenance import file_metadata, provenance
 
     row = _row(output)
@@ -59,10 +59,11 @@ def render(
             writers[".csv"] = lambda path: table.frame.to_csv(path, index=False, float_format="%.6g")
             writers[".md"] = lambda path: path.write_text(table.markdown)
             writers[".html"] = lambda path: path.write_text(table.html)
-        caption = [*caption, ending(row, results, drawn)]
+        paragraphs = [caption.text, ending(row, results, drawn)]
         about["paper_curves"] = paper.digest()
-        facts = {"title": row.title, "caption": caption, **about}
-        writers[".rst"] = lambda path: path.write_text("\n\n".join([f"**{row.title}**", *caption]) + "\n")
+        facts = {"title": row.title, "caption": paragraphs, "notes": list(caption.notes), **about}
+        text = [f"**{row.title}**", *paragraphs, *caption.notes]
+        writers[".rst"] = lambda path: path.write_text("\n\n".join(text) + "\n")
         writers[".json"] = lambda path: path.write_text(
             json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
         )

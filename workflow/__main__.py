@@ -16,6 +16,7 @@ def main(files: list[str]) -> None:
     except SettingsError as error:
         sys.exit(str(error))
     print(f"tier {plan.tier}: {len(plan.runs)} runs")
+    print(*(f"  {sentence}" for sentence in plan.left_out), sep="\n", end="\n" * bool(plan.left_out))
     outputs = catalogue.shown(plan.runs)
     for run in sorted(plan.runs, key=plan.priority, reverse=True):
         shown = [output.name for output in outputs if output.wants(run)]

@@ -58,9 +58,9 @@ def _named(content: str, suffix: str) -> Path:
 
 def _state(plan: Plan) -> str:
     runs = [{field: getattr(run, field) for field in Run.__dataclass_fields__} for run in plan.runs]
-    return json.dumps({"config": plan.config, "runs": runs})
+    return json.dumps({"config": plan.config, "runs": runs, "left_out": plan.left_out})
 
 
 def _read(path: Path) -> Plan:
     state = json.loads(path.read_text())
-    return Plan(state["config"], tuple(Run(**run) for run in state["runs"]))
+    return Plan(state["config"], tuple(Run(**run) for run in state["runs"]), tuple(state["left_out"]))

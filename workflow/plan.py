@@ -6,7 +6,7 @@ settings are, each over the one before: the defaults of the classes of settings,
 torch, numpy or h5py: the Snakefile imports this module on every call.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from models.sources import ROOT, training_modules
 from models.training.configuration import check_together, defaults_of, read_file
 from models.training.files import RUN_FILES
 from workflow.configuration import tiers
+from workflow.origins import out_of_reach
 from workflow.schema import check_changes, check_declaration, check_tier
 
 DEFAULT_TIER = "mini"
@@ -78,14 +79,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """A tier, resolved: everything the workflow needs to know."""
+    """A tier, resolved: everything the workflow needs to know.
+
+    left_out: a sentence for each data set that cannot be had here, about what is missing for want of it.
+    """
 
     config: Mapping
     runs: tuple[Run, ...]
 
+    left_out: tuple[str, ...] = ()
+
     @property
     def tier(self) -> str:
-        return self.config["tier"]
+        return folder_of(self.config)
 
     @property
     def mirror(self) -> str | None:
@@ -185,7 +191,7 @@ def _follows(config: Mapping, system: str, dataset: str) -> dict:
     if before is not None:
         hours, minutes = divmod(asked["runtime"] - before, 60)
         trainer["max_time"] = f"{hours // 24:02}:{hours % 24:02}:{minutes:02}:00"
-    return {"data": {"init_args": {"store": store(dataset, config["tier"])}}, "trainer": trainer}
+    return {"data": {"init_args": {"store": store(dataset, folder_of(config))}}, "trainer": trainer}
 
 
 def is_figure(output: str) -> bool:
@@ -216,17 +222,25 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     config = merge(layer, overrides)
     check_tier(config, f"{source} with --configfile and --config")
 
-    runs: list[Run] = []
+    asked = _asked(config)
     files = sorted((root / "config" / "runs").glob("*.yaml"))
-    for name in config["runs"]:
+    for name in asked:
         if name not in (known := [path.stem for path in files]):
-            raise SettingsError(
-                f"config/{tier}.yaml: runs.{name} is not a file of config/runs{hint(name, known)}"
-            )
-    for path in files:
-        if path.stem in config["runs"]:
-            runs += _resolve(path, config)
-    return Plan(config, tuple(runs))
+            raise SettingsError(f"{source}: runs.{name} is not a file of config/runs{hint(name, known)}")
+    runs = tuple(run for path in files if path.stem in asked for run in _resolve(path, config))
+    unknown = {dataset: files for dataset in config["data"] if (files := out_of_reach(config, dataset, root))}
+    had = tuple(run for run in runs if run.dataset not in unknown)
+    return Plan(config, had, tuple(_left_out(runs, had, unknown)))
+
+
+def folder_of(config: Mapping) -> str:
+    """The tier with its variants: what folders are called, so that no two of them share one."""
+    return "-".join([config["tier"], *sorted(config.get("variant", {}))])
+
+
+def _asked(config: Mapping) -> Mapping:
+    """Changes to declared runs, by the file that declares them: the tier's, or what overlays put in their place."""
+    return config["runs"] if config.get("instead") is None else config["instead"]
 
 
 def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
@@ -238,7 +252,7 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
         raise SettingsError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
-    overlay = dict(config["runs"][path.stem])
+    overlay = dict(_asked(config)[path.stem])
     check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
     location = _follows(config, system, dataset)
     base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), location)
@@ -254,4 +268,22 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
         settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
         check_together(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
-            yield Run(tier, name, system, dataset, run["label"], seed, settings)
+            yield Run(folder_of(config), name, system, dataset, run["label"], seed, settings)
+
+
+def _left_out(runs: Sequence[Run], had: Sequence[Run], unknown: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What a tier cannot show here, in a sentence for each data set that is out of reach."""
+    shown = {output.name for output in catalogue.shown(had)}
+    for dataset, files in unknown.items():
+        lost = [run for run in runs if run.dataset == dataset]
+        fed = [output for output in catalogue.shown(runs) if any(map(output.wants, lost))]
+        missing = [output.name for output in fed if output.name not in shown]
+        fewer = [output.name for output in fed if output.name in shown]
+        if lost:
+            yield (
+                f"data/{dataset}/raw lacks {' and '.join(files)}, which no public origin has "
+                f"(data/{dataset}/README.md): {len(lost)} runs are left out"
+                + (f", and with them {', '.join(missing)}" if missing else "")
+                + (f"; {', '.join(fewer)} show fewer runs" if fewer else "")
+                + "."
+            )

@@ -60,6 +60,10 @@ class Tier:
     """Before its time limit a training saves, stops and is retried [minutes]; null: it does not."""
     resources: Jobs
     """What one job of each kind asks of the machine or the cluster."""
+    variant: dict[str, str] = field(default_factory=dict)
+    """What overlays make of the tier, by the name that its folders then end in: results/<tier>-<name>/."""
+    instead: dict[str, dict[str, Any]] | None = None
+    """Of overlays: runs in place of all of `runs`, said like them."""
     runs: dict[str, dict[str, Any]]
     """Changes to the declared runs, by the name of the file in config/runs that declares them: `base` changes every run
     of the file, any other key is the name of a run."""

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import style
-from analysis.captions import footer
-from analysis.latents import BASELINES, FULL_TURN, Comparison, compare, cosines, read_latents
-from analysis.panels import Drawing, figure_key
+from analysis.captions import Caption, footer
+from analysis.draw import style
+from analysis.draw.panels import Drawing, figure_key
+from analysis.quantities.latents import BASELINES, FULL_TURN, Comparison, compare, cosines, read_latents
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError, Run
@@ -177,33 +177,30 @@ def _paper_points() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(**about).reindex(columns=COLUMNS)
 
 
-def _caption(run: Run, frame: pd.DataFrame, comparisons: dict[str, Comparison]) -> list[str]:
-    molecules = comparisons["pooled"].molecules
+def _caption(run: Run, frame: pd.DataFrame, comparisons: dict[str, Comparison]) -> Caption:
+    text = (
+        f"Cosines between latents of VoxMol ({run.label}, seed {run.seed}) for noised densities of molecules turned "
+        "on the grid. a: the latent turned along with the molecule against that of the turned molecule, over all "
+        "voxels; 1 if latents are equivariant. b: their means over voxels; 1 if these are invariant. Right: "
+        "different molecules. Bars: quartiles. P(larger): chance that a turned molecule has the larger cosine. "
+        "Grey: the paper's medians."
+    )
     whole = frame[frame["angle"].isin((0, FULL_TURN)) & frame["kind"].isin(PANELS)]["cosine"]
     still = (
-        "Turns by 0 and 360 degrees are the same input, whose cosine is 1"
+        "Turns by 0° and 360° have the same input, with cosine 1."
         if whole.min() > 1 - NARROW
-        else "Turns by 0 and 360 degrees differ by the noise alone, which was drawn anew"
+        else "Turns by 0° and 360° differ by the noise alone, which was drawn anew."
     )
-    own = (
-        f"Cosines between bottlenecks of VoxMol ({run.label}, averaged weights after the last step, seed {run.seed}) "
-        f"for noised densities of {molecules} validation molecules, turned on the grid about each axis. a: the "
-        "bottleneck turned along with the molecule against that of the turned molecule, all voxels and channels: 1 if "
-        "latents are equivariant. b: their means over voxels: 1 if these are invariant. Last: "
-        f"{comparisons['pooled'].pairs} pairs of different molecules, drawn at random, no molecule in two of them. "
-        f"{still}; both are left out of medians and tests. Bars: quartiles."
-    )
+    found = comparisons["pooled"]
     test = (
-        "Medians over molecules, axes and 90, 180, 270 degrees. P(larger): the share of pairs in which a molecule's "
-        "median over its turns exceeds the cosine of two different molecules (1/2: no difference); p: two-sided "
-        "Mann-Whitney test of a number per molecule against a number per pair. With many molecules a small p says "
-        "little: read P(larger)."
+        f"{found.molecules} validation molecules and {found.pairs} pairs of different molecules, drawn at random, "
+        "each molecule in one pair at most; averaged weights after the last step. Medians are over molecules, axes "
+        f"and turns other than whole ones. {still} P(larger) compares each molecule's median over turns with every "
+        "pair (1/2: no difference); p is of the two-sided Mann-Whitney test."
     )
     equivariance, invariance, other = (numbers("a")[number].value for number in PRINTED.values())
     theirs = (
-        f"Grey: the paper's medians over 1,000 molecules, {equivariance} (equivariance), {invariance} (invariance) and "
-        f"{other} (different molecules), from which it concludes that latents are neither. Its appendix compares "
-        "pooled vectors in both, on which a rotation does nothing, so that its first number cannot test "
-        "equivariance if it was made so; a does. It states neither test nor effect size."
+        f"The paper's medians are {equivariance} (equivariance), {invariance} (invariance) and {other} (different "
+        "molecules). Its appendix compares pooled vectors in both, on which a rotation does not act."
     )
-    return [own, test, theirs]
+    return Caption.of(text, test, theirs)

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import densities, plateau, style, times
-from analysis.captions import LINES, footer, paper_sentence
+from analysis.captions import LINES, LOSSES, Caption, footer, paper_note
 from analysis.curves import Curve
-from analysis.panels import (
+from analysis.draw import style, voxmol
+from analysis.draw.panels import (
     Drawing,
     Drawn,
     Ours,
@@ -22,10 +22,11 @@ from analysis.panels import (
     percent_panel,
     run_legend,
 )
+from analysis.draw.proteina import VELOCITY, ours_by_time, paper_by_time, time_legend
+from analysis.notes import TIMES_NOTE, density_note, density_paper_note, timed_paper_note
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import ESCAIP, PROTEINA, PROTEINA_LARGE, VOXMOL_FEWEST, VOXMOL_NETWORKS
-from analysis.times import VELOCITY, ours_by_time, paper_by_time, size_sentence, time_legend
 
 NETWORKS = (PROTEINA_LARGE, PROTEINA)
 """The paper's curve is of its 400M network (it is Fig. 3e's); the smaller one stands in where that is not trained."""
@@ -65,7 +66,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
 
 def _shown(results: Results) -> Results:
     """The runs that are drawn: of Proteína and of VoxMol the largest network, and VoxMol's on the fewest conformers."""
-    largest = (_proteina(results), densities.largest(results))
+    largest = (_proteina(results), voxmol.largest(results))
     return results.only([ESCAIP, VOXMOL_FEWEST, *(run.name for run in largest if run is not None)])
 
 
@@ -75,10 +76,10 @@ def _proteina(results: Results) -> Run | None:
 
 def _voxmol(results: Results) -> list[Run]:
     """The largest network on the whole training set, and on the smallest part of it; first seeds."""
-    return [run for run in (densities.largest(results), results.first(VOXMOL_FEWEST)) if run is not None]
+    return [run for run in (voxmol.largest(results), results.first(VOXMOL_FEWEST)) if run is not None]
 
 
-def escaip(
+def escaip_panel(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """EScAIP on SPICE, every seed of the default run."""
@@ -91,7 +92,7 @@ def escaip(
     return ours
 
 
-def proteina(
+def proteina_panel(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """Proteína on chains of the PDB, every time of the path; losses are of the velocity."""
@@ -105,15 +106,15 @@ def proteina(
     return ours
 
 
-def voxmol(
+def voxmol_panel(
     figure: Figure, place: SubplotSpec, results: Results, paper: PaperCurves, drawn: Drawn
 ) -> list[Ours]:
     """VoxMol's largest network on the whole training set and on the smallest part of it, first seeds."""
     runs = _voxmol(results)
-    ours = [Ours(run, densities.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
+    ours = [Ours(run, voxmol.fraction(run), color) for run, color in zip(runs, style.CYCLE, strict=False)]
     theirs = [each for run in runs for each in paper_runs(paper, run.name)]
     top, low = percent_panel(figure, place, ours, theirs, drawn, "VoxMol")
-    densities.paper_zero(low, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
+    voxmol.paper_zero(low, drawn, "VoxMol", max(run.metrics["step"].max() for run in runs))
     _linear_over_log(top, low, drawn, "VoxMol")
     low.set_ylabel("loss\n[per voxel]")
     style.title(top, "", f"VoxMol ({runs[0].label})")
@@ -138,57 +139,35 @@ def _linear_over_log(top: Axes, low: Axes, drawn: Drawn, panel: str) -> None:
 
 
 PANELS: dict[tuple[str, ...], Callable[..., list[Ours]]] = {
-    (ESCAIP,): escaip,
-    NETWORKS: proteina,
-    VOXMOL: voxmol,
+    (ESCAIP,): escaip_panel,
+    NETWORKS: proteina_panel,
+    VOXMOL: voxmol_panel,
 }
 """Panels in the paper's order, by the runs of which each needs one."""
 
 
-def _caption(results: Results, paper: PaperCurves) -> list[str]:
-    own = (
-        "Equivariance error in percent of the validation loss over training (linear over logarithmic axis), "
-        "and below it L_mean (solid), L_equiv (dashed) and the loss of a predictor that always answers zero "
-        "(dotted). The paper's point is the fall within the first thousands of steps; the lower panel tells "
-        "how far L_mean is then below what answering zero gives, which is perfectly equivariant."
+def _caption(results: Results, paper: PaperCurves) -> Caption:
+    run, densest = _proteina(results), _voxmol(results)
+    escaip = bool(results.of(ESCAIP))
+    parts = {
+        "EScAIP: every seed.": escaip,
+        "Proteína: a curve per time t of the path.": run is not None,
+        "VoxMol: the largest network, on all training conformers and on the fewest.": bool(densest),
+    }
+    text = (
+        f"Equivariance error in percent of the validation loss over training. Below each panel: {LOSSES}. That "
+        "predictor is exactly equivariant, so a low percent says little while L_mean is at the dotted line. "
+        f"{' '.join(sentence for sentence, shown in parts.items() if shown)} Grey: the paper."
     )
-    parts = [own]
-    run = _proteina(results)
-    densest = densities.largest(results) or results.first(VOXMOL_FEWEST)
-    if results.of(ESCAIP):
-        theirs = paper_sentence(paper, "on the same logarithmic step axis although their training is longer.")
-        parts += [f"EScAIP: {LINES} {theirs}"] if run or densest else [LINES, theirs]
-    if run is not None:
-        flow = (
-            "Proteína: a curve per time t of the path from noise (0) to chains (1); answering zero is to predict no "
-            "velocity, and losses are those of the velocity. The paper's panel is of its 400M network."
+    notes = []
+    if escaip:
+        notes.append(
+            f"EScAIP. {LINES} {paper_note(paper, 'The step axis is the same; the paper trains longer.')}"
         )
-        sentences = [
-            flow,
-            times.LINES,
-            times.paper_sentence(NETWORKS[:1]),
-            size_sentence(results.tier, run),
-        ]
-        parts.append(" ".join(filter(None, sentences)))
-    if densest is not None:
-        sentences = [
-            "VoxMol: the largest network on all training conformers and on the fewest (numbers in brackets).",
-            densities.lines_sentence(_voxmol(results)),
-            densities.paper_sentence(paper),
-            densities.course_sentence([(densities.fraction(run), run) for run in _voxmol(results)]),
-            densities.size_sentence(results.tier, densest),
-        ]
-        parts.append(" ".join(filter(None, sentences)))
-    return [*parts, _null(results)]
-
-
-def _null(results: Results) -> str:
-    """Whether a predictor of nothing explains the dips, system by system (claim X4)."""
-    named = [("EScAIP", results.of(ESCAIP))]
-    if (run := _proteina(results)) is not None:
-        named.append(("Proteína", tuple(run.at(t) for t in run.times)))
-    named.append(
-        ("VoxMol", tuple(filter(None, [densities.largest(results) or results.first(VOXMOL_FEWEST)])))
-    )
-    papers = densities.papers_dips() if named[-1][1] else ""
-    return " ".join(filter(None, [plateau.NULL, plateau.sentence(named), papers]))
+    if run is not None:
+        notes.append(
+            f"Proteína. {TIMES_NOTE} {timed_paper_note(NETWORKS[:1])} The paper's panel is of its 400M network."
+        )
+    if densest:
+        notes.append(f"VoxMol. {density_note(densest)} {density_paper_note(paper)}")
+    return Caption.of(text, *notes)

@@ -8,19 +8,20 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
 from analysis.captions import (
     LINES,
+    LOSSES,
+    Caption,
+    footer,
     network_size,
     optimiser,
     other_batch,
-    paper_sentence,
+    paper_note,
     train_size,
 )
-from analysis.captions import footer as footer_text
 from analysis.curves import Curve
-from analysis.landmarks import landmarks
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     LOSS_DASHES,
     Drawing,
     Drawn,
@@ -38,6 +39,7 @@ from analysis.panels import (
     run_legend,
     zero_level,
 )
+from analysis.quantities.landmarks import landmarks
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results, Run
 from analysis.run_names import ESCAIP, ESCAIP_MODEL_SIZES, ESCAIP_OPTIMISERS, ESCAIP_TRAIN_SIZES
@@ -113,8 +115,8 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         top.set_ylabel("")
         low.set_ylabel("")
     handles = key_handles(seeds, losses=("L_total", "L_mean", "L_equiv"))
-    figure_key(figure, handles, footer_text(results))
-    return Drawing(figure, drawn.table(), _caption(results, paper))
+    figure_key(figure, handles, footer(results))
+    return Drawing(figure, drawn.table(), _caption(paper))
 
 
 def _early(top: Axes, low: Axes, seeds: list[Ours], replicates: list[Paper], drawn: Drawn) -> None:
@@ -193,22 +195,12 @@ def _common_scales(panels: list[tuple[Axes, Axes]], losses: Axes, drawn: Drawn) 
     losses.set_ylim(loss.min() / 1.5, loss.max() * 1.5)
 
 
-def _caption(results: Results, paper: PaperCurves) -> list[str]:
-    own = (
-        "Equivariance error of EScAIP as percent of the validation loss. a: the start of training on linear "
-        "axes (inset: below 2 percent); b: all of it on logarithmic axes, every seed of the default run; c: "
-        "the losses behind it, first seed; d, e, f: first seed of the default run beside other training-set "
-        "sizes, network sizes, and optimisers with their learning rates. Under each percent panel are "
-        "L_mean, L_equiv and the loss of a predictor that always answers zero, which is perfectly "
-        "equivariant: while L_mean stays at that level a low percent is no achievement."
+def _caption(paper: PaperCurves) -> Caption:
+    text = (
+        "Equivariance error of EScAIP in percent of the validation loss. a: the start of training, linear axes (inset: "
+        "small percents). b: all of training, every seed of the default run. c: losses of its first seed. d, e, f: "
+        "its first seed beside other training-set sizes, network sizes and optimisers. Below the percents: "
+        f"{LOSSES}. Grey: the paper; in a, its steps are on the upper axis."
     )
-    theirs = paper_sentence(
-        paper,
-        "on the same logarithmic step axis although their networks train far longer; in a, their steps are "
-        "on the axis above. Their losses are shown for those runs whose losses the paper shows.",
-    )
-    return [
-        own,
-        LINES,
-        theirs,
-    ]
+    about = "The step axis is the same; the paper trains longer. Losses are shown of the runs whose losses it shows."
+    return Caption.of(text, LINES, paper_note(paper, about))

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style
-from analysis.captions import footer
+from analysis.captions import LOSSES, Caption, footer
 from analysis.curves import Curve
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     COLUMNS,
     LOSS_DASHES,
     Drawing,
@@ -26,27 +26,16 @@ from analysis.panels import (
     log_limits,
     percent_panel,
 )
+from analysis.draw.proteina import VELOCITY, color, label, ours_by_time, paper_by_time, time_legend
+from analysis.notes import TIMES_NOTE, timed_paper_note
 from analysis.reference.paper_curves import PaperCurves
-from analysis.results import Results, Run
+from analysis.results import Results
 from analysis.run_names import PROTEINA, PROTEINA_LARGE, PROTEINA_TRAIN_SIZES
-from analysis.times import (
-    LINES,
-    VELOCITY,
-    color,
-    label,
-    ours_by_time,
-    paper_by_time,
-    paper_sentence,
-    size_sentence,
-    time_legend,
-)
 
 OTHERS = dict(zip("efg", (PROTEINA_LARGE, *PROTEINA_TRAIN_SIZES), strict=True))
 SMALL = OTHERS["g"]
 ALL = (PROTEINA, *OTHERS.values())
 UNIT = r"nm$^2$"
-LEAST_RISE = 1.0
-"""Percent above its lowest value from which a loss is said to have risen."""
 NAMES = {"e": "larger network", "f": "1% of the chains", "g": "0.1% of the chains"}
 
 
@@ -93,7 +82,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         if handle.get_label() == "paper":
             handle.set_label("paper, rows of its log as steps")
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(results))
+    return Drawing(figure, drawn.table(), _caption())
 
 
 def _percents(
@@ -211,27 +200,12 @@ def _not_here(axes: Axes) -> None:
     axes.text(0.5, 0.5, "not part of this tier", transform=axes.transAxes, ha="center", color="#777777")
 
 
-def end_of_loss(run: Run | None) -> str:
-    """At which times the loss that h draws ends above its lowest value, and by how much."""
-    if run is None:
-        return ""
-    losses = {t: run.at(t).line("L_total", run.at(t).plotted_series).value for t in run.times}
-    above = {t: 100 * (loss[-1] / loss.min() - 1) for t, loss in losses.items()}
-    risen = [f"t = {t:g} by {percent:.0f}%" for t, percent in above.items() if percent >= LEAST_RISE]
-    if not risen:
-        return f", which ends less than {LEAST_RISE:g}% above its lowest value at every t"
-    elsewhere = "" if len(risen) == len(above) else f" (elsewhere by less than {LEAST_RISE:g}%)"
-    return f", which ends above its lowest value at {', '.join(risen)}{elsewhere}"
-
-
-def _caption(results: Results) -> list[str]:
-    own = (
-        "Equivariance error of Proteína in percent of the validation loss, at fixed times t of the path from noise (0) "
-        "to chains (1). a: over training, first seed; b: after the last step (bars: median over seeds, dots: seeds, "
-        "grey: the paper's); c, d: the losses behind a, of the predicted clean points; e: the larger network; f, g: "
-        f"1% and 0.1% of the training chains; h: the whole loss of g{end_of_loss(results.first(SMALL))}. Under each "
-        "percent panel are L_mean (solid), L_equiv (dashed) and the loss of a predictor of no velocity (dotted), all "
-        "divided by (1 - t)², which makes them those of the velocity and comparable over t."
+def _caption() -> Caption:
+    text = (
+        "Equivariance error of Proteína in percent of the validation loss, at fixed times t of the path from noise "
+        "(0) to chains (1). a: over training, first seed. b: after the last step (bars: median over seeds; dots: "
+        "seeds). c, d: losses of a. e: the larger network. f, g: fewer training chains. h: the whole loss of g. "
+        f"Below the percents: {LOSSES}. Grey: the paper."
     )
-    run = results.first(PROTEINA)
-    return [*filter(None, [own, LINES, paper_sentence(ALL), size_sentence(results.tier, run)])]
+    clean = "The losses in c, d and h are those of the predicted clean points."
+    return Caption.of(text, f"{TIMES_NOTE} {clean}", timed_paper_note(ALL))

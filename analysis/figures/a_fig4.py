@@ -7,26 +7,10 @@ from dataclasses import replace
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis import plateau, style
-from analysis.captions import footer, network_size, scientific
+from analysis.captions import ZERO, Caption, footer, network_size
 from analysis.curves import Curve
-from analysis.densities import (
-    CIRCLES,
-    CROSSINGS,
-    UNIT,
-    all_rotations,
-    course_sentence,
-    crossing,
-    fraction,
-    largest,
-    lines_sentence,
-    paper_sentence,
-    paper_zero,
-    papers_dips,
-    papers_name,
-    size_sentence,
-)
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     LOSS_DASHES,
     LOSS_NAMES,
     Drawing,
@@ -43,10 +27,13 @@ from analysis.panels import (
     run_legend,
     zero_level,
 )
+from analysis.draw.voxmol import UNIT, all_rotations, crossing, fraction, largest, paper_zero, papers_name
+from analysis.notes import density_note, density_paper_note
 from analysis.reference.paper_curves import DENSITY_CURVES, PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError
 from analysis.run_names import VOXMOL_NETWORKS, VOXMOL_TRAIN_SIZES
+from analysis.words import scientific
 
 QUANTITIES = ("percent", "L_mean", "L_equiv")
 ROWS = {"training-set size": VOXMOL_TRAIN_SIZES, "network size": VOXMOL_NETWORKS}
@@ -161,26 +148,19 @@ def _handles(ours: list[Ours]) -> list[Line2D]:
     return [*handles[:2], circles, passes, *handles[2:]]
 
 
-def _caption(results: Results, paper: PaperCurves) -> list[str]:
-    own = (
-        "Equivariance error of VoxMol in percent of the validation loss, and beside it the two losses that make it, "
-        "by training-set size (of the largest network; conformers in brackets) and by network size; first seed of "
-        "each. The paper's Figure 4 has both percents and the losses by training set; its losses by network are from "
-        "its published tables, and it has no run on the whole set among training sets. Dotted: the loss of a "
-        f"predictor that always answers zero; faint dashes: the {scientific(LATE)} below which the paper says that "
-        "L_equiv ends, on its grid."
+def _caption(results: Results, paper: PaperCurves) -> Caption:
+    text = (
+        "Equivariance error of VoxMol in percent of the validation loss (left), L_mean (middle) and L_equiv "
+        "(right), by training-set size of the largest network (number of conformers in brackets) and by network "
+        f"size; first seeds. Circles: all 24 rotations of the grid. Diamonds: where L_mean falls below {ZERO} "
+        f"(dotted). Faint dashes: the level below which the paper says L_equiv ends, {scientific(LATE)} on its "
+        "grid. Grey: the paper."
     )
-    run = largest(results)
     names = (*VOXMOL_NETWORKS, *VOXMOL_TRAIN_SIZES[1:])
-    shown = [(each.label, each) for name in names if (each := results.first(name)) is not None]
-    dips = plateau.sentence([(label, [each]) for label, each in shown])
-    null = " ".join(filter(None, [plateau.NULL, course_sentence(shown), dips, papers_dips()]))
-    lines = lines_sentence([each for _, each in shown])
-    about = [
-        own,
-        f"{lines} {CIRCLES} {CROSSINGS}",
-        paper_sentence(paper),
-        null,
-        size_sentence(results.tier, run),
-    ]
-    return [*filter(None, about)]
+    shown = [run for name in names if (run := results.first(name)) is not None]
+    theirs = (
+        "The paper's Figure 4 has both percents and the losses by training set. Its losses by network are from its "
+        "published tables."
+    )
+    circles = "Circles take the same or fewer molecules."
+    return Caption.of(text, f"{density_note(shown)} {circles}", f"{density_paper_note(paper)} {theirs}")

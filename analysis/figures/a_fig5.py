@@ -7,23 +7,22 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from analysis import style
-from analysis.captions import footer
-from analysis.monitored import chains_phrase, settings_of
-from analysis.panels import Drawing, figure_key
+from analysis.captions import Caption, footer
+from analysis.draw import style
+from analysis.draw.panels import Drawing, figure_key
+from analysis.notes import chains_phrase, settings_of
+from analysis.quantities.rotation_errors import KINDS, RESAMPLES, Study, estimate_errors, read_study
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
 from analysis.results import Results, ResultsError, Run
-from analysis.rotation_study import RESAMPLES, Study, bootstrap, read_study, root_mean_square
 from analysis.run_names import PROTEINA
 
-COUNTS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)
-KINDS = {
-    "iid": ("random, independent", style.BLUE, "o"),
-    "super_fibonacci": ("super-Fibonacci spiral", style.VERMILION, "s"),
-    "product_quadrature": ("product quadrature", style.GREEN, "^"),
+LOOKS = {
+    "iid": (style.BLUE, "o"),
+    "super_fibonacci": (style.VERMILION, "s"),
+    "product_quadrature": (style.GREEN, "^"),
 }
-"""Kind -> its name, colour and marker."""
+"""Kind -> its colour and marker."""
 COLUMNS = ["panel", "source", "run", "seed", "label", "series", "quantity", "estimator", "rotations", "value"]
 
 
@@ -34,7 +33,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         raise ResultsError(
             f"a_fig5: no run of {PROTEINA} holds rotations.parquet; set model.init_args.rotation_study and train again."
         )
-    frame = pd.concat([_errors(run, study) for run, study in studies], ignore_index=True)
+    frame = pd.concat([estimate_errors(run, study) for run, study in studies], ignore_index=True)
     figure = style.new_figure(style.PAGE, 3.1)
     grid = figure.add_gridspec(1, 2, left=0.085, right=0.985, top=0.925, bottom=0.255, wspace=0.24)
     left, right = (figure.add_subplot(place) for place in grid)
@@ -45,8 +44,8 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     style.title(left, "a", f"error of the percent at step {study.step}, t = {study.t:g}")
     style.title(right, "b", "mean estimate over repetitions, first seed")
     handles = [
-        Line2D([], [], color=c, marker=m, ms=3, lw=style.THICK, label=name)
-        for kind, (name, c, m) in KINDS.items()
+        Line2D([], [], color=c, marker=m, ms=3, lw=style.THICK, label=KINDS[kind])
+        for kind, (c, m) in LOOKS.items()
         if kind == "iid" or kind in study.kinds()
     ]
     handles.append(Line2D([], [], color=style.PAPER, marker="D", ms=3.5, ls="none", label="paper"))
@@ -55,35 +54,10 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     return Drawing(figure, points, _caption(studies))
 
 
-def _errors(run: Run, study: Study) -> pd.DataFrame:
-    """Error, bias and spread of every kind and number of rotations."""
-    estimates = [("iid", n, bootstrap(study.pool, n)) for n in COUNTS if n <= len(study.pool)]
-    estimates += [(kind, size, sets.percent) for (kind, size), sets in sorted(study.sets.items())]
-    rows = []
-    for kind, n, percents in estimates:
-        # Resamples scatter about the pool's own value, not about that of all rotations.
-        centre = study.pool.pooled if kind == "iid" else study.reference
-        about = {
-            "source": "ours",
-            "run": run.name,
-            "seed": run.seed,
-            "label": KINDS[kind][0],
-            "series": study.series,
-        }
-        estimator = "bootstrap" if kind == "iid" else "random turns"
-        values = {"error": ("a", root_mean_square(percents, centre)), "mean": ("b", float(percents.mean()))}
-        rows += [
-            {"panel": panel, "quantity": quantity, "rotations": n, "value": value, "kind": kind,
-             "estimator": estimator, "spread": float(percents.std(ddof=1)), **about}
-            for quantity, (panel, value) in values.items()
-        ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def _error_panel(axes: Axes, frame: pd.DataFrame) -> None:
     """Every seed thin, their median thick."""
     errors = frame[frame["quantity"] == "error"]
-    for kind, (_, color, marker) in KINDS.items():
+    for kind, (color, marker) in LOOKS.items():
         part = errors[errors["kind"] == kind]
         for _, of_seed in part.groupby("seed"):
             axes.plot(of_seed["rotations"], of_seed["value"], color=color, lw=style.THIN, alpha=0.5, zorder=3)
@@ -114,7 +88,7 @@ def _mean_panel(axes: Axes, frame: pd.DataFrame, studies: list[tuple[Run, Study]
     """Means with one standard deviation of the first seed; the line is the reference."""
     run, study = studies[0]
     means = frame[(frame["quantity"] == "mean") & (frame["seed"] == run.seed)]
-    for shift, (kind, (_, color, marker)) in zip((1.0, 1.04, 0.96), KINDS.items(), strict=True):
+    for shift, (kind, (color, marker)) in zip((1.0, 1.04, 0.96), LOOKS.items(), strict=True):
         part = means[means["kind"] == kind]
         axes.errorbar(
             part["rotations"] * shift, part["value"], part["spread"],
@@ -135,43 +109,48 @@ def _rotations_axis(axes: Axes) -> None:
     axes.set_xlabel("rotations in an estimate")
 
 
-def _caption(studies: list[tuple[Run, Study]]) -> list[str]:
+def _caption(studies: list[tuple[Run, Study]]) -> Caption:
     run, study = studies[0]
     printed = numbers("a")["proteina.rotation_study_percent"].value
+    text = (
+        f"How an estimate of Proteína's percent at t = {study.t:g} depends on its rotations. a: root mean square "
+        "error against the number of rotations, for independent rotations and for deterministic sets (thick: "
+        "median over seeds; thin: seeds). b: mean estimate and standard deviation, first seed; dotted: the value "
+        "that deterministic sets are compared with. Grey: the paper's standard error, of its own network."
+    )
     on = chains_phrase(run, settings_of(run, "rotation_study").get("batches"))
-    own = (
-        f"How the estimate of Proteína's percent at step {study.step} and t = {study.t:g} ({study.series} weights"
-        f"{on and f', {on}'}) depends on the rotations. Independent ones: {RESAMPLES} resamples with replacement from "
-        f"a pool of {len(study.pool)}, with the correction of Prop. 8 (paper A, B.1), about the pool's own value. "
-        f"{_deterministic(study)}Thick: median over seeds, thin: seeds; bars: one standard deviation. "
-        f"{_held_against(studies)}"
+    independent = (
+        f"{'Measured on ' + on + '. ' if on else ''}Independent rotations: {RESAMPLES} resamples with replacement "
+        f"from a pool of {len(study.pool)}, corrected by Prop. 8 (paper A, B.1), compared with the pool's own "
+        "value."
     )
     theirs = (
-        f"Grey: the paper's standard error with ten rotations, at {printed:g}% of the loss and on its own network; "
-        "its other values were not recovered. Errors scale with the percent, so compare slopes and kinds before sizes."
+        f"The paper's error is at {printed:g}% of the loss. Errors scale with the percent: compare slopes, not "
+        "sizes."
     )
-    return [own, theirs]
+    return Caption.of(text, independent, _deterministic(study), _compared_with(studies), theirs)
 
 
 def _deterministic(study: Study) -> str:
-    """How often the deterministic sets were repeated, and how much of an error is then chance."""
+    """How often the deterministic sets were repeated, and how uncertain their errors are."""
     if not study.sets:
         return ""
     turns = len(next(iter(study.sets.values())))
     return (
-        f"Deterministic sets are without a correction, {turns} repetitions a seed, each turned as a whole by a random "
-        f"rotation: an error from so few is itself uncertain by about {100 / (2 * turns) ** 0.5:.0f}% (one standard "
-        "deviation, were they normal), and holds their bias, which b shows. "
+        f"Deterministic sets have no correction. Each seed has {turns} repetitions; each repetition turns the whole "
+        f"set by a random rotation. An error from {turns} normal values has a relative standard deviation of "
+        f"{100 / (2 * turns) ** 0.5:.0f}%. The error includes the bias, which b shows."
     )
 
 
-def _held_against(studies: list[tuple[Run, Study]]) -> str:
-    """What the dotted line is, which errors of deterministic sets are about."""
+def _compared_with(studies: list[tuple[Run, Study]]) -> str:
+    """What the dotted line is."""
     kind, sets = studies[0][1].most
-    values = ", ".join(f"{study.reference:.3g}" for _, study in studies)
-    if kind == "iid":
-        return f"Dotted: an estimate, too, without bias and from the whole pool; by seed {values}."
-    return (
-        f"Dotted, what their errors are about: an estimate, too, without bias and from all {len(sets)} sets of "
-        f"{sets.size} of the {KINDS[kind][0]}, so that the errors of these are about their own mean; by seed {values}."
+    values = ", ".join(f"{study.reference:.3g}%" for _, study in studies)
+    source = (
+        "the whole pool"
+        if kind == "iid"
+        else f"all {len(sets)} sets of {sets.size} rotations of the {KINDS[kind]}"
     )
+    own = "" if kind == "iid" else " Errors of that kind are thus about their own mean."
+    return f"The dotted value is an unbiased estimate from {source}; by seed: {values}.{own}"

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from analysis import style
-from analysis.captions import (
-    LINES,
-    footer,
-    other_batch,
-    paper_sentence,
-    train_size,
-)
+from analysis.captions import LINES, ZERO, Caption, footer, other_batch, paper_note, train_size
 from analysis.curves import Curve
-from analysis.panels import (
+from analysis.draw import style
+from analysis.draw.panels import (
     LOSS_DASHES,
     Drawing,
     Drawn,
@@ -67,20 +61,12 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     first.set_ylim(points["value"].min() / 1.5, points["value"].max() * 1.5)
     handles = key_handles(ours, losses=())
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(results, paper))
+    return Drawing(figure, drawn.table(), _caption(paper))
 
 
-def _caption(results: Results, paper: PaperCurves) -> list[str]:
-    own = (
-        "Validation losses of EScAIP (L, L_mean, L_equiv) for training sets of n conformations, first seed "
-        "of each, and the loss of a predictor that always answers zero (dotted). In the paper, whose run on "
-        "500 examples has batch size 1, L_equiv of the two smallest sets rises again late in training."
+def _caption(paper: PaperCurves) -> Caption:
+    text = (
+        "Validation losses of EScAIP over training, for training sets of n conformations: L, L_mean and L_equiv, first "
+        f"seed of each run, and {ZERO} (dotted). Grey: the paper's run of the size named at the upper right."
     )
-    theirs = paper_sentence(
-        paper, "on the same logarithmic step axis although their networks train far longer."
-    )
-    return [
-        own,
-        LINES,
-        theirs,
-    ]
+    return Caption.of(text, LINES, paper_note(paper, "The step axis is the same; the paper trains longer."))

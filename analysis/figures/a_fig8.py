@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import reduce
-
 import numpy as np
-import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis import style
-from analysis.captions import footer
+from analysis.captions import Caption, footer
 from analysis.curves import Curve
-from analysis.monitored import gradients_sentence
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw import style
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.draw.proteina import label
+from analysis.notes import gradients_note
+from analysis.quantities.gradients import Points, correlations, points_at
 from analysis.reference.paper_curves import TIMES, PaperCurves
 from analysis.reference.printed import numbers, tables
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import PROTEINA
-from analysis.times import label, size_sentence
-from models.training.series import EMA, RAW, Series
+from analysis.words import count
 
 ACROSS = 4
 RATIO = "gradient ratio"
@@ -72,46 +69,11 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     first.set_ylim(top=3 * first.get_ylim()[1])  # room for the coefficients
     bar = figure.colorbar(shown, cax=figure.add_axes((0.915, 0.72 / height, 0.012, 1 - 0.94 / height)))
     bar.set_label("training step")
-    bar.ax.yaxis.set_major_formatter(lambda x, _: style.count(x))
+    bar.ax.yaxis.set_major_formatter(lambda x, _: count(x))
     handles = [Line2D([], [], marker="o", ms=2.5, color=colormaps["viridis"](0.5), lw=0.5, label="ours")]
     handles.append(Line2D([], [], marker=".", ms=2, color=style.PAPER, ls="none", label="paper, smoothed"))
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), _caption(results, run, points))
-
-
-@dataclass(frozen=True)
-class Points:
-    """Measurements of one run at one time: of which weights; steps, ratios of gradient norms, percents, each (n,)."""
-
-    series: Series
-    step: np.ndarray
-    ratio: np.ndarray
-    percent: np.ndarray
-
-
-def points_at(run: Run, t: float) -> Points | None:
-    """Measurements at time t, of the averaged weights where these were measured; None without gradients.
-
-    Ratios are of the plain (naive) sums over rotations.
-    """
-    at = run.at(t)
-    for series in (EMA, RAW):
-        curves = [at.curve(name, series) for name in ("grad_L_mean_naive", "grad_L_equiv_naive", "percent")]
-        if any(curve is None for curve in curves):
-            continue
-        steps = reduce(np.intersect1d, [curve.step for curve in curves])
-        mean, equiv, percent = (curve.value[np.isin(curve.step, steps)] for curve in curves)
-        keep = (mean > 0) & (equiv > 0) & (percent > 0)
-        return Points(series, steps[keep], equiv[keep] / mean[keep], percent[keep])
-    return None
-
-
-def correlations(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Pearson's and Spearman's coefficients of the logarithms; nan for fewer than 3 points or none that differ."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan"), float("nan")
-    ranks = [pd.Series(values).rank() for values in (x, y)]
-    return tuple(float(np.corrcoef(*pair)[0, 1]) for pair in ((np.log(x), np.log(y)), ranks))
+    return Drawing(figure, drawn.table(), _caption(run, points))
 
 
 def _ours(axes: Axes, run: Run, t: float, points: Points, norm: LogNorm, drawn: Drawn, letter: str):
@@ -151,17 +113,17 @@ def _numbers(axes: Axes, ours: tuple[float, float], t: float) -> None:
         axes.text(0.04, 0.97 - 0.085 * i, text, transform=axes.transAxes, fontsize=5.3, color=color, va="top")
 
 
-def _caption(results: Results, run: Run, points: dict[float, Points]) -> list[str]:
-    own = (
-        "Percent of Proteína's validation loss that is equivariance error against the ratio of the norms of the "
-        "gradients of L_equiv and L_mean over all weights, at fixed times t; a point per measurement, in the order of "
-        "training. As in the paper the gradients are those of plain sums over sampled rotations, the percent is "
-        "corrected (Prop. 8). r: Pearson's, ρ: Spearman's coefficient, both of the logarithms over the points "
-        f"shown, {min(len(each.step) for each in points.values())} or more per panel; seed {run.seed}."
+def _caption(run: Run, points: dict[float, Points]) -> Caption:
+    fewest = min(len(each.step) for each in points.values())
+    text = (
+        "Percent of Proteína's validation loss that is equivariance error, against the ratio of the gradient norms "
+        "of L_equiv and L_mean over all weights. A panel per time t of the path; a point per measurement of seed "
+        f"{run.seed}, coloured by training step. r and ρ: Pearson's and Spearman's coefficients of the logarithms. "
+        "Grey: the paper."
     )
-    measured = gradients_sentence(run, numbers("a")["proteina.monitor_rotations"].value)
     theirs = (
-        "Grey: the paper's smoothed line, read off an image; its coefficients are over the thousands of measurements "
-        "of a replicate that its other figures do not show."
+        "Grey: the paper's smoothed line, read off an image. Its coefficients are over the measurements of a replicate "
+        "that its other figures do not show."
     )
-    return [*filter(None, [own, measured, theirs, size_sentence(results.tier, run)])]
+    measured = gradients_note(run, numbers("a")["proteina.monitor_rotations"].value)
+    return Caption.of(text, f"A panel has {fewest} points or more.", measured, theirs)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
-from analysis.captions import footer
+from analysis.captions import SEEDS, Caption, footer
 from analysis.curves import Curve
-from analysis.methods import COLORS, WIDTHS, draw_seeds, name_ends
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw import style
+from analysis.draw.methods import COLORS, WIDTHS, draw_seeds, name_ends
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import PRUNE_BELOW, active_ratio
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
-from analysis.relaxed import active_ratio
 from analysis.results import Results
 from analysis.run_names import DATA, METHODS, VN_METHODS, vn_run
 
@@ -37,7 +37,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         name_ends(axes, names)
     next(iter(ends)).set_ylabel("active parameters / plain network's")
     figure_key(figure, [], footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
 def _ours(axes: Axes, results: Results, data: str, drawn: Drawn, panel: str) -> list[tuple[float, str, str]]:
@@ -72,14 +72,18 @@ def paper_ratio(data: str) -> float:
     return count[data] / count["rotated"]
 
 
-def caption(results: Results) -> list[str]:
+def caption() -> Caption:
     theirs = {data: numbers("b")[f"modelnet40.active_parameters_{data}"] for data in DATA}
     said = " and ".join(f"{number.value / 1e6:.1f} M ({data})" for data, number in theirs.items())
-    return [
-        "Parameters of the network as each method reads it out, over the plain network's: for RECM those that "
-        "pruning of terms with |alpha| below 0.01 would leave at that step, for RPP all, for ES, which projects, "
-        "none beside the plain ones. Thick: median over seeds, thin: seeds. The method's own parameters (RECM's "
-        "update rule) are not counted; nothing of them is left after training.",
-        f"Grey: the paper's counts for RECM at the end of training, {said}, {theirs['rotated'].source}, over "
-        "the first of them, which is the plain network's size to the digits printed.",
-    ]
+    text = (
+        "Parameters of the network as each method reads it out, over the plain network's, on rotated (a) and "
+        f"aligned (b) shapes. RECM: the parameters that pruning of terms with |alpha| below {PRUNE_BELOW:g} would "
+        f"leave at that step. RPP: all. ES, which projects: those of the plain network. {SEEDS} Grey: the paper's "
+        "count for RECM."
+    )
+    counted = "Parameters of a method's own, such as RECM's update rule, are not counted: training alone needs them."
+    paper = (
+        f"The paper counts {said} at the end of training ({theirs['rotated'].source}). The grey line is over the "
+        "first of these, which is the plain network's size to the digits printed."
+    )
+    return Caption.of(text, counted, paper)

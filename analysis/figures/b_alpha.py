@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase, SubplotSpec
 
-from analysis import style
-from analysis.captions import footer
-from analysis.depth import (
+from analysis.captions import Caption, footer
+from analysis.draw import style
+from analysis.draw.depth import (
     alpha_panel,
     branch_handles,
     colors_of,
@@ -18,13 +18,12 @@ from analysis.depth import (
     end_handles,
     ends_panel,
 )
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import PRUNE_BELOW, places
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import places
 from analysis.results import Results, Run
-from analysis.tasks import MOTIONS, NBODY, TASKS, VERTICAL, Task, between, given, last
-from models.training.series import Series
+from analysis.tasks import MOTIONS, NBODY, TASKS, Task, given
 
 RUN_OF = {task.key: task.readings["recm"].run for task in TASKS}
 
@@ -33,10 +32,6 @@ HEIGHT = 1.75
 """Of a row of panels [inch]."""
 LINE = 0.105
 """Of a name in the panels of last values [inch]."""
-NOTICEABLE = 1.0
-"""A symmetry counts as broken from such a percent of the error on."""
-ADVISED = 8.0
-"""What lr x recm_lr_mult x steps should reach for the rule to learn (spec recm.md 2)."""
 
 
 def draw(results: Results, paper: PaperCurves) -> Drawing:
@@ -60,7 +55,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     motions = [task.name for task in tasks if task in MOTIONS]
     handles = [*branch_handles("moves the nodes"), *end_handles(motions or [NBODY.name])]
     figure_key(figure, handles, footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
 def _networks(first: Mapping[Task, Run]) -> dict[str, list[Run]]:
@@ -120,7 +115,14 @@ def _ends(
     return panels
 
 
-def caption(results: Results) -> list[str]:
+def caption() -> Caption:
+    text = (
+        "RECM's alphas over training: the weights of the unconstrained linear map (alpha_W), of the bias (alpha_b) "
+        "and of the noise added to each equivariant linear map. A column per task, first seed. Right: alpha_W "
+        "after the last step, every seed (motion capture: open run, filled walk). A colour per layer, dark near "
+        f"the input. The scale is linear within ±{PRUNE_BELOW:g} (shaded: pruned after training) and logarithmic "
+        "beyond."
+    )
     printed = tables("b")["table_4"]
     kept = ", ".join(
         f"{name} +{printed.cell(row, 'inference_parameters'):.2f}"
@@ -130,59 +132,8 @@ def caption(results: Results) -> list[str]:
             ("walk", "MoCap walk (EGNO)"),
         )
     )
-    about = [
-        "alpha, the weights of the unconstrained linear map (alpha_W), the bias (alpha_b) and, where it is "
-        "trained with, the noise that RECM adds to each equivariant linear map, over training: a column per "
-        "task, first seed. Right: alpha_W after the last step, every seed (motion capture: open run, filled "
-        "walk), with the names of the layers, dark near the input, light near the output. The scale is linear "
-        "within ±0.01 (shaded: such terms are pruned after training) and logarithmic beyond.",
-        "The paper has no such figure for these tasks. Of what is left after pruning it says in Table 4, as a "
-        f"share of the plain network's parameters: {kept}; so every alpha goes to zero on N-body, which is "
-        "exactly symmetric, and some stay on motion capture, whose bodies stand upright and travel along one "
-        "line, so that no rotation is a symmetry of the data.",
-        " ".join([_broken_sentence(results), _rule_sentence(results)]).strip(),
-    ]
-    return [text for text in about if text]
-
-
-def _broken_sentence(results: Results) -> str:
-    """How much of the error is equivariance error of either group, after the last step of every motion's runs."""
-    shares, about_vertical = [], []
-    for task in MOTIONS:
-        runs = results.of(RUN_OF[task.key])
-        found = [[last(run, "percent", Series(group=group)) for run in runs] for group in ("", VERTICAL)]
-        every, vertical = ([value for value in of_group if value is not None] for of_group in found)
-        if every and vertical:
-            shares.append(f"{between(every)} and {between(vertical)} ({task.name})")
-            about_vertical += vertical
-    if not shares:
-        return ""
-    if min(about_vertical) > NOTICEABLE:
-        kept = "the direction of travel as well as gravity"
-    elif max(about_vertical) < NOTICEABLE:
-        kept = "gravity alone"
-    else:
-        kept = "gravity, and in some runs the direction of travel"
-    return (
-        "Of the pruned network's error on turned inputs after the last step, equivariance error makes, in "
-        f"percent, under all rotations and under those about the vertical alone: {', '.join(shares)}. What the "
-        f"alphas keep is {kept}."
+    theirs = (
+        "The paper has no such figure of these tasks. Its Table 4 gives the parameters that pruning leaves beyond the "
+        f"plain network's, as a share of those: {kept}."
     )
-
-
-def _rule_sentence(results: Results) -> str:
-    """The rate at which RECM's own parameters were learned, as the settings say it, where it is below the advice."""
-    travelled: dict[str, list[float]] = {}
-    for task in TASKS:
-        for run in results.of(RUN_OF[task.key]):
-            settings, trainer = run.config.get("model", {}).get("init_args"), run.config.get("trainer")
-            if settings and trainer:
-                rate = settings["optimizer"]["lr"] * settings["optimizer"]["recm_lr_mult"]
-                travelled.setdefault(task.name, []).append(rate * trainer["max_steps"])
-    if not travelled or max(map(max, travelled.values())) >= ADVISED:
-        return ""
-    said = ", ".join(f"{between(values)} ({name})" for name, values in travelled.items())
-    return (
-        f"RECM's own parameters were learned slowly: their learning rate times the number of steps is {said}, where "
-        f"twirl/relaxation/README.md advises {ADVISED:g} or so; how small alphas end depends on that rate, too."
-    )
+    return Caption.of(text, theirs)

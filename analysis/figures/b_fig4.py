@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from analysis import style
-from analysis.captions import footer, words_only_sentence
-from analysis.depth import alpha_row, branch_handles, end_handles
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.captions import Caption, footer, not_recovered
+from analysis.draw import style
+from analysis.draw.depth import alpha_row, branch_handles, end_handles
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import PRUNE_BELOW
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
 from analysis.run_names import DATA, vn_run
@@ -21,19 +22,14 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     alpha_row(figure, grid[0], results, RUN_OF, "b", "abc", drawn)
     alpha_row(figure, grid[1], results, RUN_OF, "noise", "def", drawn)
     figure_key(figure, [*branch_handles(), *end_handles(DATA)], footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
-def caption(results: Results) -> list[str]:
-    return [
-        "alpha_b (a-c) and alpha_noise (d-f), the weights of the bias and of the noise that RECM adds to each "
-        "equivariant linear map of VN-PointNet, over training on rotated (a, d) and aligned (b, e) shapes, first "
-        "seed; c, f: their values after the last step, every seed. A line per layer, dark near the input, light "
-        "near the output. The scale is linear within ±0.01 (shaded: such terms are pruned after training) and "
-        "logarithmic beyond. Noise is added in training only.",
-        words_only_sentence(
-            "Figure 4",
-            "alpha_b behaves like alpha_W, to zero on rotated and partly kept on aligned data; alpha_noise goes "
-            "to zero on both.",
-        ),
-    ]
+def caption() -> Caption:
+    text = (
+        "alpha_b (a to c) and alpha_noise (d to f), the weights of the bias and of the noise that RECM adds to each "
+        "equivariant linear map of VN-PointNet, over training on rotated (a, d) and aligned (b, e) shapes, first seed. "
+        "c, f: their values after the last step, every seed. A line per layer, dark near the input. The scale is "
+        f"linear within ±{PRUNE_BELOW:g} (shaded: pruned after training) and logarithmic beyond."
+    )
+    return Caption.of(text, "Noise is added in training only.", not_recovered("Figure 4"))

@@ -6,13 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis import style
-from analysis.captions import footer, words_only_sentence
+from analysis.captions import Caption, footer, not_recovered
 from analysis.curves import Curve
-from analysis.depth import alpha_panel, branch_handles, common_alpha_scale, depth_bar
-from analysis.panels import DOTTED, Drawing, Drawn, figure_key
+from analysis.draw import style
+from analysis.draw.depth import alpha_panel, branch_handles, common_alpha_scale, depth_bar
+from analysis.draw.panels import DOTTED, Drawing, Drawn, figure_key
+from analysis.quantities.accuracies import accuracy
+from analysis.quantities.relaxation import places
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import accuracy, places
 from analysis.results import Results, Run
 from analysis.run_names import DATA, SIZES, vn_run
 from models.training.series import RAW
@@ -61,7 +62,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     height = figure.get_figheight()
     depth_bar(figure, names, 0.36, 0.40 / height, 0.28, 0.075 / height)
     figure_key(figure, [*branch_handles(), *_score_handles()], footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
 def _accuracies(axes: Axes, results: Results, data: str, sizes: list[int], drawn: Drawn) -> None:
@@ -100,15 +101,14 @@ def _score_handles() -> list[Line2D]:
     return [*handles, Line2D([], [], color=style.INK, lw=0.8, ls=DOTTED, label="plain, instance")]
 
 
-def caption(results: Results) -> list[str]:
-    return [
-        "alpha_W of every layer over training for 2, 4, 8 and 16 rotations in RECM's update rule (|C_G|), first "
-        "seed, on rotated (above) and aligned shapes (below); right: accuracy of the pruned network after the "
-        "last step, every seed, beside the plain network's mean. The first two rotations are by 1.5 rad about x "
-        "and z; further ones by 1.5 rad about y and about random axes, which is our choice: the paper does not "
-        "name its own. Colours and scale as in Figure 2.",
-        words_only_sentence(
-            "Figure 5",
-            "the trajectories of alpha_W differ between sizes of C_G, while the final accuracy is not affected.",
-        ),
-    ]
+def caption() -> Caption:
+    text = (
+        "alpha_W of every layer of VN-PointNet over training, by the number of rotations in RECM's update rule, "
+        "|C_G|, on rotated (above) and aligned (below) shapes, first seed. Right: accuracy of the pruned network "
+        "after the last step, every seed, and the plain network's mean (dotted). Colours and scale as in Figure 2."
+    )
+    ours = (
+        f"The first {SIZES[0]} rotations are by 1.5 rad about x and z. Further ones are by 1.5 rad about y and "
+        "about random axes; the paper does not name its own."
+    )
+    return Caption.of(text, ours, not_recovered("Figure 5"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis import style
-from analysis.captions import footer
+from analysis.captions import SEEDS, Caption, floor_note, footer
 from analysis.curves import Curve
-from analysis.error_panels import (
+from analysis.draw import style
+from analysis.draw.error_panels import (
     FLOOR,
     KEPT_DASHES,
     SMALLEST,
@@ -21,10 +21,10 @@ from analysis.error_panels import (
     line_handles,
     percent_axis,
 )
-from analysis.methods import method_handles
-from analysis.panels import DASHED, Drawing, Drawn, figure_key
+from analysis.draw.methods import method_handles
+from analysis.draw.panels import DASHED, Drawing, Drawn, figure_key
+from analysis.quantities.relaxation import PRUNE_BELOW, largest_alpha
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import PRUNE_BELOW, largest_alpha
 from analysis.results import Results
 from analysis.run_names import DATA, VN_METHODS, vn_run
 from analysis.tasks import KEPT, OWN
@@ -55,7 +55,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         axes.yaxis.set_label_coords(-0.245, 0.5)
     shown = [m for m in VN_METHODS if any(results.of(vn_run(data, m)) for data in DATA)]
     figure_key(figure, [*method_handles(shown), *line_handles(WORDS.zero)], footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
 def _methods(results: Results, data: str) -> list[Shown]:
@@ -94,16 +94,17 @@ def _beside(axes: Axes, results: Results, drawn: Drawn) -> None:
     axes.legend(loc="best")
 
 
-def caption(results: Results) -> list[str]:
-    return [
-        "Equivariance error in percent of the test cross-entropy (paper A, eq. 9: the loss less that of the "
-        "logits averaged over rotations) for every method, on rotated (a) and aligned (b) shapes; below it the "
-        "losses it is a share of, with that of a network that answers zero logits (dotted), and the largest "
-        "|alpha| over all layers, W and b. Solid: as the method is read out (RECM pruned, ES projected, RPP "
-        "kept); dash-dotted in the upper panels: with every term kept. c: the two upper and lower curves of RECM "
-        "against each other, every term kept, first seed, ringed at the end (open rotated, filled aligned). "
-        "d: the last percents, every seed (open rotated, filled aligned).",
-        "Thick: median over seeds, thin: seeds. Estimates are from sampled rotations and, as eq. 9 has no "
-        f"unbiased estimate, a little low. Percents below {FLOOR:g} are rounding of an equivariant network and "
-        "drawn there. Step 0 is not on logarithmic axes. Neither paper has this figure.",
-    ]
+def caption() -> Caption:
+    text = (
+        "Equivariance error in percent of the test cross-entropy for every method, on rotated (a) and aligned (b) "
+        f"shapes. Below: L_mean (solid) and L_equiv (dashed) with the loss of {WORDS.zero} (dotted), and the "
+        "largest |alpha| over layers. Solid percents: the method's own readout; dash-dotted: every term kept. c: "
+        "percent against largest |alpha| for RECM, ringed at the end. d: last percents of every seed (open: "
+        "rotated; filled: aligned)."
+    )
+    measured = (
+        f"{SEEDS} The methods' own readouts: RECM pruned, ES projected, RPP kept. The equivariance error of a "
+        "cross-entropy is the loss less that of the logits averaged over rotations (paper A, eq. 9). It has no "
+        f"unbiased estimate from sampled rotations; ours is a little low. {floor_note(FLOOR)}"
+    )
+    return Caption.of(text, measured)

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis import style
-from analysis.attribution import (
-    SYMBOLS,
-    change_frame,
-    change_label,
-    common_limits,
-    is_attributed,
-    mean_full,
-    place_bars,
-)
-from analysis.captions import footer
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.captions import SINGLE_LAYERS, Caption, footer
+from analysis.draw import style
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.draw.place_bars import SYMBOLS, change_label, common_limits, mean_full, place_bars
+from analysis.quantities.attribution import change_frame, is_attributed
+from analysis.quantities.relaxation import places
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import places
 from analysis.results import Results, ResultsError
 from analysis.run_names import DATA, METHODS, vn_run
 
@@ -60,16 +53,16 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         common_limits(panels[:2], pd.concat(changes[:2])["change"], SMALLEST)
         common_limits(panels[2:], changes[2]["change"], SMALLEST)
     figure_key(figure, [], footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
-def caption(results: Results) -> list[str]:
-    return [
-        "What the terms of one layer do in the trained network, read out as its method means it (RECM pruned, RPP "
-        "with every term): by how much the equivariance part of the test cross-entropy (paper A, eq. 9) falls when "
-        "that layer's terms alone are taken out, on rotated (left) and aligned shapes (middle), and by how much "
-        "the cross-entropy itself then rises on aligned shapes (right). Bars: mean over seeds; dots: seeds. A layer "
-        "without a bar has no terms left, or they do nothing. The effects of single layers need not add up to the "
-        "whole. Left and middle share their scale; the titles give the values with all terms, mean over seeds. "
-        "Layers from the input (top) to the output. Neither paper has this figure.",
-    ]
+def caption() -> Caption:
+    text = (
+        "What the terms of one layer do in the trained network. Bars: by how much L_equiv of the test "
+        "cross-entropy falls when the terms of that layer alone are taken out, on rotated (left) and aligned "
+        "(middle) shapes, and by how much the cross-entropy itself rises on aligned shapes (right). Mean over "
+        "seeds; dots: seeds. The titles give the values with all terms. Layers from the input (top) to the output."
+    )
+    return Caption.of(
+        text, SINGLE_LAYERS, "Networks are read out as their method means it: RECM pruned, RPP with all."
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import cycle
 
-from analysis import catalogue, style
-from analysis.captions import footer
-from analysis.error_panels import (
+from analysis import catalogue
+from analysis.captions import SEEDS, Caption, floor_note, footer
+from analysis.draw import style
+from analysis.draw.error_panels import (
     FLOOR,
     KEPT_DASHES,
     Column,
@@ -17,11 +18,11 @@ from analysis.error_panels import (
     line_handles,
     mark_handles,
 )
-from analysis.methods import method_handles, network_handles
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.draw.methods import method_handles, network_handles
+from analysis.draw.panels import Drawing, Drawn, figure_key
 from analysis.reference.paper_curves import PaperCurves
 from analysis.results import Results
-from analysis.tasks import KEPT, METHODS, MOTIONS, TASKS, Reading, Task, between, error, last
+from analysis.tasks import KEPT, METHODS, TASKS, Reading, Task
 
 WORDS = Words("MSE", "squared units", "constant-zero predictor")
 LABEL = -0.068
@@ -62,7 +63,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
         footer(results),
         columns=5,
     )
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
 def _networks(results: Results) -> dict[str, str]:
@@ -94,38 +95,17 @@ def _column(results: Results, letter: str, task: Task) -> Column:
     return Column(letter, task.title, shown, zero)
 
 
-def caption(results: Results) -> list[str]:
-    return [
-        "Equivariance error in percent of the mean squared error of predicted positions (paper A, eqs. 5 to "
-        "7, all rotations) for every method of paper B's Table 2, over training: SEGNN on charged particles, "
-        "EGNO on motion capture (its last frame). Below it the losses it is a share of, with that of "
-        "predicting the origin (dotted), in the squared units of the data; and the largest |alpha| over all "
-        "layers and terms (ACE's gamma). Solid: as the method is read out (ES and ACE-exact projected, ACE-appr "
-        "with every term, RECM pruned); dash-dotted in the upper panels: with every term kept. ACE on particles is one "
-        "run, read out twice. Right: the last percents, every seed.",
-        "That error is of inputs turned at random, as the split asks for, and not Table 2's: a network that breaks "
-        "the symmetry has learned the data as they lie and does worse on turned ones, so its percents are no "
-        f"shares of its test error. {_turned_sentence(results)}".strip(),
-        "Thick: median over seeds, thin: seeds. Estimates are from sampled rotations and unbiased, on the "
-        f"samples that the monitor watches, not the whole test set. Percents below {FLOOR:g} are rounding of "
-        "an equivariant network and drawn there. Step 0 is not on logarithmic axes. Neither paper has this "
-        "figure.",
-    ]
-
-
-def _turned_sentence(results: Results) -> str:
-    """The error on turned inputs beside the test error of the same step, for RECM on motion capture."""
-    said = []
-    for task in MOTIONS:
-        at = task.readings["recm"]
-        pairs = [
-            (last(run, "L_total", at.series), error(run, at.series, "mse")) for run in results.of(at.run)
-        ]
-        if known := [pair for pair in pairs if None not in pair]:
-            turned, lying = zip(*known, strict=True)
-            said.append(f"{between(turned)} beside {between(lying)} ({task.name})")
-    return (
-        f"RECM's, after the last step, turned and tested, in squared units: {', '.join(said)}."
-        if said
-        else ""
+def caption() -> Caption:
+    text = (
+        "Equivariance error in percent of the mean squared error of predicted positions on inputs turned at "
+        "random, for every method of paper B's Table 2, over training. Below: L_mean (solid) and L_equiv (dashed) "
+        "with the loss of predicting the origin (dotted), and the largest |alpha| over layers and terms. Solid "
+        "percents: the method's own readout; dash-dotted: every term kept. Right: last percents of every seed."
     )
+    measured = (
+        f"{SEEDS} The methods' own readouts: ES and ACE-exact projected, ACE-appr with every term, RECM pruned. ACE on "
+        "particles is one run, read out twice; its |alpha| is ACE's gamma. EGNO's error is that of its last frame. "
+        "Estimates are unbiased (paper A, eqs. 5 to 7), from sampled rotations and the samples that the monitor takes. "
+        f"Table 2's errors are of inputs as they lie, not turned. {floor_note(FLOOR)}"
+    )
+    return Caption.of(text, measured)

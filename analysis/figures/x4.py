@@ -10,21 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 
-from analysis import style
-from analysis.attribution import (
-    SYMBOLS,
-    change_frame,
-    change_label,
-    common_limits,
-    is_attributed,
-    mean_full,
-    place_bars,
-)
-from analysis.captions import footer
-from analysis.error_panels import FLOOR, Shown, ends_panel, mark_handles
-from analysis.panels import Drawing, Drawn, figure_key
+from analysis.captions import SINGLE_LAYERS, Caption, floor_note, footer
+from analysis.draw import style
+from analysis.draw.error_panels import FLOOR, Shown, ends_panel, mark_handles
+from analysis.draw.panels import Drawing, Drawn, figure_key
+from analysis.draw.place_bars import SYMBOLS, change_label, common_limits, mean_full, place_bars
+from analysis.quantities.attribution import change_frame, is_attributed
+from analysis.quantities.relaxation import everything_pruned, places
 from analysis.reference.paper_curves import PaperCurves
-from analysis.relaxed import everything_pruned, places
 from analysis.results import Results, Run
 from analysis.tasks import MOTIONS, VERTICAL, Task, given
 from models.training.series import Series
@@ -60,7 +53,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     for cell, task, tall in zip(list(grid)[1:], relaxed, heights[1:], strict=True):
         _attribution(figure, cell, results, task, tall, letters, drawn)
     figure_key(figure, mark_handles(list(GROUPS), MARKS), footer(results))
-    return Drawing(figure, drawn.table(), caption(results))
+    return Drawing(figure, drawn.table(), caption())
 
 
 def _names(results: Results, task: Task) -> list[str]:
@@ -142,26 +135,17 @@ def _nothing(axes: Axes, runs: Sequence[Run]) -> None:
     axes.spines[:].set_color("#c8c8c8")
 
 
-def caption(results: Results) -> list[str]:
-    return [
-        "Top: equivariance error of EGNO in percent of the mean squared error of the last frame on turned inputs, "
-        "after training, every method as it is read out and every seed: under all rotations (filled) and under "
-        "those about the vertical alone (open). A network that uses gravity but no direction of travel has "
-        "the first and not the second.",
-        f"Below, for RECM without pruned terms{_not_drawn(results)}: by how much the equivariance part of the error "
-        "falls when one layer's terms alone are taken out, under all rotations (left) and about the vertical "
-        "(middle, on the same scale), and by how much the error itself, averaged over headings, then rises (right), in "
-        "squared units of the data. Bars: mean over seeds; dots: seeds. A layer without a bar has no terms "
-        "left, or they do nothing. The effects of single layers need not add up to the whole; the titles give "
-        "the values with all terms, mean over seeds. Layers from the input (top) to the output. All on the "
-        f"samples that the monitor watches, with sampled rotations, unbiased; percents below {FLOOR:g} are "
-        "rounding of an equivariant network and drawn there. Neither paper has this figure.",
-    ]
-
-
-def _not_drawn(results: Results) -> str:
-    """Where the same was measured of another method."""
-    others = [run for task in MOTIONS for run in results.of(task.readings["ace-appr"].run)]
-    if not any(map(is_attributed, others)):
-        return ""
-    return " (ACE-appr's layers were taken out, too: in its runs' metrics, not drawn)"
+def caption() -> Caption:
+    text = (
+        "Top: equivariance error of EGNO in percent of the mean squared error on turned inputs after training, "
+        "every seed: under all rotations (filled) and under those about the vertical alone (open). Below, for "
+        "RECM, pruned: by how much L_equiv falls when one layer's terms are taken out, under all rotations (left) "
+        "and about the vertical (middle), and by how much the error itself rises (right). Bars: mean over seeds; "
+        "dots: seeds."
+    )
+    measured = (
+        "Losses are in squared units of the data. The titles give the values with all terms, mean over seeds. "
+        f"Layers from the input (top) to the output. {SINGLE_LAYERS}"
+    )
+    estimates = "Estimates are unbiased, from sampled rotations and the samples that the monitor takes."
+    return Caption.of(text, measured, f"{estimates} {floor_note(FLOOR)}")

@@ -1,4 +1,4 @@
-"""Landmarks of every curve of paper A, by the definitions of analysis.landmarks.
+"""Landmarks of every curve of paper A, by the definitions of analysis.quantities.landmarks.
 
 `python -m analysis.reference.derive` reads the binned curves and rewrites `landmarks.csv` beside this file; figures and
 tables read that file.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.landmarks import first_below, landmarks
+from analysis.quantities.landmarks import first_below, landmarks
 from analysis.reference.paper_curves import (
     DENSITY_CURVES,
     DENSITY_ZERO,

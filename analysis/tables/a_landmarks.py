@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
 
 import pandas as pd
 
-from analysis import plateau
-from analysis.captions import scientific
-from analysis.landmarks import LEVELS, landmarks
+from analysis import catalogue
+from analysis.captions import Caption
+from analysis.draw.tabular import ABSENT, Line, Table, as_html, markdown, signed
+from analysis.quantities.landmarks import LEVELS, measured, run_landmarks
+from analysis.quantities.landmarks import landmark as landmark_of
 from analysis.reference.paper_curves import (
     DENSITY_CURVES,
     DENSITY_ZERO,
@@ -20,8 +21,7 @@ from analysis.reference.paper_curves import (
 )
 from analysis.reference.printed import paper_landmarks
 from analysis.results import Results, Run
-from analysis.style import count
-from analysis.tabular import ABSENT, Line, Table, as_html, markdown, signed
+from analysis.words import count, scientific
 
 COLUMNS = {
     "start": ("start", "%"),
@@ -40,17 +40,6 @@ ESTIMATORS = {"ratio of means": "ours", "mean of ratios": "ours, mean of ratios"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A landmark over seeds or replicates: median, lowest, highest; how many have it, of how many."""
-
-    middle: float | None
-    low: float | None
-    high: float | None
-    found: int
-    of: int
-
-
-@dataclass(frozen=True)
 class Entry:
     """Curves that are compared: what they are called, the seeds of a run, the landmarks of the paper's replicates."""
 
@@ -61,21 +50,21 @@ class Entry:
 
 def entries(results: Results) -> list[Entry]:
     """A run, or a run at one time of the path, whose percents were measured there by every seed."""
-    theirs, found = paper_landmarks(), []
-    for name in (*PERCENT_CURVES, *TIMED_CURVES, *DENSITY_CURVES):
-        runs = results.of(name)
-        if runs and name in PERCENT_CURVES:
-            found.append(Entry(name, runs, [theirs[key] for key in PERCENT_CURVES[name]]))
-        elif runs and name in DENSITY_CURVES:
-            file, _, series = DENSITY_CURVES[name]
-            found.append(Entry(name, runs, [theirs[file, series]]))
-        elif runs:
-            file = TIMED_CURVES[name]["percent"]
-            for t in sorted(set.intersection(*(set(run.times) for run in runs))):
-                row = theirs.get((file, f"t={t:g}"))
-                paper = [] if row is None else [_over_steps(row, ROWS_PER_STEP[name])]
-                found.append(Entry(f"{name} t={t:g}", tuple(run.at(t) for run in runs), paper))
-    return found
+    names = catalogue.by_name("a_landmarks").runs
+    return [Entry(name, runs, _papers(name)) for name, runs in measured(results, names).items()]
+
+
+def _papers(entry: str) -> list[dict]:
+    """Landmarks of the paper's replicates of a run, or of a run at one time."""
+    theirs = paper_landmarks()
+    name, _, time = entry.partition(" ")
+    if name in PERCENT_CURVES:
+        return [theirs[key] for key in PERCENT_CURVES[name]]
+    if name in DENSITY_CURVES:
+        file, _, series = DENSITY_CURVES[name]
+        return [theirs[file, series]]
+    row = theirs.get((TIMED_CURVES[name]["percent"], time)) if name in TIMED_CURVES else None
+    return [] if row is None else [_over_steps(row, ROWS_PER_STEP[name])]
 
 
 def _over_steps(row: dict, rows_per_step: float) -> dict:
@@ -102,8 +91,7 @@ def landmarks_frame(results: Results) -> pd.DataFrame:
             if not ours_rows:
                 continue
             for landmark, (_, unit) in COLUMNS.items():
-                ours, paper = _cell(ours_rows, landmark), _cell(entry.paper, landmark)
-                both = ours.middle is not None and paper.middle is not None
+                ours, paper = landmark_of(ours_rows, landmark, unit), landmark_of(entry.paper, landmark, unit)
                 rows.append(
                     {
                         "tier": results.tier,
@@ -113,42 +101,20 @@ def landmarks_frame(results: Results) -> pd.DataFrame:
                         "estimator": estimator,
                         "landmark": landmark,
                         "unit": unit,
-                        "seeds": ours.of,
-                        "seeds_with_it": ours.found,
-                        "ours": ours.middle,
-                        "ours_low": ours.low,
-                        "ours_high": ours.high,
-                        "replicates": paper.of,
-                        "paper": paper.middle,
-                        "paper_low": paper.low,
-                        "paper_high": paper.high,
-                        "difference": ours.middle - paper.middle if both else None,
-                        "ratio": ours.middle / paper.middle if both and paper.middle else None,
+                        "seeds": len(ours_rows),
+                        "seeds_with_it": ours.seeds if ours else 0,
+                        "ours": ours and ours.value,
+                        "ours_low": ours and ours.low,
+                        "ours_high": ours and ours.high,
+                        "replicates": len(entry.paper),
+                        "paper": paper and paper.value,
+                        "paper_low": paper and paper.low,
+                        "paper_high": paper and paper.high,
+                        "difference": ours.value - paper.value if ours and paper else None,
+                        "ratio": ours.value / paper.value if ours and paper and paper.value else None,
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def run_landmarks(run: Run, estimator: str = "ratio of means") -> dict[str, float | None] | None:
-    """Landmarks of one run's plotted weights; None if it did not log this estimator."""
-    series = run.plotted_series
-    ratios = estimator == "mean of ratios"
-    curve = run.curve("percent_mean_of_ratios", series) if ratios else run.line("percent", series)
-    if curve is None:
-        return None
-    row = landmarks(curve).as_row()
-    mean, zero = run.line("L_mean", series), run.zero_loss
-    known = mean is not None and zero
-    row["L_mean_at_dip"] = float(mean.at(row["dip_step"])) / zero if known and row["dip_step"] else None
-    row["L_mean_below_zero_step"] = plateau.passes_zero(run)
-    return row
-
-
-def _cell(rows: list[dict], landmark: str) -> Cell:
-    values = [float(row[landmark]) for row in rows if row.get(landmark) is not None]
-    if not values:
-        return Cell(None, None, None, 0, len(rows))
-    return Cell(median(values), min(values), max(values), len(values), len(rows))
 
 
 def _lines(frame: pd.DataFrame) -> list[Line]:
@@ -201,29 +167,32 @@ def _headings() -> list[str]:
     return ["run", "", *(f"{name} [{unit}]" if unit == "%" else name for name, unit in COLUMNS.values())]
 
 
-def _caption(results: Results) -> list[str]:
-    steps = "Steps are optimiser steps of very different trainings, so compare their order before their size."
-    if any(results.of(name) for name in TIMED_CURVES):
-        steps += (
-            " Those of the paper's Proteína are rows of its log, by the rows per step that follow if its measurements "
-            "are 50 steps apart (inferred). Proteína has a row per time t of the path; zero is there the loss of "
-            "predicting no velocity."
-        )
-    if any(results.of(name) for name in DENSITY_CURVES):
-        steps += (
-            " The paper's VoxMol was measured once per epoch, which for its larger training sets is first after the "
-            f"fall; its zero is {scientific(DENSITY_ZERO)}, which we measured on its grid, and its percent is a ratio "
-            "of means."
-        )
-    return [
-        "Where the percent of the validation loss that is equivariance error starts, when it first "
-        "falls below 10, 5, 2 and 1 percent, its dip, the later peak and its end. Ours: median over seeds, "
-        "with the lowest and highest in brackets; paper: the same over its replicates; difference: ours "
-        "minus the paper's. All are read off medians in 20 bins per decade of step; dip and peak are the "
-        "pair of steps with the largest later rise.",
-        "Ours is the percent of the averaged weights as a ratio of means, in closed form where the model "
-        "has one. The paper's percent of EScAIP and Proteína is a mean of ratios, so that estimate of ours (from "
-        "sampled rotations) has a line of its own. L_mean / zero is L_mean at the dip over the loss of always "
-        "answering zero (for the paper's EScAIP over 1, the variance of its targets): near 1 means that the dip is "
-        f"the plateau of a model that answers almost nothing. {steps}",
-    ]
+def _caption(results: Results) -> Caption:
+    levels = ", ".join(f"{level:g}" for level in LEVELS)
+    text = (
+        "Percent of the validation loss that is equivariance error: where it starts, when it first falls below "
+        f"{levels} percent, its dip, the later peak and its end. Ours: median over seeds [lowest–highest]. Paper: "
+        "the same over its replicates. Difference: ours minus the paper's. L_mean / zero: L_mean at the dip over "
+        "the loss of the predictor that always answers zero. Steps are optimiser steps of trainings of different "
+        "length and rate."
+    )
+    read = (
+        "All but the start are read off medians in bins of the step axis. Dip and peak are the pair of steps with "
+        "the largest later rise. Ours are percents of the averaged weights as ratios of means, in closed form "
+        "where the model has one. The paper's percent of EScAIP and Proteína is a mean of ratios; that estimate of "
+        "ours, from sampled rotations, has its own line. For the paper's EScAIP, zero's loss is 1, the variance of "
+        "its targets."
+    )
+    timed = (
+        "Proteína has a line per time t of the path; zero is there the loss of predicting no velocity. The paper's "
+        "rows of its log are converted to steps; we assume that its measurements are 50 steps apart."
+        if any(results.of(name) for name in TIMED_CURVES)
+        else ""
+    )
+    dense = (
+        "The paper's VoxMol was measured once per epoch; its percent is a ratio of means, and its zero is "
+        f"{scientific(DENSITY_ZERO)}, which we measured on its grid."
+        if any(results.of(name) for name in DENSITY_CURVES)
+        else ""
+    )
+    return Caption.of(text, read, timed, dense)

@@ -7,17 +7,31 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from analysis.captions import Caption
+from analysis.draw.tabular import (
+    ABSENT,
+    Line,
+    Table,
+    as_html,
+    difference,
+    markdown,
+    of_row,
+    signed,
+    with_deviation,
+)
+from analysis.quantities import accuracies
+from analysis.quantities.relaxation import PRUNE_BELOW
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import accuracy
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import DATA, VN_METHODS, vn_run
-from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
 from analysis.tasks import OWN
 from models.training.series import Series
 
 PAPER_ROWS = {"plain": "VN-PointNet", "es": "VN-PN+ES", "rpp": "VN-PN+RPP", "recm": "VN-PN+RECM"}
 KINDS = ("instance", "class")
+SAME = 5e-4
+"""Accuracies that differ by less are the same."""
 LAST, BEST = "last step", "best test step"
 BLOCKS = {
     LAST: "After the last step",
@@ -34,7 +48,7 @@ def build(results: Results, paper: PaperCurves) -> Table:
         )
     headings = ["", "", "seeds", *(f"{data}, {kind}" for data in DATA for kind in KINDS)]
     lines = _lines(frame)
-    return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption(results))
+    return Table(frame, markdown(headings, lines), as_html(headings, lines), _caption())
 
 
 def accuracy_frame(results: Results) -> pd.DataFrame:
@@ -43,31 +57,13 @@ def accuracy_frame(results: Results) -> pd.DataFrame:
     Measures: `instance` and `class` by the textbook's definitions, and each `_upstream`, a mean over batches.
     """
     rows = []
-    for block, chosen in ((LAST, last_step), (BEST, best_step)):
+    for block, chosen in ((LAST, accuracies.last_step), (BEST, accuracies.best_step)):
         for method in VN_METHODS:
             for data in DATA:
                 runs = results.of(vn_run(data, method))
-                for readout in _readouts(runs):
+                for readout in accuracies.readouts(runs):
                     rows += _rows(results.tier, block, chosen, data, method, runs, readout)
     return pd.DataFrame(rows)
-
-
-def last_step(run: Run, readout: Series) -> float | None:
-    """The last step at which the readout was tested."""
-    curve = accuracy(run, readout, "instance_accuracy")
-    return None if curve is None else float(curve.step[-1])
-
-
-def best_step(run: Run, readout: Series) -> float | None:
-    """The first step of the readout's highest instance accuracy on the test set."""
-    curve = accuracy(run, readout, "instance_accuracy")
-    return None if curve is None else float(curve.step[np.argmax(curve.value)])
-
-
-def _readouts(runs: tuple[Run, ...]) -> list[Series]:
-    """The method's own first, then the others."""
-    found = {series for run in runs for series in run.series("test")}
-    return sorted(found, key=lambda series: (series != OWN, series))
 
 
 def _rows(
@@ -80,15 +76,12 @@ def _rows(
     readout: Series,
 ) -> list[dict]:
     rows = []
-    at = [(run, step) for run in runs if (step := chosen(run, readout)) is not None]
+    steps = accuracies.steps(runs, readout, chosen)
     for kind in KINDS:
         theirs = tables("b")["table_1"].cell(PAPER_ROWS[method], f"{data}_{kind}")
         for definition in ("", "_upstream"):
-            curves = [(accuracy(run, readout, f"{kind}_accuracy{definition}"), step) for run, step in at]
-            values = [
-                float(curve.value[curve.step == step][0]) for curve, step in curves if curve is not None
-            ]
-            if (ours := Spread.of(values)) is None:
+            ours = accuracies.accuracy_over(runs, readout, f"{kind}_accuracy{definition}", chosen)
+            if ours is None:
                 continue
             rows.append(
                 {
@@ -99,15 +92,15 @@ def _rows(
                     "data": data,
                     "readout": str(readout),
                     "measure": f"{kind}{definition}",
-                    "first_step": min(step for _, step in at),
-                    "last_step": max(step for _, step in at),
+                    "first_step": min(steps),
+                    "last_step": max(steps),
                     "seeds": ours.seeds,
-                    "ours": ours.mean,
+                    "ours": ours.value,
                     "ours_std": ours.std,
                     "ours_low": ours.low,
                     "ours_high": ours.high,
                     "paper": theirs if readout == OWN else None,
-                    "difference": difference(ours.mean, theirs) if readout == OWN else None,
+                    "difference": difference(ours.value, theirs) if readout == OWN else None,
                 }
             )
     return rows
@@ -141,8 +134,7 @@ def _cells(rows: pd.DataFrame, write: Callable[[pd.Series], str]) -> list[str]:
 
 
 def _ours(row: pd.Series) -> str:
-    std = None if pd.isna(row["ours_std"]) else row["ours_std"]
-    return Spread(row["ours"], std, row["ours_low"], row["ours_high"], row["seeds"]).text(3)
+    return with_deviation(of_row(row), 3)
 
 
 def _difference(row: pd.Series) -> str:
@@ -157,19 +149,23 @@ def _seeds(rows: pd.DataFrame) -> str:
 def _same(own: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Whether another readout scores as the method's own wherever both were tested."""
     both = own.merge(other, on=["data", "measure"], suffixes=("", "_other"))
-    return bool(np.allclose(both["ours"], both["ours_other"], atol=5e-4, rtol=0))
+    return bool(np.allclose(both["ours"], both["ours_other"], atol=SAME, rtol=0))
 
 
-def _caption(results: Results) -> list[str]:
-    return [
-        "Share of test shapes classified right (instance), and the mean over classes of that share within each "
-        "(class). Ours: mean ± sample standard deviation over seeds, whose number is given; paper: its Table 1, which "
-        "has no spread and does not say how many seeds; difference: ours minus the paper's. Each method is read out "
-        "as it is meant to be used: ES projected back to the equivariant network, RPP with its relaxation, RECM "
-        "without the terms whose |alpha| is below 0.01; a line of its own shows another readout where its "
-        "accuracy differs by 0.0005 or more (kept: with every term; projected: without any).",
-        "The first block is the last step of training. The second takes each seed at the step at which its "
-        "instance accuracy on the test set is highest, as the code of the paper's training set-up does; that "
-        "selects on the test set, so it flatters every method and is shown for comparison only. The CSV also "
-        "holds that code's definitions (*_upstream): means over batches, of unequal size, of the batches' accuracies.",
-    ]
+def _caption() -> Caption:
+    text = (
+        "Share of test shapes classified correctly (instance), and the mean over classes of the share within each "
+        "(class). Ours: mean ± sample standard deviation over seeds. Paper: its Table 1. Difference: ours minus "
+        "the paper's. First block: after the last step. Second block: each seed at its best test step, which "
+        "selects on the test set and favours every method."
+    )
+    readout = (
+        "The methods' own readouts: ES projected back to the equivariant network, RPP with its relaxation, RECM "
+        f"without terms of |alpha| below {PRUNE_BELOW:g}. Another readout has its own line where its accuracy "
+        f"differs by {SAME:g} or more (kept: every term; projected: none)."
+    )
+    theirs = (
+        "The paper's table has no spread and no number of seeds. The code of its training set-up reports the best test "
+        "step. The CSV also has that code's definitions (*_upstream): means over batches of the batches' accuracies."
+    )
+    return Caption.of(text, readout, theirs)

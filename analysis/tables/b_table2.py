@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import pstdev
 
 import pandas as pd
 
 from analysis import catalogue
-from analysis.captions import NOTED, caveat
+from analysis.captions import NOTED, Caption, caveat
+from analysis.draw.tabular import (
+    ABSENT,
+    SAME,
+    Line,
+    Table,
+    as_html,
+    difference,
+    markdown,
+    of_row,
+    signed,
+    with_deviation,
+)
+from analysis.quantities import errors
+from analysis.quantities.relaxation import PRUNE_BELOW
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import largest_alpha
 from analysis.results import Results, ResultsError, Run
 from analysis.run_names import METHODS as NAMES
-from analysis.tabular import ABSENT, SAME, Line, Spread, Table, as_html, difference, markdown, signed
-from analysis.tasks import KEPT, METHODS, MOTIONS, NBODY, NETWORKS, TASKS, Reading, Task, between, error
+from analysis.tasks import METHODS, MOTIONS, NBODY, NETWORKS, TASKS, Reading, Task
 from models.training.series import Series
 
 
@@ -60,7 +71,7 @@ BLOCKS = {
     "SEGNN on N-body, EGNO on motion capture": tuple(map(_method, METHODS)),
 }
 SELECTED, LAST = "best validation step", "last step"
-CHOICES = {SELECTED: "mse_selected", LAST: "mse"}
+CHOICES = {SELECTED: errors.SELECTED, LAST: errors.LAST}
 NETWORKS_BLOCK, SETUPS_BLOCK = "Other networks", "Other set-ups"
 UNITS = {2: "10⁻²", 3: "10⁻³"}
 
@@ -76,7 +87,7 @@ def build(results: Results, paper: PaperCurves) -> Table:
     names = [f"{task.name} [{UNITS[task.power]}]{f' {NOTED}' if said[task] else ''}" for task in TASKS]
     headings, lines = ["", "", "seeds", *names], _lines(frame)
     notes = [f"{NOTED} {text}." for text in said.values() if text]
-    return Table(frame, markdown(headings, lines, notes), as_html(headings, lines, notes), _caption(results))
+    return Table(frame, markdown(headings, lines, notes), as_html(headings, lines, notes), _caption())
 
 
 def blocks(results: Results) -> dict[str, list[Row]]:
@@ -125,34 +136,26 @@ def _found(results: Results, row: Row, task: Task, metric: str) -> Iterator[dict
     runs = results.of(reading.run)
     own = _cell(runs, reading.run, reading.series, task, metric)
     yield own | _paper_cell(row, task, own["ours"])
-    for series in _others(runs, reading, task):
+    for series in errors.other_readouts(runs, reading, task):
         yield _cell(runs, reading.run, series, task, metric) | {"meant": False}
-
-
-def _others(runs: Sequence[Run], reading: Reading, task: Task) -> list[Series]:
-    """Readouts of a run beside the one that is meant, without those that are a row of their own."""
-    meant = {other.series for other in task.readings.values() if other.run == reading.run} | {reading.series}
-    return sorted({series for run in runs for series in run.series("test")} - meant)
 
 
 def _cell(runs: Sequence[Run], name: str, series: Series | None, task: Task, metric: str) -> dict:
     """Our error over seeds, and between which steps it was measured."""
-    measured = [value for run in runs if (value := error(run, series, metric)) is not None]
-    # Over the population, as the codes that the paper's numbers come from print it (specs segnn.md 4, egno.md 4.2).
-    ours = Spread.of([10**task.power * value for value in measured], pstdev)
+    ours = None if series is None else errors.error_over(runs, series, metric, task)
     cell = {
         "run": name,
         "readout": "" if series is None else str(series),
         "meant": True,
-        "seeds": len(measured),
+        "seeds": 0 if ours is None else ours.seeds,
     }
     if ours is None:
         return cell | {"ours": None}
-    steps = [_step(run, series, metric) for run in runs]
+    steps = [errors.step_of(run, series, metric) for run in runs]
     return cell | {
         "first_step": min(steps),
         "last_step": max(steps),
-        "ours": ours.mean,
+        "ours": ours.value,
         "ours_std": ours.std,
         "ours_low": ours.low,
         "ours_high": ours.high,
@@ -161,21 +164,11 @@ def _cell(runs: Sequence[Run], name: str, series: Series | None, task: Task, met
 
 def _untrained_cell(results: Results, prediction: str, task: Task) -> dict:
     """The error of a prediction that needs no run, as the data of the task's runs tell it."""
-    told = [run.data.get("untrained_errors") for name in task.runs for run in results.of(name)]
     cell = {"run": "", "readout": "", "meant": True, "seeds": 0}
-    if not any(told):
+    error = errors.untrained_error(results, prediction, task)
+    if error is None:
         return cell | {"ours": None}
-    error = 10**task.power * next(filter(None, told))[prediction]
     return cell | {"ours": error, "ours_low": error, "ours_high": error}
-
-
-def _step(run: Run, series: Series, metric: str) -> float:
-    """The step at which the error was measured; for the selected one that of the best validation error."""
-    where = "selected_step" if metric == CHOICES[SELECTED] else metric
-    curve = run.curve(where, series, split="test")
-    if curve is None:
-        return float("nan")
-    return float(curve.value[-1] if where == "selected_step" else curve.step[-1])
 
 
 def _paper_cell(row: Row, task: Task, ours: float | None) -> dict:
@@ -222,8 +215,7 @@ def _cells(rows: pd.DataFrame, write: Callable[[pd.Series], str]) -> list[str]:
 def _ours(row: pd.Series) -> str:
     if pd.isna(row["ours"]):
         return ABSENT
-    std = None if pd.isna(row["ours_std"]) else row["ours_std"]
-    return Spread(row["ours"], std, row["ours_low"], row["ours_high"], row["seeds"]).text(2)
+    return with_deviation(of_row(row), 2)
 
 
 def _theirs(row: pd.Series) -> str:
@@ -254,57 +246,28 @@ def _same(own: pd.DataFrame, others: pd.DataFrame) -> dict[str, bool]:
     return {row["task"]: _ours(row) == meant[row["task"]] for _, row in others.iterrows()}
 
 
-def _caption(results: Results) -> list[str]:
-    about = [
-        "Mean squared error of predicted positions on the test set: of five charged particles after 1000 "
-        "steps (N-body, in units of 10⁻³), and of the last of the predicted frames of motion capture (run, "
-        "walk, in units of 10⁻²). Ours: mean ± standard deviation (of the population, ddof 0, as the codes do that "
-        "the paper's numbers come from) over seeds, whose number is given, at each seed's and readout's step of "
-        "least validation error, as the papers report; the errors after the last step are in the CSV. Paper: "
-        "its Table 2, which prints no units and does not say what its spread is; difference: ours minus the "
-        f"paper's. Quoted: the paper's number of a network not trained here. {ABSENT}: not trained here, or not "
-        f"in the paper's table; {SAME}: as in the method's own line above, to the digits printed.",
-        "Each method is read out as it is meant to be used: ES and ACE-exact projected back to the "
-        "equivariant network, ACE-appr with its relaxation, RECM without the terms whose |alpha| is below "
-        "0.01; a line of its own shows another readout where its error is printed differently (kept: with "
-        "every term; projected: without any). On N-body ACE is one run, read out twice. Our rows of the last "
-        "block share a training set-up, task by task, but for ES's batches on N-body, which are turned at "
-        "random, a part of that method. The other networks have sizes and learning rates of their own, and learn "
-        "the frame that is tested alone, but EGNO on N-body, which learns five. The paper's rows come from "
-        "several set-ups, with different centring, learning rates and numbers of epochs, so its steps from row "
-        "to row are not the methods' alone. RF is the radial field, which the paper calls EF on motion capture.",
-        " ".join([_schedule_sentence(results), _constraint_sentence(results)]).strip(),
-    ]
-    return [text for text in about if text]
-
-
-def _schedule_sentence(results: Results) -> str:
-    """How much of the symmetry ES ever gave up, by task."""
-    shares = []
-    for task in TASKS:
-        curves = [run.line("percent", KEPT) for run in results.of(task.readings["es"].run)]
-        if peaks := [curve.value.max() for curve in curves if curve is not None]:
-            shares.append(f"{between(peaks)} ({task.name})")
-    if not shares:
-        return ""
-    return (
-        "The largest share of its error, in percent, that was equivariance error with ES's maps kept, at any "
-        f"measured step: {', '.join(shares)}; where it is next to nothing, ES trains a nearly plain network."
+def _caption() -> Caption:
+    text = (
+        "Mean squared error of predicted positions on the test set, of charged particles (N-body) and of the last "
+        "predicted frame of motion capture (run, walk). Ours: mean ± population standard deviation over seeds, "
+        "each at its step of least validation error. Paper: its Table 2. Difference: ours minus the paper's. "
+        f"Quoted: the paper's number of a network not trained here. {ABSENT}: not trained, or not in the paper. "
+        f"{SAME}: as in the line above."
     )
-
-
-def _constraint_sentence(results: Results) -> str:
-    """How far ACE's constraint is from being met, by run."""
-    sizes = []
-    for task in TASKS:
-        runs = {task.readings[method].run: method for method in ("ace-appr", "ace-exact")}
-        for name, method in sorted(runs.items(), reverse=True):
-            which = task.name if len(runs) == 1 else f"{task.name}, {NAMES[method]}"
-            ends = [curve.value[-1] for run in results.of(name) if (curve := largest_alpha(run)) is not None]
-            sizes += [f"{between(ends)} ({which})"] if ends else []
-    if not sizes:
-        return ""
-    return (
-        f"The largest |gamma| that ACE's constraint has left after the last step: {', '.join(sizes)}; where it "
-        "is not small, the projected network lacks maps that it was trained with."
+    readout = (
+        "The methods' own readouts: ES and ACE-exact projected back to the equivariant network, ACE-appr with its "
+        f"relaxation, RECM without terms of |alpha| below {PRUNE_BELOW:g}. Another readout has its own line where "
+        "its error is printed differently (kept: every term; projected: none). On N-body ACE is one run, read out "
+        "twice."
     )
+    setups = (
+        "The methods of a task share a training set-up; on N-body, ES also turns its batches at random, as part of "
+        "the method. The other networks have sizes and learning rates of their own. All learn the frame that is "
+        "tested, but EGNO on N-body learns five. RF is the radial field, which the paper calls EF on motion "
+        "capture. Rows of other set-ups are named by their label. Errors after the last step are in the CSV."
+    )
+    theirs = (
+        "The paper prints no units and does not say what its spread is. Its rows come from several set-ups, with "
+        "different centring, learning rates and numbers of epochs."
+    )
+    return Caption.of(text, readout, setups, theirs)

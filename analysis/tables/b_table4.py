@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.captions import NOTED, caveat
+from analysis.captions import NOTED, Caption, caveat
+from analysis.draw.tabular import ABSENT, Line, Table, as_html, difference, markdown, signed
+from analysis.quantities import overheads
+from analysis.quantities.relaxation import PRUNE_BELOW
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import tables
-from analysis.relaxed import active_ratio, step_time
-from analysis.results import Results, ResultsError, Run
+from analysis.results import Results, ResultsError
 from analysis.run_names import vn_run
-from analysis.tabular import ABSENT, Line, Spread, Table, as_html, difference, markdown, signed
 from analysis.tasks import NBODY, TASKS
 
 
@@ -48,7 +49,7 @@ OVERHEADS = (
     ),
 )
 """The rows, in the paper's order; a network joins by a row here."""
-MEASURES = {"inference_parameters": "parameters at inference", "training_time": "training time"}
+HEADINGS = {"inference_parameters": "parameters at inference", "training_time": "training time"}
 
 
 def build(results: Results, paper: PaperCurves) -> Table:
@@ -60,7 +61,7 @@ def build(results: Results, paper: PaperCurves) -> Table:
             f"b_table4 needs a relaxed run and its plain one, and tier {results.tier} gives no such pair "
             f"with a common seed: {pairs}."
         )
-    headings = ["", "", "seeds", *MEASURES.values()]
+    headings = ["", "", "seeds", *HEADINGS.values()]
     rows = set(frame["row"])
     noted = {task.title: text for task in TASKS if task.title in rows and (text := caveat(results, task.key))}
     lines, notes = _lines(frame, noted), [f"{NOTED} {text}." for text in noted.values()]
@@ -71,12 +72,10 @@ def overhead_frame(results: Results) -> pd.DataFrame:
     """A row per network and measure: ours as a share of the plain network's, the paper's, and their difference."""
     rows = []
     for row in OVERHEADS:
-        plain = {run.seed: run for run in results.of(row.plain)}
-        pairs = [(run, plain[run.seed]) for run in results.of(row.relaxed) if run.seed in plain]
-        for measure, share in (("inference_parameters", extra_parameters), ("training_time", extra_time)):
-            values = [value for relaxed, base in pairs if (value := share(relaxed, base)) is not None]
+        pairs = overheads.pairs(results.of(row.relaxed), results.of(row.plain))
+        for measure in overheads.MEASURES:
             theirs = tables("b")["table_4"].cell(row.paper, measure)
-            if (ours := Spread.of(values)) is None:
+            if (ours := overheads.overhead(pairs, measure)) is None:
                 continue
             rows.append(
                 {
@@ -87,27 +86,15 @@ def overhead_frame(results: Results) -> pd.DataFrame:
                     "plain_parameters": pairs[0][1].parameters,
                     "measure": measure,
                     "seeds": ours.seeds,
-                    "ours": ours.mean,
+                    "ours": ours.value,
                     "ours_std": ours.std,
                     "ours_low": ours.low,
                     "ours_high": ours.high,
                     "paper": theirs,
-                    "difference": difference(ours.mean, theirs),
+                    "difference": difference(ours.value, theirs),
                 }
             )
     return pd.DataFrame(rows)
-
-
-def extra_parameters(relaxed: Run, plain: Run) -> float | None:
-    """Parameters that pruning leaves after the last step, beyond the plain network's, as a share of those."""
-    ratio = active_ratio(relaxed)
-    return None if ratio is None else float(ratio.value[-1]) - 1.0
-
-
-def extra_time(relaxed: Run, plain: Run) -> float | None:
-    """Median time of a training step over that of the plain run, minus one."""
-    ours, base = step_time(relaxed), step_time(plain)
-    return None if ours is None or not base else ours / base - 1.0
 
 
 def _lines(frame: pd.DataFrame, noted: Container[str]) -> list[Line]:
@@ -117,9 +104,9 @@ def _lines(frame: pd.DataFrame, noted: Container[str]) -> list[Line]:
         rows = {row["measure"]: row for _, row in part.iterrows()}
         seeds = str(part["seeds"].max())
         name = f"{name} {NOTED}" if name in noted else name
-        lines.append(Line(name, "ours", [seeds, *(_ours(rows.get(measure)) for measure in MEASURES)]))
+        lines.append(Line(name, "ours", [seeds, *(_ours(rows.get(measure)) for measure in HEADINGS)]))
         for whose in ("paper", "difference"):
-            lines.append(Line("", whose, ["", *(_share(rows.get(measure), whose) for measure in MEASURES)]))
+            lines.append(Line("", whose, ["", *(_share(rows.get(measure), whose) for measure in HEADINGS)]))
     return lines
 
 
@@ -134,19 +121,18 @@ def _share(row: pd.Series | None, whose: str) -> str:
     return ABSENT if row is None else signed(row[whose], f"{abs(row[whose]):.2f}")
 
 
-def _caption(results: Results) -> list[str]:
-    return [
-        "What RECM adds, as a share of the plain network's: parameters that are left at inference, after the "
-        "terms of |alpha| below 0.01 are pruned; and training time. Ours: mean ± sample standard deviation over "
-        "seeds, each beside the plain run of its seed; paper: its Table 4; difference: ours minus the "
-        "paper's.",
-        "Training time is the ratio of the median times of one step, tests and measurements left out. The "
-        "runs were trained on their own, perhaps with others at their side, so small differences are the "
-        "machine's: the benchmark that times both networks in turns in one process is `python -m models.bench "
-        "vn_pointnet segnn egno`. The overhead depends on the widths, the batch and the device, which are "
-        "this tier's.",
-        _trained_on(results),
-    ]
+def _caption(results: Results) -> Caption:
+    text = (
+        "What RECM adds, as a share of the plain network's: parameters at inference, after terms of |alpha| below "
+        f"{PRUNE_BELOW:g} are pruned, and training time. Ours: mean ± sample standard deviation over seeds, each "
+        "beside the plain run of its seed. Paper: its Table 4. Difference: ours minus the paper's."
+    )
+    timing = (
+        "Training time is the ratio of the median times of one step, without tests and measurements. Other jobs "
+        "may have shared the machine. `python -m models.bench vn_pointnet segnn egno` times both networks in turns "
+        "in one process. The overhead depends on widths, batch and device, which are this tier's."
+    )
+    return Caption.of(text, timing, _trained_on(results))
 
 
 def _trained_on(results: Results) -> str:

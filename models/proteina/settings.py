@@ -90,7 +90,7 @@ PUBLISHED = {
 
 
 @settings
-class Path:
+class PathConfig:
     """From noise to chains, in a straight line."""
 
     output: Literal["velocity", "clean"] = "velocity"
@@ -98,7 +98,7 @@ class Path:
 
 
 @settings
-class Times:
+class TimesConfig:
     """How the times of training are distributed."""
 
     power: PositiveFloat = 1.9
@@ -111,9 +111,9 @@ class Times:
 class FlowConfig:
     """What is learnt."""
 
-    path: Path = Path()
+    path: PathConfig = PathConfig()
     """From noise to chains."""
-    times: Times = Times()
+    times: TimesConfig = TimesConfig()
     """Distribution of the times."""
     self_conditioning: Probability = 0.5
     """Probability that a step shows the network its own first guess."""

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from analysis import catalogue, gallery, metrics, render
-from analysis.relaxed import PLACES
+from analysis.quantities.relaxation import PLACES
+from analysis.results import load_runs
 from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
 from tests.analysis.density_runs import DENSITY_RUNS, OF_VOXMOL, write_density_run
 from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run
@@ -294,7 +295,7 @@ def rendered(
         folders = others.get(output, [*run_folders, *vn_folders, *dynamics_folders])
         render.render(output, "mini", out, folders, command)
     gallery.write_gallery(out)
-    metrics.write_metrics(out)
+    metrics.write_metrics(load_runs([*run_folders, *vn_folders, *dynamics_folders], "mini"), out)
     return out
 
 

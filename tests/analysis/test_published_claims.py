@@ -9,15 +9,17 @@ from statistics import mean, variance
 
 import pytest
 
-from analysis.plateau import passes_zero
-from analysis.relaxed import accuracy, alpha, largest_alpha, places
+from analysis.quantities.accuracies import accuracy
+from analysis.quantities.errors import error
+from analysis.quantities.landmarks import passes_zero
+from analysis.quantities.relaxation import alpha, largest_alpha, places
 from analysis.results import load_runs
 from analysis.run_names import vn_run
-from analysis.tasks import KEPT, MOTIONS, OWN, error
+from analysis.tasks import KEPT, MOTIONS, OWN
 from models.training.series import EMA, RAW, Series
 from tests.workflow.checkout import ROOT
 
-TIERS = ("mini", "subset_modelnet")
+TIERS = ("mini", "subset")
 SEEDS = (0, 1, 2)
 MARGIN = 4.0
 
@@ -77,7 +79,7 @@ def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():
         assert count["active"] == count["plain"]
 
 
-DYNAMICS_TIERS = ("mini", "subset_dynamics")
+DYNAMICS_TIERS = ("mini", "subset")
 
 
 def published(tier: str, name: str):
@@ -116,7 +118,7 @@ def test_on_particles_segnn_beats_the_linear_map_and_that_beats_constant_velocit
 
 def test_at_the_published_size_recm_keeps_its_terms_on_particles_and_is_worse_for_them():
     """What the README says does not replicate; one seed, so no margin."""
-    (recm,), (plain,) = (published("subset_nbody", name) for name in ("segnn-recm", "segnn-plain"))
+    (recm,), (plain,) = (published("subset-published", name) for name in ("segnn-recm", "segnn-plain"))
     assert largest_alpha(recm).value[-1] > 0.1
     assert float(recm.line("percent", RAW).value[-1]) > 10
     pruned, projected = (error(recm, series, "mse_selected") for series in (OWN, Series(readout="projected")))

@@ -2,18 +2,35 @@
 
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from analysis import catalogue
+from data.settings import merge
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
 
 FROZEN = json.loads(lzma.decompress(Path(__file__).with_name("settings.json.xz").read_bytes()))
-OVERLAYS = {"paper+published_setups": "config/overlays/published_setups.yaml"}
-"""What each frozen name is asked for by now: a tier, or an overlay over one."""
+FILES = {
+    "paper+published_setups": ["config/overlays/published_setups.yaml"],
+    "subset": (REDUCED := ["config/subset.yaml"]),
+    **dict.fromkeys(["subset_modelnet", "subset_pdb", "subset_dynamics"], REDUCED),
+    "subset_gpu": (PUBLISHED := [*REDUCED, "config/overlays/published_sizes.yaml"]),
+    "subset_nbody": PUBLISHED,
+}
+"""What each frozen name is asked for by now: the tier of that name, or these files."""
+SYSTEMS = {
+    "subset": ["escaip"],
+    "subset_modelnet": ["vn_pointnet"],
+    "subset_pdb": ["proteina"],
+    "subset_dynamics": ["segnn", "egno", "baselines"],
+    "subset_gpu": ["escaip", "proteina", "voxmol"],
+    "subset_nbody": ["segnn"],
+}
+"""Systems of those that are one tier since, in two sizes."""
 
 
 RUN_OUTPUTS = json.loads(Path(__file__).with_name("run_outputs.json").read_text())
@@ -66,8 +83,22 @@ def job(settings: dict) -> dict:
 
 
 def plan_of(name: str) -> runs.Plan:
-    given = yaml.safe_load((ROOT / OVERLAYS[name]).read_text()) if name in OVERLAYS else {"tier": name}
-    return runs.load(given)
+    """The runs that a frozen name stands for by now. The mirror, which no run notices, is taken to have all files."""
+    layers = [yaml.safe_load((ROOT / file).read_text()) for file in FILES.get(name, [])] or [{"tier": name}]
+    plan = runs.load(merge(*layers, {"mirror": "site"}))
+    chosen = tuple(run for run in plan.runs if name not in SYSTEMS or run.system in SYSTEMS[name])
+    return replace(plan, runs=chosen)
+
+
+def renamed(settings: dict, name: str, tier: str) -> dict:
+    """Frozen settings with the tier's present name, and its store's."""
+    data = settings["data"]
+    store = data["init_args"]["store"].replace(f"/{name}.h5", f"/{tier}.h5")
+    return {
+        **settings,
+        "run": {**settings["run"], "tier": tier},
+        "data": {**data, "init_args": {**data["init_args"], "store": store}},
+    }
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -76,7 +107,7 @@ def test_the_same_runs_have_the_same_settings(name):
     found = {f"{run.name}/seed{run.seed}": run.resolved() for run in plan.runs}
     assert found.keys() == frozen["runs"].keys()
     for run, settings in frozen["runs"].items():
-        expected = said_once(moved(settings))
+        expected = said_once(moved(renamed(settings, name.partition("+")[0], plan.tier)))
         assert found[run] == {**expected, "trainer": settings["trainer"] | job(found[run])}, run
 
 
@@ -89,6 +120,13 @@ def test_every_run_is_drawn_where_it_was(name):
         assert found >= set(RUN_OUTPUTS[run]), run
         gained = {output for output in found - set(RUN_OUTPUTS[run]) if run not in JOINED.get(output, ())}
         assert not gained or run not in catalogue.NAMED, run
+
+
+def test_every_run_of_the_merged_tiers_is_frozen():
+    for files in (REDUCED, PUBLISHED):
+        plan = runs.load(merge(*(yaml.safe_load((ROOT / f).read_text()) for f in files), {"mirror": "site"}))
+        systems = [system for name, parts in SYSTEMS.items() if FILES[name] == files for system in parts]
+        assert sorted(systems) == sorted({run.system for run in plan.runs})
 
 
 @pytest.mark.parametrize("name", FROZEN)

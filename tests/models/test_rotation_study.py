@@ -6,8 +6,8 @@ import torch
 
 from models.training.rotation_study import _rows, gram_sums
 from models.training.settings import RotationStudyConfig
-from tests.models.chains import chains
-from tests.models.test_proteina import task
+from tests.models.proteina.chains import chains
+from tests.models.proteina.test_network import task
 from twirl.decomposition import concat
 from twirl.rotations import RotationSet, rotation_set
 

@@ -12,8 +12,9 @@ import pytest
 from models import warm
 from models.sources import ROOT
 from models.train import main as train
-from tests.models.configuration import configuration, write_run
-from tests.models.molecules import write_molecules
+from tests.models.escaip.molecules import write_molecules
+from tests.models.escaip.runs import configuration
+from tests.models.training.run_files import write_run
 
 
 @pytest.fixture

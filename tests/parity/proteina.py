@@ -11,7 +11,7 @@ from models.proteina.blocks import TriangleMultiplication
 from models.proteina.features import time_embedding
 from models.proteina.network import Proteina
 from models.proteina.official import RULES, load_state
-from models.proteina.settings import FlowConfig, Path, ProteinaConfig, ProteinaTaskSettings
+from models.proteina.settings import FlowConfig, PathConfig, ProteinaConfig, ProteinaTaskSettings
 from models.proteina.task import Draw, ProteinaTask
 from models.training.flow import LinearPath, Noise, centred, sample_path, sampling_times, sde_step
 from tests.parity.case import Case, Result
@@ -78,7 +78,7 @@ def _task(case: Case, dtype: torch.dtype) -> ProteinaTask:
     )
     loss = c["loss"]
     flow = FlowConfig(
-        path=Path(output="velocity" if loss["target"] == "v" else "clean"),
+        path=PathConfig(output="velocity" if loss["target"] == "v" else "clean"),
         distogram=loss["aux_weight"] if loss["distogram"] else 0.0,
         distogram_largest=loss["max_dist_boundary_nm"],
         distogram_from=loss["aux_t_min"],

@@ -40,7 +40,7 @@ for suffix in ("png", "pdf", "html", "md", "csv", "json", "rst"):
 """
 METRICS = """
 import pathlib, sys
-pathlib.Path(sys.argv[sys.argv.index("--figures") + 1], "metrics.json").write_text("{}")
+pathlib.Path(sys.argv[sys.argv.index("--out") + 1], "metrics.json").write_text("{}")
 """
 GALLERY = """
 import pathlib, sys

@@ -20,7 +20,7 @@ def test_every_tier_has_a_plan_of_work(fresh, tier):
     said = fresh.run(tier, "-n")
     assert "gallery" in said
     assert ("Fetching the entries of data/pdb" in said) == (tier == "paper")
-    assert ("fetch" in said) == (tier not in ("mini", "smoke", "subset_nbody"))
+    assert ("fetch" in said) == (tier not in ("mini", "smoke"))
 
 
 def test_lint_is_clean(fresh):

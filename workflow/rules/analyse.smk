@@ -3,7 +3,7 @@
 
 rule metrics:
     input:
-        [f"figures/{TIER}/{output}.csv" for output in PLAN.outputs],
+        [f"{run.folder}/{name}" for run in PLAN.runs for name in RUN_FILES],
     output:
         METRICS,
     log:
@@ -17,8 +17,10 @@ rule metrics:
         **PLAN.limits("render"),
     params:
         tier=TIER,
+        folders=[run.folder for run in PLAN.runs],
         sources=sources.digest("analysis.metrics"),
     message:
         "Collecting the headline numbers (log: {log})"
     shell:
-        "python -m analysis.metrics --figures figures/{params.tier} > {log} 2>&1"
+        "python -m analysis.metrics --tier {params.tier} --out figures/{params.tier} --runs {params.folders}"
+        " > {log} 2>&1"

@@ -1,0 +1,1 @@
+"""Pure functions from results to numbers, each with its interval, seeds and unit: no drawing, no sentences."""

@@ -1,4 +1,4 @@
-"""Settings of the simple networks (spec segnn.md 7, egno.md 4.4)."""
+"""Settings of the baselines (spec segnn.md 7, egno.md 4.4)."""
 
 from typing import Literal
 
@@ -13,24 +13,24 @@ class BaselineConfig:
     """Which network, and its size."""
 
     kind: Literal["linear", "rf", "gnn", "egnn"] = "egnn"
-    """An affine map, a radial field, a graph network without symmetry, an E(n)-equivariant one."""
+    """linear: an affine map; rf: a radial field; gnn: a graph network without symmetry; egnn: E(n)-equivariant."""
     layers: PositiveInt = 4
-    """Of all but linear."""
+    """Number of layers (rf, gnn, egnn)."""
     hidden: PositiveInt = 64
-    """Features of nodes, messages and inner layers of all but linear."""
+    """Features of nodes, messages and hidden layers (rf, gnn, egnn)."""
     node_features: PositiveInt = 1
-    """egnn: given of every node, speed and height of joints 2, speed of particles 1."""
+    """egnn: invariant features of a node in the data; 2 for joints (speed and height), 1 for particles (speed)."""
     edge_features: PositiveInt = 2
-    """rf, egnn: given of every edge, type or product of charges, and squared distance: 2; gnn is without the latter."""
+    """Features of an edge in the data: its type or the product of charges, and for rf and egnn the squared distance."""
 
 
 @settings
 class BaselineTaskSettings:
-    """Prediction of positions at the last target frame."""
+    """Training a baseline to predict positions at the last target frame."""
 
     network: BaselineConfig = BaselineConfig()
     """Which network, and its size."""
     optimizer: Optimizer = Optimizer(lr=5e-4, weight_decay=1e-12)
-    """Adam at a constant rate."""
+    """Adam at a constant learning rate."""
     evaluate_every: PositiveInt = 150
-    """Between measurements of validation and test errors, which are also measured after the last step [steps]."""
+    """Steps between measurements of the validation and test errors; the last step is also measured."""

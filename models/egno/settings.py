@@ -11,42 +11,43 @@ class EGNOConfig:
     """The network: 1,192,684 parameters."""
 
     layers: PositiveInt = 6
-    """Each a convolution along time and a graph layer on every frame."""
+    """Number of layers; each is a convolution along time and a graph layer on every frame."""
     hidden: PositiveInt = 128
     """Features of a node and of a message."""
     node_features: PositiveInt = 2
-    """Given of every node: speed and height of joints 2, speed of particles 1."""
+    """Invariant features of a node in the data: 2 for joints (speed and height), 1 for particles (speed)."""
     edge_features: PositiveInt = 2
-    """Given of every edge: type or product of charges, and squared distance: 2."""
+    """Features of an edge in the data: its type or the product of charges, and the squared distance."""
     frames: PositiveInt = 5
-    """Frames predicted; as many as the data's targets."""
+    """Number of predicted frames; equals the number of target frames in the data."""
     modes: PositiveInt = 2
     """Frequencies that the convolutions along time keep."""
     time_features: PositiveInt = 32
-    """Of the number of the frame."""
+    """Features that encode the number of the frame."""
     flat: bool = False
-    """tanh in place of SiLU, and inner layers four times as wide."""
+    """Whether layers use tanh instead of SiLU and are four times as wide inside."""
     norm: bool = False
-    """Squared distances between features divided by themselves."""
+    """Whether messages get the squared distance divided by itself, an option of the official code."""
     velocity: bool = True
     """Whether velocities move nodes."""
     time_conv: bool = True
-    """Off, frames do not see each other."""
+    """Whether there are convolutions along time; without them each frame is computed independently."""
 
 
 @settings
 class EGNOTaskSettings:
-    """Prediction of the next frames."""
+    """Training EGNO to predict future frames."""
 
     network: EGNOConfig = EGNOConfig()
     """Sizes of the network."""
     relaxation: Component = NO_RELAXATION
-    """A method of twirl.relaxation; Method relaxes nothing."""
+    """The relaxation method, a class of twirl.relaxation; Method relaxes nothing."""
     optimizer: RelaxedOptimizer = RelaxedOptimizer(lr=5e-4, weight_decay=1e-10)
-    """Adam at a constant rate."""
+    """Adam at a constant learning rate."""
     evaluate_every: PositiveInt = 80
-    """Between measurements of validation and test errors, which are also measured after the last step [steps]."""
+    """Steps between measurements of the validation and test errors; the last step is also measured."""
     patience: PositiveInt | None = None
-    """Evaluations without a better one after which the selected step stands; null: it may always change."""
+    """Early stopping: the selected step is final after this many evaluations without a lower validation
+    error; null: off."""
     alphas_every: PositiveInt = 80
-    """Between rows of alpha and beta of every place [steps]."""
+    """Steps between logged alphas and betas of every relaxed layer."""

@@ -27,13 +27,13 @@ class EScAIPConfig:
     node_direction_embedding_size: PositiveInt = 64
     """Features D of the bond-orientational order."""
     node_direction_expansion_size: PositiveInt = 10
-    """Orders of it, l = 0 to this less one."""
+    """Number of its orders: l = 0 to this number minus one."""
     ffn_multiplier: PositiveInt = 2
-    """Width of a block's feed-forward layer over hidden_size."""
+    """Hidden width of a block's feed-forward layers, in units of hidden_size."""
     readout_multiplier: PositiveInt = 2
-    """The same for the readouts."""
+    """Hidden width of the layers that read each block's features, in units of hidden_size."""
     output_multiplier: PositiveInt = 2
-    """The same for the output heads."""
+    """Hidden width of the output heads, in units of hidden_size."""
     max_neighbors: PositiveInt = 20
     """Nearest neighbours M that an atom attends to."""
     max_radius: PositiveFloat = 12.0
@@ -43,11 +43,11 @@ class EScAIPConfig:
     use_angle_embedding: bool = True
     """Adds the cosine of the angle between two neighbours to their attention."""
     attention_dropout: Share = 0.1
-    """On attention weights."""
+    """Dropout probability of attention weights."""
     mlp_dropout: Share = 0.05
-    """After every hidden activation."""
+    """Dropout probability after every hidden activation."""
     box: PositiveFloat | None = None
-    """Edge of a periodic cube around every molecule, as upstream's 30 [Angstrom]; null: open."""
+    """Edge of a periodic cube around every molecule [Angstrom], 30 in the official code; null: open boundaries."""
 
     def __post_init__(self):
         if self.hidden_size % self.num_heads:
@@ -63,13 +63,14 @@ class EScAIPTaskSettings:
     network: EScAIPConfig = EScAIPConfig()
     """Sizes of the network."""
     optimizer: Optimizer = Optimizer(name="adamw", lr=1e-5, weight_decay=0.01)
-    """AdamW; weight decay is not applied to biases nor embeddings."""
+    """AdamW; weight decay does not apply to biases and embeddings."""
     schedule: Schedule = Schedule(
         kind="cosine", warmup_steps=1484, warmup_factor=0.2, total_steps=445470, final_factor=0.5
     )
-    """A cosine after a warm-up."""
+    """Linear warm-up, then a cosine."""
     ema_decay: Share = 0.999
-    """Decay per step of the averaged weights; averaging starts at the initial weights, without bias correction."""
+    """Decay per step of the exponential moving average of the weights; it starts at the initial weights, without bias
++    correction."""
     energy_weight: NonNegativeFloat = 4.0
     """Weight of the energy's mean absolute error in the training loss."""
     force_weight: NonNegativeFloat = 100.0

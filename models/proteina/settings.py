@@ -17,7 +17,7 @@ class ProteinaConfig:
     width: PositiveInt = 512
     """Channels d of a token."""
     layers: PositiveInt = 10
-    """Of attention and transition."""
+    """Number of layers, each of an attention and a transition."""
     heads: PositiveInt = 8
     """Attention heads; divides width."""
     pair: PositiveInt = 256
@@ -33,31 +33,32 @@ class ProteinaConfig:
     x_t_bins: Annotated[int, Field(ge=2)] = 64
     """Bins of the distances between noised residues."""
     x_sc_bins: Annotated[int, Field(ge=2)] = 128
-    """The same in the network's own first guess."""
+    """Bins of the distances in the self-conditioning prediction."""
     separation_bins: Annotated[int, Field(ge=3)] = 127
     """Bins of the differences of residue numbers."""
     least: PositiveFloat = 0.1
     """First limit of the bins of distances [nm]."""
     largest: PositiveFloat = 3.0
-    """Last limit of them [nm]."""
+    """Last limit of the bins of distances [nm]."""
     registers: NonNegativeInt = 10
-    """Tokens beside the residues."""
+    """Number of register tokens, which precede the residues."""
     normalise_queries: bool = True
     """Whether queries and keys are normalised."""
     update_every: PositiveInt | None = None
-    """Layers between updates of the pairs; null: none."""
+    """Layers between updates of the pair features; null: no updates."""
     triangles: bool = False
-    """Whether updates multiply triangles."""
+    """Whether pair updates include triangle multiplication."""
     hidden: PositiveInt | None = None
-    """Channels of triangles; null: those of pairs, at most 196."""
+    """Channels of triangle multiplication; null: those of pairs, at most 196."""
     buckets: Annotated[int, Field(ge=2)] = 64
-    """Of the predicted distances where pairs are updated."""
+    """Bins of the predicted distances (networks that update pairs)."""
     fold_classes: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (0, 0, 0)
-    """Classes, architectures and topologies of CATH; 0 each without fold conditioning: one learned vector remains."""
+    """Numbers of CATH classes, architectures and topologies; 0 each: no fold conditioning, only a learned vector."""
     sequence_features: tuple[str, str, str] = SEQUENCE_FEATURES
-    """Order of the columns of a matrix, index, chain_break and x_sc, which differs between published sizes."""
+    """Order of the sequence features index, chain_break and x_sc; it differs between published sizes."""
     recompute: Literal["nothing", "pairs", "everything"] = "nothing"
-    """What the backward pass computes again rather than remembers: pair features and their updates, or layers too."""
+    """Activation checkpointing: what the backward pass recomputes to save memory; pairs: pair features and their
++    updates; everything: also layers."""
 
     def __post_init__(self):
         if self.width % self.heads:
@@ -72,7 +73,7 @@ class ProteinaConfig:
             raise ValueError("Proteina: triangles update pairs: give update_every")
 
     def updates_after(self, layer: int) -> bool:
-        """Whether pairs are updated after a layer; after the last one they would have no reader."""
+        """Whether pairs are updated after a layer; after the last layer nothing would read them."""
         return self.update_every is not None and layer < self.layers - 1 and layer % self.update_every == 0
 
 
@@ -91,56 +92,57 @@ PUBLISHED = {
 
 @settings
 class PathConfig:
-    """From noise to chains, in a straight line."""
+    """The linear path from noise to chains."""
 
     output: Literal["velocity", "clean"] = "velocity"
-    """What the network gives: the velocity, or the clean chain."""
+    """What the network predicts: the velocity, or the clean chain."""
 
 
 @settings
 class TimesConfig:
-    """How the times of training are distributed."""
+    """The distribution of times in training."""
 
     power: PositiveFloat = 1.9
     """First parameter of the Beta(power, 1) distribution of times."""
     uniform: Probability = 0.02
-    """Probability of a uniform time instead."""
+    """Probability of drawing the time uniformly instead."""
 
 
 @settings
 class FlowConfig:
-    """What is learnt."""
+    """Flow matching: path, times, self-conditioning and the auxiliary loss."""
 
     path: PathConfig = PathConfig()
-    """From noise to chains."""
+    """The path from noise to chains."""
     times: TimesConfig = TimesConfig()
     """Distribution of the times."""
     self_conditioning: Probability = 0.5
-    """Probability that a step shows the network its own first guess."""
+    """Probability that a training step uses self-conditioning: the network also gets its own first prediction."""
     distogram: NonNegativeFloat = 1.0
-    """Weight of the loss of final distances, where pairs are updated."""
+    """Weight of the distogram loss (networks that update pairs)."""
     distogram_largest: PositiveFloat = 1.0
-    """Last limit of those distances [nm]."""
+    """Last limit of the distogram's bins [nm]."""
     distogram_from: Probability = 0.3
-    """That loss counts at times after this one."""
+    """The distogram loss applies at times after this one."""
 
 
 @settings
 class ProteinaTaskSettings:
-    """Flow matching of C-alpha chains."""
+    """Training Proteína by flow matching on C-alpha chains."""
 
     network: ProteinaConfig = ProteinaConfig()
     """Sizes of the network."""
     optimizer: Optimizer = Optimizer(lr=1e-4)
-    """Adam at a constant rate, without weight decay."""
+    """Adam at a constant learning rate, without weight decay."""
     flow: FlowConfig = FlowConfig()
-    """What is learnt."""
+    """Settings of flow matching."""
     ema_decay: Share = 0.999
-    """Decay per step of the averaged weights; averaging starts at the initial weights, without bias correction."""
+    """Decay per step of the exponential moving average of the weights; it starts at the initial weights, without bias
+    correction."""
     monitor_times: tuple[Share, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
     """Times at which the equivariance error is measured."""
     monitor_noise_seed: NonNegativeInt = 0
-    """Of the noise of the monitor's chains, the same at all steps and times."""
+    """Seed of the noise of the monitor's chains, which is the same at all steps and times."""
     gradients: GradientConfig | None = None
     """When and how the gradients of both parts of the loss are measured; null: they are not."""
     rotation_study: RotationStudyConfig | None = None

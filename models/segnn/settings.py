@@ -14,23 +14,24 @@ class SEGNNConfig:
     """The network: 147,424 parameters."""
 
     hidden_features: PositiveInt = 64
-    """Of a dense layer with about as many weights as a product, which decides the channels."""
+    """Width of a dense layer; the number of channels is the smallest with which a product has as many weights."""
     layers: PositiveInt = 4
-    """Of message passing."""
+    """Number of message-passing layers."""
     lmax: Count = 1
-    """Largest degree of hidden features; above 1 e3nn computes the products."""
+    """Largest degree of hidden features; with degrees above 1, e3nn computes the products."""
     center: Literal["none", "graph_mean", "coordinate_mean"] = "none"
-    """Subtracted from positions among the features: nothing, the mean of the graph, or every particle's mean of its own
-    three coordinates, a slip of the published code that makes the network no longer equivariant."""
+    """What is subtracted from positions before they become features: none; graph_mean, the mean position of the graph;
+    coordinate_mean, the mean of each particle's own three coordinates, an error of the published code that breaks
+    equivariance."""
     particles: Annotated[int, Field(ge=2)] = 5
-    """Of each graph; as many as the store has."""
+    """Particles per graph; must equal the number in the store."""
     products: Literal["fast", "e3nn"] = "fast"
-    """Who computes the products for degrees up to 1; e3nn takes over three times as long, with features in the official
-    order, on which ES's published slip depends."""
+    """Implementation of the products for degrees up to 1. e3nn is more than three times slower; its features are in the
+    official order, which the published Lie derivative of ES depends on by mistake."""
 
     multiplicities: tuple[Count, ...] | None = None
-    """How many hidden features there are of degree 0, 1, ..., lmax, such as [6, 3] for the irreps 6x0e + 3x1o; null:
-    equally many of each, by hidden_features."""
+    """Number of hidden features of each degree 0, 1, ..., lmax, such as [6, 3] for the irreps 6x0e + 3x1o; null: the
+    same number of each, derived from hidden_features."""
     lmax_attributes: Count | None = None
     """Largest degree of the attributes of nodes and edges; null: lmax."""
 
@@ -41,7 +42,7 @@ class SEGNNConfig:
 
     @property
     def has_fast_products(self) -> bool:
-        """Whether features and attributes are scalars and vectors, and there are some of both."""
+        """Whether features and attributes are scalars and vectors only, with at least one of each."""
         return self.lmax == self.attribute_lmax == 1 and 0 not in self.hidden
 
     @property
@@ -50,7 +51,7 @@ class SEGNNConfig:
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """How many hidden features there are of degree 0, 1, ..., lmax.
+        """Number of hidden features of each degree 0, 1, ..., lmax.
 
         ValueError for `multiplicities` of other degrees, or for attributes that cannot lead to all degrees.
         """
@@ -71,7 +72,7 @@ class SEGNNConfig:
 
     @property
     def channels(self) -> int:
-        """Of every degree: the fewest with which a product has as many weights as the dense layer."""
+        """Channels of every degree: the smallest number with which a product has as many weights as the dense layer."""
         degrees = range(self.lmax + 1)
         paths = sum(
             (a + b + c) % 2 == 0 and abs(a - b) <= c <= a + b
@@ -84,21 +85,21 @@ class SEGNNConfig:
 
 @settings
 class SEGNNTaskSettings:
-    """Prediction of positions; the set-up that all methods share, which is ACE's."""
+    """Training SEGNN to predict positions; all methods share these settings, which are those of ACE's code."""
 
     network: SEGNNConfig = SEGNNConfig()
     """Sizes of the network."""
     relaxation: Component = NO_RELAXATION
-    """A method of twirl.relaxation; Method relaxes nothing."""
+    """The relaxation method, a class of twirl.relaxation; Method relaxes nothing."""
     optimizer: RelaxedOptimizer = RelaxedOptimizer(lr=9e-4)
-    """Adam at a constant rate."""
+    """Adam at a constant learning rate."""
     evaluate_every: PositiveInt = 150
-    """Between measurements of validation and test errors, which are also measured after the last step [steps]."""
+    """Steps between measurements of the validation and test errors; the last step is also measured."""
     alphas_every: PositiveInt = 150
-    """Between rows of alpha and beta of every layer [steps]."""
+    """Steps between logged alphas and betas of every relaxed layer."""
     compile: bool = False
-    """Messages of training steps by torch.compile: a third less time a step, after a minute to begin with; on CPU it
-    needs a C++ compiler."""
+    """Whether torch.compile compiles the messages for training: steps take a third less time after a minute of
+    compilation; on a CPU this needs a C++ compiler."""
 
     def __post_init__(self):
         if self.compile and self.network.by_e3nn:

@@ -19,17 +19,17 @@ class RunIdentity:
     """What a run is called."""
 
     tier: str
-    """The size at which everything is run, a file of config/."""
+    """The tier, a file of config/: which data and at what size."""
     name: str
-    """The run's own name."""
+    """The name of the run."""
     system: str
-    """Folder under models/."""
+    """The system, a folder of models/."""
     dataset: str
-    """Folder under data/."""
+    """The data set, a folder of data/."""
     label: str
-    """Its name in figures and tables."""
+    """The run's name in figures and tables."""
     seed: NonNegativeInt
-    """Fixes the initial weights, the order of the data and the monitor's rotations."""
+    """Seed of the initial weights, the order of the data and the monitor's rotations."""
 
     def __str__(self) -> str:
         return f"{self.tier}/{self.name} seed {self.seed}"
@@ -42,28 +42,29 @@ class RunIdentity:
 
 @settings
 class Budget:
-    """How long and on what a run trains; the rest is Lightning's defaults."""
+    """Training length, precision and hardware; Lightning's defaults hold for the rest."""
 
     max_steps: PositiveInt
-    """Optimiser steps at which the run ends."""
+    """Number of optimiser steps."""
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
-    """Of weights and products, as in Lightning."""
+    """Precision of weights and products, as in Lightning."""
     float32_matmul: Literal["highest", "high", "medium"] = "highest"
-    """Of float32 matrix products, as in torch; high is TF32 on a GPU."""
+    """Precision of float32 matrix products, as in torch; high uses TF32 on a GPU."""
     gradient_clip_val: PositiveFloat | None = None
-    """Largest global norm of the gradient; null: not clipped."""
+    """Gradients are clipped to this global norm; null: no clipping."""
     checkpoint_every: PositiveInt = 1000
-    """Between checkpoints [steps]."""
+    """Steps between checkpoints."""
     log_every: PositiveInt = 50
-    """Between entries of the training loss [steps]."""
+    """Steps between logged values of the training loss."""
     accelerator: str = "auto"
-    """auto, cpu, gpu ..., as in Lightning."""
+    """Accelerator: auto, cpu, gpu, ..., as in Lightning."""
     devices: PositiveInt | str = 1
-    """Devices per node, as in Lightning; as many GPUs as the job asks for."""
+    """Devices per node, as in Lightning; the workflow requests this many GPUs."""
     strategy: str = "auto"
-    """auto, ddp ..., as in Lightning."""
+    """Strategy: auto, ddp, ..., as in Lightning."""
     max_time: str | None = None
-    """dd:hh:mm:ss after which the process saves and stops with an error, to be resumed; null: none."""
+    """Time limit dd:hh:mm:ss, after which the process saves a checkpoint and exits with an error, so that it can be
++    resumed; null: no limit."""
 
 
 @settings
@@ -71,67 +72,67 @@ class MonitorSettings:
     """How the equivariance error is measured."""
 
     steps: Steps = 100
-    """When the equivariance error is measured: every so many steps, or at these."""
+    """Steps at which the equivariance error is measured: an interval or a list."""
     rotations: Annotated[int, Field(ge=2)] = 10
-    """Rotations per measurement."""
+    """Number of rotations per measurement."""
     batches: PositiveInt | None = None
     """The first so many of the monitor's batches; null: all."""
     chunk: PositiveInt | None = None
-    """Rotated copies per forward pass, to bound memory; null: all at once."""
+    """Rotated copies per forward pass, which bounds memory; null: all in one pass."""
 
 
 @settings
 class Optimizer:
-    """How gradients change weights."""
+    """The optimiser."""
 
     name: Literal["adam", "adamw", "scale_free_adamw", "sgd"] = "adam"
-    """Adam; AdamW, whose weight decay is decoupled; AdamW without epsilon; or SGD without momentum."""
+    """adam; adamw, with decoupled weight decay; scale_free_adamw, AdamW without epsilon; or sgd, without momentum."""
     lr: PositiveFloat = 1e-3
-    """Learning rate, which a schedule multiplies."""
+    """Learning rate, before the schedule's factor."""
     weight_decay: NonNegativeFloat = 0.0
-    """adam, sgd: added to gradients (L2); adamw: taken from weights."""
+    """Weight decay: an L2 penalty in adam and sgd, decoupled in adamw."""
     betas: tuple[Share, Share] = (0.9, 0.999)
-    """adam, adamw: decay of the averages of gradients and of their squares."""
+    """adam, adamw: decay rates of the averages of the gradients and of their squares."""
 
 
 @settings
 class RelaxedOptimizer(Optimizer):
-    """The same where layers are relaxed."""
+    """The optimiser of a network with relaxed layers."""
 
     recm_lr_mult: PositiveFloat = 1.0
-    """Learning rate of RECM's own parameters over lr; weight decay leaves these alone."""
+    """Learning rate of RECM's own parameters in units of lr; weight decay does not apply to them."""
 
 
 @settings
 class Schedule:
-    """What the learning rate is multiplied by, step by step; first a linear warm-up, if any."""
+    """The factor of the learning rate at each step: an optional linear warm-up, then a schedule."""
 
     kind: Literal["constant", "cosine", "steps"] = "constant"
-    """What follows the warm-up."""
+    """Schedule after the warm-up."""
     warmup_steps: NonNegativeInt = 0
     """Length of the warm-up [steps]."""
     warmup_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The multiplier at step 0 of the warm-up; it ends at 1."""
+    """Factor at step 0 of the warm-up, which ends at 1."""
     total_steps: PositiveInt = 1
     """cosine: length of the half period, counted from step 0 [steps]."""
     final_factor: Probability = 0.0
-    """cosine: the multiplier from total_steps on."""
+    """cosine: the factor from total_steps on."""
     factor: PositiveFloat = 1.0
-    """steps: what every drop multiplies by."""
+    """steps: factor of each drop."""
     every: PositiveInt = 1
-    """steps: between drops [steps]."""
+    """steps: steps between drops."""
     ahead: NonNegativeInt = 0
-    """steps: how much earlier the drops come [steps]."""
+    """steps: number of steps by which all drops come earlier."""
 
 
 @settings
 class Component:
-    """An object by the name of its class."""
+    """An object that a configuration names by its class."""
 
     class_path: str
-    """The class, a name in models or twirl with all its modules."""
+    """The class by its full dotted name, which begins with models or twirl."""
     init_args: dict[str, Any] = field(default_factory=dict)
-    """Its arguments; those that it has are said where it is defined."""
+    """Arguments of the class, which its docstring describes."""
 
 
 @settings

@@ -13,11 +13,11 @@ class VNPointNetConfig:
     """The network: 1,972,745 parameters."""
 
     classes: Annotated[int, Field(ge=2)] = 40
-    """Classes told apart; as many as the store has."""
+    """Number of classes; must equal the number in the store."""
     neighbours: PositiveInt = 20
-    """Of every point, itself among them."""
+    """Neighbours per point, the point itself included."""
     c1: PositiveInt = 21
-    """Vector channels of the edges and first point features."""
+    """Vector channels of the edge features and the first point features."""
     c2: PositiveInt = 42
     """Vector channels of the second point features."""
     c3: PositiveInt = 341
@@ -25,32 +25,34 @@ class VNPointNetConfig:
     f1: PositiveInt = 170
     """Vector channels of the global branch, first layer after its mean."""
     f2: PositiveInt = 85
-    """The same, second layer."""
+    """Vector channels of the global branch, second layer after its mean."""
     h1: PositiveInt = 512
     """Features of the invariant head's first layer."""
     h2: PositiveInt = 256
-    """Features of its second layer."""
+    """Features of the invariant head's second layer."""
     pooling: Literal["mean", "max"] = "mean"
-    """Over neighbours and points."""
+    """Pooling over neighbours and over points."""
     dropout: Share = 0.4
-    """In the head, before its second batch norm."""
+    """Dropout probability in the head, before its second batch norm."""
     global_branch: bool = True
-    """Off, the mean of the point features stands for the global branch: half as many layers, for small trials."""
+    """Whether there is a global branch; without it the mean of the point features takes its place, which halves the
+    number of layers."""
 
 
 @settings
 class VNPointNetTaskSettings:
-    """Classification of point clouds."""
+    """Training VN-PointNet to classify point clouds."""
 
     network: VNPointNetConfig = VNPointNetConfig()
     """Sizes of the network."""
     relaxation: Component = NO_RELAXATION
-    """A method of twirl.relaxation; Method relaxes nothing."""
+    """The relaxation method, a class of twirl.relaxation; Method relaxes nothing."""
     optimizer: RelaxedOptimizer = RelaxedOptimizer(weight_decay=1e-4)
     """Adam."""
     schedule: Schedule = Schedule(kind="steps", factor=0.7, every=8200, ahead=410, total_steps=82000)
-    """Drops every 20 epochs of 410 steps; the recipe's scheduler is stepped before the first epoch, one ahead."""
+    """Drops every 20 epochs of 410 steps, one epoch early, because the official code advances its scheduler before the
+    first epoch."""
     evaluate_every: PositiveInt = 410
-    """Between measurements of the test accuracy, which is also measured after the last step [steps]."""
+    """Steps between measurements of the test accuracy; the last step is also measured."""
     alphas_every: PositiveInt = 410
-    """Between rows of alpha and beta of every layer [steps]."""
+    """Steps between logged alphas and betas of every relaxed layer."""

@@ -18,23 +18,23 @@ class VoxMolConfig:
     """The network: 111.5M parameters."""
 
     elements: Annotated[int, Field(ge=1, le=8)] = 8
-    """Channels of the density, of C H O N F S Cl Br the first so many."""
+    """Number of density channels: the first so many of the elements C H O N F S Cl Br."""
     channels: PositiveInt = 32
     """Features at full resolution."""
     multipliers: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 2, 4)
-    """Features of each level over those of the one before, cumulative."""
+    """Features of each level in units of those of the level before."""
     attention: Annotated[tuple[bool, ...], Field(min_length=1)] = (False, False, True, True)
-    """Whether the blocks of each level attend."""
+    """Whether the blocks of each level contain attention."""
     blocks: PositiveInt = 2
-    """Residual blocks of a level of the encoder; the decoder has one more."""
+    """Residual blocks per level of the encoder; the decoder has one more per level."""
     groups: NonNegativeInt = 16
-    """Of every norm, a divisor of every width; 0: no norms."""
+    """Groups of every group norm, a divisor of every width; 0: no norms."""
     dropout: Share = 0.1
-    """In every residual block."""
+    """Dropout probability in every residual block."""
     channels_last: bool = True
-    """Features of a voxel lie side by side in memory on levels of up to 64, which changes rounding only."""
+    """Whether levels of up to 64 features use the channels-last memory format, which changes rounding only."""
     recompute: bool = False
-    """The backward pass computes blocks again, which takes longer and needs a fraction of the memory."""
+    """Activation checkpointing: the backward pass recomputes blocks, which is slower and saves most of the memory."""
 
     def __post_init__(self):
         if len(self.attention) != len(self.multipliers):
@@ -52,7 +52,7 @@ class VoxMolConfig:
 
     @property
     def coarsening(self) -> int:
-        """Voxels along the edge of one of the coarsest; a grid's size is a multiple of it."""
+        """Voxels along the edge of a voxel of the coarsest level; a grid's size is a multiple of it."""
         return 2 ** (len(self.multipliers) - 1)
 
 
@@ -65,16 +65,16 @@ class GridConfig:
     """A cubic grid."""
 
     size: Annotated[int, Field(ge=2, multiple_of=2)] = 64
-    """Voxels G along an edge, divisible as often as the network halves it."""
+    """Voxels G along an edge; divisible by 2 as often as the network halves the grid."""
     resolution: PositiveFloat = 0.25
-    """Edge of a voxel, a divisor of 15 [Angstrom]."""
+    """Edge length of a voxel, a divisor of 15 [Angstrom]."""
     radius: PositiveFloat = 0.5
-    """Of every atom [Angstrom]."""
+    """Radius of every atom [Angstrom]."""
     half_window: PositiveInt = 5
-    """Voxels on either side of an atom's own that it touches."""
+    """Number of voxels that an atom's density reaches on either side of the atom's own voxel."""
     centring: Literal["upstream", "exact"] = "upstream"
-    """upstream displaces molecules by 1/2 + resolution / 2 voxels ([Angstrom] read as voxels), as published; exact does
-    not."""
+    """upstream: molecules are displaced by 1/2 + resolution / 2 voxels, as published (there [Angstrom] is read as
+    voxels); exact: they are not."""
 
     def __post_init__(self):
         if abs(_BOX / self.resolution - round(_BOX / self.resolution)) > 1e-9:
@@ -92,7 +92,7 @@ class GridConfig:
 
     @property
     def voxel_centre(self) -> float:
-        """Where in a voxel distances are measured to [voxels]."""
+        """The point in a voxel to which distances are measured [voxels]."""
         return 0.5 * self.resolution if self.centring == "upstream" else -0.5
 
     @property
@@ -107,26 +107,26 @@ class GridConfig:
 
 @settings
 class AugmentConfig:
-    """How a molecule is put before the network."""
+    """How molecules are rotated and shifted."""
 
     rotation: Literal["euler_xyz", "haar", "octahedral", "none"] = "euler_xyz"
-    """Of every molecule at every step: three uniform angles as published, uniform, of the grid, or none."""
+    """Random rotation of every molecule at every step: euler_xyz, three uniform angles, as published; haar, uniform;
++    octahedral, a rotation of the grid; or none."""
     shift: NonNegativeFloat = 0.5
     """Largest shift along each axis [Angstrom]."""
 
 
 @settings
 class MonitorConfig:
-    """What of the network is measured."""
+    """How the equivariance error is measured."""
 
     rotations: Literal["axis_preserving", "two_axis_turns", "octahedral"] = "axis_preserving"
-    """What the monitor's rotations are drawn from, for every molecule anew: the 16 of the grid that keep an axis,
-    another reading of the published 16, or all 24."""
+    """The set from which the monitor draws rotations, separately for each molecule: axis_preserving, the 16 rotations
+    of the grid that keep an axis; two_axis_turns, the other interpretation of the paper's 16; octahedral, all 24."""
     full_twirl: NonNegativeInt = 16
-    """So many molecules of each of the monitor's batches are twirled over all 24 rotations, too, by the averaged
-    weights; 0: none."""
+    """Molecules per monitor batch that are also twirled over all 24 rotations, with the averaged weights; 0: none."""
     seed: NonNegativeInt = 0
-    """Draws pose and noise of the monitor's molecules, the same at every step."""
+    """Seed of the pose and noise of the monitor's molecules, which are the same at every step."""
 
 
 @settings
@@ -143,23 +143,24 @@ class LatentConfig:
 
 @settings
 class VoxMolTaskSettings:
-    """Denoising of voxelised molecules by least squares."""
+    """Training VoxMol to denoise voxelised molecules by least squares."""
 
     network: VoxMolConfig = VoxMolConfig()
     """Sizes of the network."""
     optimizer: Optimizer = Optimizer(name="scale_free_adamw", lr=2e-5, weight_decay=0.01, betas=(0.99, 0.999))
-    """AdamW without epsilon, at a constant rate; weight decay on everything."""
+    """AdamW without epsilon, at a constant learning rate; weight decay applies to all parameters."""
     grid: GridConfig = GridConfig()
     """The voxels."""
     augment: AugmentConfig = AugmentConfig()
-    """How a molecule is put before the network."""
+    """How molecules are rotated and shifted."""
     monitor: MonitorConfig = MonitorConfig()
-    """What of the network is measured."""
+    """How the equivariance error is measured."""
     latents: LatentConfig = LatentConfig()
     """How the bottleneck is compared under rotations at the end of a run."""
     sigma: PositiveFloat = 0.9
     """Standard deviation of the noise."""
     ema_decay: Share = 0.999
-    """Decay per step of the averaged weights; averaging starts at the initial weights, without bias correction."""
+    """Decay per step of the exponential moving average of the weights; it starts at the initial weights, without bias
++    correction."""
     compile: str | None = None
-    """Backend of torch.compile for training, such as inductor; null: none."""
+    """Backend of torch.compile for training, such as inductor; null: no compilation."""

@@ -197,7 +197,7 @@ def test_help_explains_every_key_of_a_configuration(store, capsys):
     main(["--config", str(write_run(Path(), configuration(store))), "--help"])
     said = capsys.readouterr().out
     for words in (
-        "--trainer.max_steps (integer)\n    Optimiser steps at which the run ends.",
+        "--trainer.max_steps (integer)\n    Number of optimiser steps.",
         "--model.init_args.network.hidden_size (integer, default 128)\n    Features H",
         "--data.init_args.train_size (integer or null, default None)\n    Conformations drawn",
     ):

@@ -239,7 +239,7 @@ def folder_of(config: Mapping) -> str:
 
 def _given(config: Mapping) -> Mapping:
     """Changes to declared runs, by the file that declares them, that the tier's file and overlays give."""
-    return config["runs"] if config.get("instead") is None else config["instead"]
+    return config.get("runs", {}) if config.get("instead") is None else config["instead"]
 
 
 def _changes(declared: Mapping, name: str, config: Mapping) -> dict | None:

@@ -139,7 +139,8 @@ def _section(figures: Path, output: Output, facts: dict, folder: Path) -> str:
     captions = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts["caption"])
     notes = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in facts.get("notes", []))
     folded = f"<details><summary>Notes</summary>{notes}</details>" if notes else ""
-    heading = f"{html.escape(facts['title'])}<small>{name}</small>"
+    place = f"{output.where} &middot; {name}" if output.where else name
+    heading = f"{html.escape(facts['title'])}<small>{place}</small>"
     if folder != figures:
         heading += "<em>published result, not yours yet</em>"
     return f"""<section id="{name}">

@@ -1,1 +1,1 @@
-"""The replicated systems and the one training loop."""
+"""The replicated systems, and the training loop that they share."""

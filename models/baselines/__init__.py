@@ -1,1 +1,1 @@
-"""Simple networks for motions of points, beside which Table 2 puts the relaxed ones."""
+"""Simple networks that predict motions of points, the baselines of paper B's Table 2."""

@@ -1,4 +1,4 @@
-"""Positions of points some time later, four simple ways (spec segnn.md section 7, egno.md 4.4).
+"""Four simple networks that predict later positions of points (spec segnn.md section 7, egno.md 4.4).
 
 Shapes: B graphs of N points with the same E edges, H features. `index` (2, E) holds receivers i and senders j.
 """
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.baselines.settings import BaselineConfig
 from models.datasets.points import Points, features
 
-FURTHEST = 100.0  # that one neighbour may push a point along a coordinate, in one layer
+FURTHEST = 100.0  # largest displacement along a coordinate by one neighbour in one layer
 
 
 def build(config: BaselineConfig) -> nn.Module:
@@ -18,7 +18,7 @@ def build(config: BaselineConfig) -> nn.Module:
 
 
 class Linear(nn.Module):
-    """y = A [x; v] + b, the same for every point; equivariant only in so far as A's blocks turn out to be scalars."""
+    """y = A [x; v] + b, the same for every point; equivariant only if training makes A's blocks scalar matrices."""
 
     def __init__(self, config: BaselineConfig):
         super().__init__()
@@ -29,7 +29,7 @@ class Linear(nn.Module):
 
 
 class RadialField(nn.Module):
-    """Points push each other along the lines between them, by distance alone (Koehler et al. 2019); E(3)-equivariant.
+    """Displacements along the lines between points, by distance alone (Koehler et al. 2019); E(3)-equivariant.
 
     x_i <- x_i + mean_j (x_i - x_j) phi(|x_i - x_j|, e_ij) + v_i psi(|v_i|)
     """
@@ -55,7 +55,7 @@ class RadialField(nn.Module):
 
 
 class GNN(nn.Module):
-    """Message passing on positions and velocities as they stand: no symmetry but that of numbering the points anew."""
+    """Message passing on coordinates of positions and velocities: equivariant under permutations of points only."""
 
     def __init__(self, config: BaselineConfig):
         super().__init__()
@@ -78,7 +78,7 @@ class GNN(nn.Module):
 
 
 class EGNN(nn.Module):
-    """Messages of what does not turn, which weigh the lines between points (Satorras et al. 2021); E(3)-equivariant.
+    """Messages of invariants, which weigh the lines between points (Satorras et al. 2021); E(3)-equivariant.
 
     m_ij = phi_e(h_i, h_j, |x_i - x_j|^2, e_ij)
     x_i <- x_i + mean_j clamp((x_i - x_j) phi_x(m_ij)) + psi(h_i) v_i,   h_i <- h_i + phi_h(h_i, sum_j m_ij)
@@ -110,7 +110,7 @@ class EGNN(nn.Module):
 
 
 class Neighbours:
-    """Who sends to whom. Sums over senders are products with a 0/1 matrix: the same bits every time."""
+    """Edges. Sums over senders are products with a 0/1 matrix, which give the same bits every time."""
 
     def __init__(self, index: Tensor, x: Tensor):
         self.receiver, self.sender = index
@@ -118,7 +118,7 @@ class Neighbours:
         self.degree = self.incidence.sum(1, keepdim=True).clamp_min(1)
 
     def ends(self, a: Tensor) -> tuple[Tensor, Tensor]:
-        """Of receivers and of senders: (B, N, F) -> (B, E, F) twice."""
+        """Features of receivers and of senders: (B, N, F) -> (B, E, F) twice."""
         return a.index_select(1, self.receiver), a.index_select(1, self.sender)
 
     def apart(self, x: Tensor) -> Tensor:
@@ -127,11 +127,11 @@ class Neighbours:
         return receiver - sender
 
     def total(self, of_edges: Tensor) -> Tensor:
-        """(B, E, F) -> (B, N, F)."""
+        """Sum over the edges into each point: (B, E, F) -> (B, N, F)."""
         return self.incidence @ of_edges
 
     def mean(self, of_edges: Tensor) -> Tensor:
-        """The same, over the number of edges into each point; zero where there is none."""
+        """Mean over the edges into each point; zero where there are none."""
         return self.total(of_edges) / self.degree
 
 
@@ -141,7 +141,7 @@ def mlp(dim_in: int, hidden: int, dim_out: int) -> nn.Sequential:
 
 
 def timid(dim_in: int) -> nn.Linear:
-    """A map to one number, close to zero at first, so that points hardly push each other."""
+    """A map to one number with small initial weights, so that initial displacements are small."""
     layer = nn.Linear(dim_in, 1, bias=False)
     nn.init.xavier_uniform_(layer.weight, gain=0.001)
     return layer

@@ -1,4 +1,4 @@
-"""Training a baseline on bodies or particles, as the networks that it stands beside are trained."""
+"""Training a baseline on motion capture or particles, like the networks that it is compared with."""
 
 from models.baselines.network import build
 from models.baselines.settings import BaselineTaskSettings

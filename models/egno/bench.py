@@ -17,7 +17,7 @@ SMALL, PUBLISHED = EGNOConfig(layers=3, hidden=32), EGNOConfig()
 
 
 def batch(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The network's inputs, all random but the edges, and targets."""
+    """The network's inputs and targets; all random except the edges."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     x, v = torch.randn(2, graphs, nodes, 3)
@@ -27,7 +27,7 @@ def batch(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> tuple[t
 
 
 def case(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
-    """A step of the published optimiser, ours against the formulas as they stand, with the same weights."""
+    """A step of the published optimiser, compared with the plain formulas with the same weights."""
     inputs, y = batch(config, graphs, nodes, edges)
     network = EGNO(config).to(y.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-4, weight_decay=1e-10, fused=True)
@@ -41,11 +41,11 @@ def case(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
         return step
 
     by_formula = step_of(lambda *inputs: textbook.positions(network, *inputs))
-    return Case(step_of(network), graphs, rival=(by_formula, "the formulas as they stand"))
+    return Case(step_of(network), graphs, rival=(by_formula, "the plain formulas"))
 
 
 def recm(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
-    """A training step of RECM beside the plain network's."""
+    """A training step of RECM, compared with the plain network's."""
     relaxed = RECM(1e-4, Targets(Vectors(), 3), terms=("W", "b"))
     steps = [_trained(config, method, graphs, nodes, edges) for method in (relaxed, Method())]
     return Case(steps[0], graphs, beside={"the plain network": steps[1]})
@@ -54,7 +54,7 @@ def recm(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> Case:
 def _trained(
     config: EGNOConfig, method: Method, graphs: int, nodes: int, edges: Tensor
 ) -> Callable[[], None]:
-    """A step as models.egno.task takes it."""
+    """A training step as in models.egno.task."""
     inputs, y = batch(config, graphs, nodes, edges)
     seen = (y - inputs[0].mean(1, keepdim=True)[:, None]).transpose(0, 1)
 

@@ -1,8 +1,8 @@
 """Temporal convolutions and the graph layer of EGNO (spec egno.md 3.4 to 3.6).
 
 Shapes: T frames, B graphs of N nodes with the same E edges, H features. Node features are (T, B, N, H), positions and
-velocities (T, B, N, 3), edge features (T, B, E, H): with frames first, a temporal convolution is one small product on
-rows as they lie.
+velocities (T, B, N, 3), edge features (T, B, E, H). With frames first, a temporal convolution is one small matrix
+product without transposed copies.
 """
 
 import math
@@ -20,13 +20,13 @@ class Frequencies:
     """The first `modes` frequencies of a real series of length T, as real matrices.
 
     analysis (2 K - 1, T): rows Re f_0, Re f_1, ..., Im f_1, ... of the discrete Fourier transform. synthesis
-    (T, 2 K - 1): the inverse transform of such coefficients, other frequencies being zero.
+    (T, 2 K - 1): the inverse transform of such coefficients, with zeros for other frequencies.
     """
 
     def __init__(self, T: int, modes: int):
         self.modes = K = min(modes, T // 2 + 1)
         angle = 2 * math.pi / T * torch.outer(torch.arange(K), torch.arange(T)).double()
-        # Every frequency but the mean and, of an even T, the last one stands for itself and its mirror image.
+        # A coefficient represents its frequency and the mirror image, except for the mean and, for even T, the last.
         weight = torch.full((K, 1), 2.0 / T, dtype=torch.float64)
         weight[0] = 1 / T
         if 2 * (K - 1) == T:
@@ -36,10 +36,10 @@ class Frequencies:
 
 
 class TimeConv(nn.Module):
-    """Mixes channels, frequency by frequency along time: z + act(F^-1 (W_k F z)). It acts on nothing else.
+    """Mixes channels for each frequency along time: z + act(F^-1 (W_k F z)).
 
-    weights: (channels in, channels out, modes, 2), real and imaginary part. Of the mean's weight only the real part
-    has an effect (and of an even T's last frequency). slope: of a leaky ReLU; 1 for none.
+    weights: (channels in, channels out, modes, 2), real and imaginary part. The imaginary part has no effect for the
+    mean and, for even T, the last frequency. slope: of a leaky ReLU; 1 for none.
     """
 
     def __init__(self, channels: int, T: int, modes: int, scale: float, slope: float = 1.0):
@@ -52,7 +52,7 @@ class TimeConv(nn.Module):
         self.register_buffer("synthesis", frequencies.synthesis.float(), persistent=False)
 
     def _apply(self, fn, recurse=True):
-        """In double precision the matrices are made anew, not converted from single precision."""
+        """Recomputes the matrices in the new precision: converting them to double would keep single precision."""
         super()._apply(fn, recurse)
         if self.analysis.dtype == torch.float64:
             frequencies = Frequencies(self.analysis.shape[1], self.modes)
@@ -75,10 +75,10 @@ class TimeConv(nn.Module):
 
 
 class NodeMap(nn.Linear):
-    """A linear map of a node's invariant features, given all of its features (..., features + 6).
+    """A linear map of a node's invariant features, which gets all of its features (..., features + 6).
 
-    The last six, its centred position and its velocity, turn and are not read: a map of them that is to
-    be invariant is zero. An unconstrained map in this one's place reads them.
+    It ignores the last six, the centred position and the velocity, because an invariant linear map of vectors is
+    zero. The unconstrained map of a relaxed layer reads them.
     """
 
     VECTORS = 6
@@ -92,14 +92,14 @@ class NodeMap(nn.Linear):
 
 
 class Displacement(nn.Module):
-    """Where all that moves a node passes: (features of the node, displacement) -> displacement."""
+    """The identity on a node's displacement, a place to relax: (features of the node, displacement) -> displacement."""
 
     def forward(self, z: Tensor, displacement: Tensor) -> Tensor:
         return displacement
 
 
 class Nodes:
-    """Features of nodes: invariant ones (..., H), and centred positions and velocities (..., 6)."""
+    """Features of nodes: invariant ones (..., H), and centred positions with velocities (..., 6)."""
 
     def __init__(self, invariant: Tensor, vectors: Tensor):
         self.invariant, self.vectors = invariant, vectors
@@ -107,16 +107,16 @@ class Nodes:
 
     @property
     def all(self) -> Tensor:
-        """(..., H + 6)."""
+        """All features, (..., H + 6)."""
         if self._all is None:
             self._all = torch.cat([self.invariant, self.vectors], dim=-1)
         return self._all
 
     def through(self, layer: nn.Module) -> Tensor:
-        """A NodeMap of them, or what was put in its place.
+        """Applies a NodeMap, or the relaxed layer in its place.
 
-        A module that stands in for a NodeMap may have an attribute `acts_as`: the NodeMap that it equals at
-        present, or None. What reads invariants alone is not given the rest.
+        A relaxed layer may have an attribute `acts_as`: the NodeMap that it currently equals, or None. A plain
+        NodeMap only gets the invariant features.
         """
         plain = getattr(layer, "acts_as", layer)
         if type(plain) is NodeMap:
@@ -124,7 +124,7 @@ class Nodes:
         return layer(self.all)
 
     def moved_by(self, displacement: Tensor, layer: nn.Module) -> Tensor:
-        """The displacement, as a Displacement or what was put in its place has it."""
+        """The displacement after a Displacement, or after the relaxed layer in its place."""
         plain = getattr(layer, "acts_as", layer)
         return displacement if type(plain) is Displacement else layer(self.all, displacement)
 
@@ -136,9 +136,8 @@ class GraphLayer(nn.Module):
         x_i += mean_j r phi_x(m_ij) + phi_v(h_i) v_i
         h_i = phi_h(h_i, sum_j m_ij)
 
-    The first map of phi_e acts on nodes (`message`, h_i and h_j apart) and on what is the edge's own
-    (`edge`); nothing as wide as its input is formed along edges. phi_x is `pull`, phi_v `drift`; `update` and
-    `readout` are phi_h.
+    The first map of phi_e is split: `message` acts on h_i and on h_j at the nodes, `edge` on the edge's own inputs, so
+    that its concatenated input is never formed. phi_x is `pull`, phi_v `drift`; `update` and `readout` are phi_h.
     """
 
     def __init__(self, H: int, edge_features: int, flat: bool, norm: bool, velocity: bool):
@@ -148,7 +147,7 @@ class GraphLayer(nn.Module):
         inner = 4 * H if flat else H
         self.message = NodeMap(H, 2 * inner, bias=False)
         self.edge = nn.Linear(1 + edge_features, inner)
-        fan_in = 1 + 2 * H + edge_features  # of the one map that these two are
+        fan_in = 1 + 2 * H + edge_features  # fan-in of the one map that these two form
         for parameter in (self.message.weight, self.edge.weight, self.edge.bias):
             nn.init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5)
         self.message_out = nn.Linear(inner, H)
@@ -173,7 +172,7 @@ class GraphLayer(nn.Module):
         bags: Bags | None,
         last: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """New x and h. bags: those of the graph, on a CPU. last: nobody needs h, which is None."""
+        """New x and h. bags: of the graph, on a CPU. last: h is not needed and returned as None."""
         r = graph.differences(x)
         received, c = self._messages(nodes, r, edge_attr, graph, bags, receive=not last)
         move = (graph.mean @ (r * c)).clamp(-LARGEST_FORCE, LARGEST_FORCE)
@@ -199,7 +198,7 @@ class GraphLayer(nn.Module):
         radial = r.square().sum(-1, keepdim=True)
         radial = F.normalize(radial, dim=-1) if self.norm else radial
         T, B = radial.shape[:2]
-        one = torch.ones_like(radial)  # carries the bias
+        one = torch.ones_like(radial)  # this one has the bias
         inputs = (
             nodes.through(self.message).reshape(T, B, 2 * graph.nodes, -1),
             torch.cat([radial, edge_attr.expand(T, -1, -1, -1), one], dim=-1),

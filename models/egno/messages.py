@@ -1,8 +1,8 @@
-"""Messages along edges: from what nodes send to what they receive (spec egno.md 3.6).
+"""Messages along edges (spec egno.md 3.6).
 
-    a = what both nodes send + Wx features,  m = act(W2 act(a) + b2),  c = w4 . act(W3 m + b3)
+    a = terms of both nodes + Wx features,  m = act(W2 act(a) + b2),  c = w4 . act(W3 m + b3)
 
-Receivers get the sum of m; c is the weight of the pull along the edge.
+A receiver gets the sum of m; c is the coefficient of the displacement along the edge.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _silu_backward = torch.ops.aten.silu_backward
-CACHED = 2**18  # numbers that a core's cache holds, about
+CACHED = 2**18  # approximate number of floats in a core's cache
 
 
 class Graph:
     """Edges that all B graphs of a batch share, as index (2, E): receivers, senders, each below `nodes`.
 
-    Sums over edges and gathering from nodes are products with these matrices, which need no scattered writes:
-    pair (E, 2 N) picks what a receiver and a sender give, interleaved by node; total (N, E) adds up what a node
-    receives, mean (N, E) averages it. `bags` says the same as lists of rows.
+    Sums over edges and gathering from nodes are products with these matrices, which need no scattered writes.
+    pair (E, 2 N) adds the receiver's and the sender's terms, which are interleaved by node; total (N, E) sums over the
+    edges into a node, mean (N, E) averages over them. `bags` holds the same as lists of rows.
     """
 
     def __init__(self, index: Tensor, nodes: int, like: Tensor):
@@ -40,16 +40,16 @@ class Graph:
         return x.index_select(2, self.receiver) - x.index_select(2, self.sender)
 
     def bags(self, B: int) -> "Bags":
-        """For B graphs side by side."""
+        """The Bags of B disjoint copies of the graph."""
         edges = self.index + self.nodes * torch.arange(B)[:, None, None]
         return Bags(edges.transpose(0, 1).flatten(1), B * self.nodes, B)
 
 
 class Bags:
-    """The matrices of a Graph as the rows that they add up: (rows, where the rows of each sum begin).
+    """The matrices of a Graph as lists of the rows that each sum adds: (rows, start of each sum in rows).
 
-    pair: of nodes, for every edge. of_pair: of edges, for each of the two rows of a node. total: of edges, for
-    every node. of_total: of nodes, for every edge. graphs: how many they are for.
+    pair: rows of nodes, for every edge. of_pair: rows of edges, for each of the two rows of a node. total: rows of
+    edges, for every node. of_total: rows of nodes, for every edge. graphs: number of graphs.
     """
 
     def __init__(self, index: Tensor, nodes: int, graphs: int):
@@ -64,7 +64,7 @@ class Bags:
 
 
 def _inverted(rows: Tensor, count: int, each: int) -> tuple[Tensor, Tensor]:
-    """For every row below `count` the positions, divided by `each`, at which it stands in `rows`."""
+    """For every row below `count`: its positions in `rows`, divided by `each`."""
     sizes = torch.bincount(rows, minlength=count)
     return torch.argsort(rows, stable=True) // each, sizes.cumsum(0) - sizes
 
@@ -86,9 +86,9 @@ def messages(
     receive: bool,
     act: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor | None, Tensor]:
-    """Sums of m over what a node receives (T, B, N, H), None unless `receive`, and c (T, B, E).
+    """Sums of m over the edges into a node (T, B, N, H), None unless `receive`, and c (T, B, E).
 
-    of_nodes: (T, B, 2 N, I), node by node what it sends as a receiver and as a sender. features: (T, B, E, A), of
+    of_nodes: (T, B, 2 N, I), each node's term as a receiver and as a sender. features: (T, B, E, A), of
     the edges.
     """
     T, B, E, _ = features.shape
@@ -101,10 +101,10 @@ def messages(
 
 
 class FrameByFrame(torch.autograd.Function):
-    """`messages` with SiLU on a CPU, one frame after another, so that what is as wide as edges stays in the cache.
+    """`messages` with SiLU on a CPU, one frame after another, so that tensors of the edges' size stay in the cache.
 
-    There, reading and writing such tensors takes as long as the products. `bags` in the place of the graph: of
-    as many graphs as a frame has.
+    On a CPU, reading and writing such tensors takes as long as the products. It takes `bags`, for the graphs of one
+    frame, instead of the graph.
     """
 
     @staticmethod

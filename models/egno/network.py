@@ -1,4 +1,4 @@
-"""EGNO: the next frames of many points from one, all at once (spec egno.md section 3).
+"""EGNO: several future frames of a system of points, from one frame (spec egno.md section 3).
 
 Read from top to bottom in order of execution. Shapes: T frames, B graphs of N nodes with the same E edges, H features;
 inside, frames come first: (T, B, N, ...).
@@ -18,7 +18,7 @@ from twirl.representations import IrrepsRep, Scalars, Vectors
 if TYPE_CHECKING:
     from twirl.relaxation.places import Place
 
-SLOPE = 0.01  # of the leaky ReLU after temporal convolutions of features
+SLOPE = 0.01  # slope of the leaky ReLU after temporal convolutions of features
 
 
 def time_embedding(T: int, features: int) -> Tensor:
@@ -33,7 +33,7 @@ def time_embedding(T: int, features: int) -> Tensor:
 
 
 class EGNO(nn.Module):
-    """Future positions that turn, mirror and move with the input, whichever way its nodes are numbered."""
+    """Predicts future positions, equivariantly under rotations, reflections, translations and permutations of nodes."""
 
     def __init__(self, config: EGNOConfig):
         super().__init__()
@@ -77,7 +77,7 @@ class EGNO(nn.Module):
         centre: Tensor | None = None,
         features: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x, v and h, frames first; h is computed if `features`, since x does not depend on the last layer's."""
+        """x, v and h, frames first. features: whether to compute the last layer's h, on which x does not depend."""
         self._check(x, v, h, edges, edge_attr)
         T = self.config.frames
         centre = x.mean(1, keepdim=True) if centre is None else centre
@@ -97,26 +97,26 @@ class EGNO(nn.Module):
         return x, v, h
 
     def _bags(self, graph: Graph, B: int) -> Bags:
-        """Of all frames together where they fit into the cache, else of one."""
+        """The Bags of all frames together if they fit into the cache, otherwise of one frame."""
         T = self.config.frames
         small = T * B * graph.index.shape[1] * self.config.hidden <= CACHED
         return graph.bags(T * B if small else B)
 
     def embed(self, h: Tensor, x: Tensor, v: Tensor) -> Tensor:
-        """Node features with the number of the frame, mapped: (B, N, node_features) -> (T, B, N, H)."""
+        """Embeds node features and the number of the frame: (B, N, node_features) -> (T, B, N, H)."""
         T, B, N, _ = x.shape
         times = self.times.to(h)[:, None, None].expand(T, B, N, -1)
         invariant = torch.cat([h.expand(T, *h.shape), times], dim=-1)
         return Nodes(invariant, torch.cat([x, v], dim=-1)).through(self.embedding)
 
     def places(self) -> list["Place"]:
-        """What may be relaxed: every map that reads a node's features, and what moves a node.
+        """The layers that may be relaxed: every map that reads a node's features, and the displacement of a node.
 
-        Unconstrained, each of them reads its own features and the node's centred position and velocity. Maps of
-        messages read invariants alone, which no symmetry constrains, and are no places; nor are the last layer's
-        maps to node features, which positions do not depend on.
+        The unconstrained map of each reads the layer's own features and the node's centred position and velocity.
+        Maps of messages read only invariants, which no symmetry constrains, so they are not places; nor are the last
+        layer's maps to node features, on which positions do not depend.
         """
-        from twirl.relaxation.places import Place  # here, so that the network alone needs no relaxation
+        from twirl.relaxation.places import Place  # here, since the network itself does not need it
 
         H, places = self.config.hidden, []
         unused = {id(self.layers[-1].update), id(self.layers[-1].readout)}
@@ -132,7 +132,7 @@ class EGNO(nn.Module):
                         Scalars(),
                         scalars + NodeMap.VECTORS,
                         module.out_features,
-                        bias=False,  # a constant of invariants breaks nothing
+                        bias=False,  # a constant added to invariants breaks no symmetry
                     )
                 )
             elif isinstance(module, Displacement):

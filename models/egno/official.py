@@ -1,4 +1,4 @@
-"""Official EGNO weights to ours (spec egno.md section 6)."""
+"""Loading official EGNO weights (spec egno.md section 6)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ _MESSAGE = "edge_message_net.scalar_net.mlp.0"
 
 
 def official_state(network: EGNO, state: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The network's weights (or others of the same names, such as gradients) under the official names.
+    """The network's weights, or other tensors of the same names such as gradients, under the official names.
 
     The first map of the messages is one matrix there: columns |r|^2, h_i, h_j, edge_attr.
     """

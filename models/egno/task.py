@@ -1,4 +1,4 @@
-"""Training EGNO on motions of bodies or particles, and saying what of it is to be twirled (spec egno.md 4 and 5)."""
+"""Training EGNO, and the problems whose equivariance error the monitor measures (spec egno.md 4 and 5)."""
 
 from collections.abc import Callable, Mapping
 
@@ -22,7 +22,7 @@ Batch = MotionBatch | NBodyBatch
 
 
 class EGNOTask(RelaxedTask):
-    """Prediction of the last frames of the horizon by their mean squared error; that of the last one is reported."""
+    """Predicts the target frames; the loss is the mean squared error, and that of the last frame is reported."""
 
     def __init__(self, settings: EGNOTaskSettings):
         targets = Targets(Vectors(), 3)
@@ -48,7 +48,7 @@ class EGNOTask(RelaxedTask):
         return read(points.x, points.v, h, index, edge_attr)
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
-        # Targets for RECM, as its layers see positions: from the centre, frames first.
+        # RECM's targets have the layout of positions in the layers: about the centre, frames first.
         centre = batch.x.mean(1, keepdim=True)[:, None]
         self.network.observe((batch.targets - centre).transpose(0, 1))
         errors = (self.predict(self.network, batch.points(), batch.index) - batch.targets).square()
@@ -64,11 +64,11 @@ class EGNOTask(RelaxedTask):
         predicted = self.predict(read, batch.points(), batch.index)[:, -1]
         return (predicted - batch.y).square().mean((1, 2))
 
-    def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
-        """The mean squared error of the last frame, of every series under all rotations, and, where there is a
-        vertical, as "<series>/group=vertical" under those about it alone.
+    def problems(self, batch: Batch, readings: Mapping[str, Callable]) -> Mapping[str, Problem]:
+        """The mean squared error of the last frame under all rotations, for every evaluation variant, and, where
+        there is a vertical axis, under rotations about it, as "<series>/group=vertical".
 
-        Heights stay what they are when a batch is rotated, as speeds and distances do.
+        Heights do not change when a batch is rotated, like speeds and distances.
         """
         groups = {"": None} | ({"/group=vertical": SO2(batch.vertical)} if batch.vertical else {})
         return {
@@ -80,6 +80,6 @@ class EGNOTask(RelaxedTask):
                 acts_on_y=Vectors(),
                 group=group,
             )
-            for series, read in (self.readings() | self.attributed()).items()
+            for series, read in readings.items()
             for suffix, group in groups.items()
         }

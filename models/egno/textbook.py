@@ -1,4 +1,4 @@
-"""The formulas of spec egno.md 3.2 to 3.6 as they stand: what tests and the benchmark compare with.
+"""The formulas of spec egno.md 3.2 to 3.6 without optimisation, which tests and the benchmark compare with.
 
 Copies of the graph for every frame one below the other, every map on its whole input along edges, sums by
 scattered writes, temporal convolutions by complex Fourier transforms. Weights are those of an EGNO.

@@ -45,7 +45,7 @@ def random_batch() -> MoleculeBatch:
 
 
 def case(config: EScAIPConfig) -> Case:
-    """Training as in models.training, and the monitor's work on as many molecules as a step has."""
+    """A training step as in models.training, and the monitor's measurement on as many molecules."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     task = EScAIPTask(EScAIPTaskSettings(network=config)).to(device)
     optimizer = task.configure_optimizers()["optimizer"]

@@ -1,9 +1,9 @@
-"""Twirled prediction and equivariance error of the EScAIP force head, exactly (spec escaip.md 3.8).
+"""The exact twirled prediction and equivariance error of the EScAIP force head (spec escaip.md 3.8).
 
-The latents are invariant, so a rotation R only turns the directions, and the twisted prediction is
+The latents are invariant, so a rotation R only rotates the directions, and the twisted prediction is
 F_i(R) = m_i R^T sum_j c_ij * (R dir_ij). With the component mean c_bar_ij = mean_k c_ij,k and the rest
 d_ij,k = c_ij,k - c_bar_ij, the Haar average keeps c_bar alone, and the variance is that of a 3x3 matrix
-T_i[k, l] = m_i sum_j d_ij,k dir_ij,l. One forward pass therefore stands for infinitely many rotations.
+T_i[k, l] = m_i sum_j d_ij,k dir_ij,l. One forward pass therefore gives the average over all rotations.
 """
 
 import torch
@@ -48,6 +48,6 @@ def head_variance(network: EScAIP) -> Tensor:
 
 @torch.no_grad()
 def make_equivariant(network: EScAIP) -> None:
-    """Replaces W by W_E, each row by the mean row: the network becomes exactly equivariant (spec escaip.md 3.6)."""
+    """Replaces every row of W by the mean row (W_E): the network becomes exactly equivariant (spec escaip.md 3.6)."""
     W = network.force_direction.final.weight
     W.copy_(W.mean(0, keepdim=True).expand_as(W))

@@ -19,7 +19,7 @@ from models.training.dropout import dropout
 
 @dataclass(frozen=True)
 class Geometry:
-    """What every layer reads of a batch: the graph and its invariant features.
+    """The inputs that every layer reads: the graph of a batch and its invariant features.
 
     atomic_numbers: (N,). distances: (N, M) on K Gaussians. bond_order: (N, orders).
     """
@@ -30,7 +30,7 @@ class Geometry:
     bond_order: Tensor
 
     def from_senders(self, node: Tensor) -> Tensor:
-        """(N, C) -> (N, M, C): the sender's row in every slot."""
+        """(N, C) -> (N, M, C): the row of each slot's sender."""
         return node[self.graph.neighbors]
 
     def mean(self, edge: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class GraphAttention(nn.Module):
         self.angle_scale = nn.Parameter(torch.ones(())) if config.use_angle_embedding else None
 
     def message(self, node: Tensor, geometry: Geometry) -> Tensor:
-        """(N, H) -> (N, M, H): what every slot brings to the attention."""
+        """(N, H) -> (N, M, H): the input of every slot to the attention."""
         H = node.shape[1]
         linear = self.node_linear.linear
         sender = F.linear(node, linear.weight[:, :H])
@@ -239,7 +239,7 @@ class ResidualHead(nn.Module):
 
 @dataclass(frozen=True)
 class ForceTerms:
-    """The force head just before directions enter (paper A eq. 17; spec escaip.md 3.6): all that a twist can change.
+    """The factors of the force head (paper A eq. 17; spec escaip.md 3.6); a rotation changes only `direction`.
 
     coefficients c: (N, M, 3), zero in empty slots; magnitude m: (N, 1); direction: (N, M, 3).
     """
@@ -255,7 +255,7 @@ class ForceTerms:
 
 @dataclass(frozen=True)
 class Latents:
-    """Rotation-invariant latents z_i: (N, H) and z_ij: (N, M, H), with the geometry they belong to."""
+    """Rotation-invariant latents z_i: (N, H) and z_ij: (N, M, H), with their geometry."""
 
     node: Tensor
     edge: Tensor
@@ -284,7 +284,7 @@ class EScAIP(nn.Module):
     def geometry(
         self, positions: Tensor, atomic_numbers: Tensor, graph_index: Tensor, num_graphs: int
     ) -> Geometry:
-        """The neighbour graph and its invariant features, at the precision of `positions`."""
+        """The neighbour graph and its invariant features, in the precision of `positions`."""
         config = self.config
         graph = build_graph(
             positions, graph_index, num_graphs, config.max_radius, config.max_neighbors, config.box
@@ -307,7 +307,7 @@ class EScAIP(nn.Module):
         return Latents(self.node_projection(list(nodes)), self.edge_projection(list(edges)), geometry)
 
     def force_terms(self, latents: Latents) -> ForceTerms:
-        """The invariant factors of the forces, beside the directions (spec escaip.md 3.6)."""
+        """The directions and the invariant factors of the forces (spec escaip.md 3.6)."""
         graph = latents.geometry.graph
         coefficients = self.force_direction(latents.edge) * graph.mask[..., None]
         return ForceTerms(coefficients, self.force_magnitude(latents.node), graph.direction)
@@ -317,7 +317,7 @@ class EScAIP(nn.Module):
         per_atom = self.energy_head(latents.node)[:, 0]
         per_atom = per_atom.to(
             torch.promote_types(per_atom.dtype, torch.float32)
-        )  # sums are not for bfloat16
+        )  # bfloat16 is too coarse for sums
         counts = torch.bincount(graph_index, minlength=num_graphs)
         return per_atom.new_zeros(num_graphs).index_add(0, graph_index, per_atom) / counts
 

@@ -1,4 +1,4 @@
-"""Official EScAIP v1 weights to ours: the key names of spec escaip.md section 6."""
+"""Loading official EScAIP v1 weights: the key names of spec escaip.md section 6."""
 
 from collections.abc import Mapping
 from pathlib import Path

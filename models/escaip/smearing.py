@@ -1,8 +1,8 @@
-"""Distances on a grid of Gaussians, and their product with a matrix (spec escaip.md 2.5 and 3.1).
+"""The expansion of distances in Gaussians, and its product with a matrix (spec escaip.md 2.5 and 3.1).
 
-Of 600 Gaussians only some 25 differ from zero at any one distance. On CPU the rows are sorted by distance, so that
+At any distance only about 25 of 600 Gaussians differ from zero. On a CPU the rows are sorted by distance, so that
 blocks of them share a narrow band of columns: the product, which is half of the network's arithmetic, then
-costs a tenth. Elsewhere, and where a grid is short, it is the dense product.
+costs a tenth. On other devices, and for short grids, the product is dense.
 """
 
 import math
@@ -15,11 +15,11 @@ from torch.autograd.function import once_differentiable
 
 from models.escaip.graph import NeighborGraph
 
-ROWS = 128  # that share a band
+ROWS = 128  # rows that share a band
 
 
 def gaussian_smearing(graph: NeighborGraph, cutoff: float, size: int) -> Tensor:
-    """Distances on `size` Gaussians at a regular grid over [0, cutoff], as wide as two grid steps. (N, M, size).
+    """Values of `size` Gaussians on a regular grid over [0, cutoff], with a width of two grid steps: (N, M, size).
 
     value_k(d) = exp(-(d - c_k)^2 / (2 sigma^2)), sigma = 2 (c_1 - c_0); zero where a slot holds no other atom.
     """
@@ -34,7 +34,7 @@ def _gaussians(grid: Tensor, real: Tensor, low: int, high: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Band:
-    """values: (rows, high - low), the Gaussians low .. high - 1 of some rows, those of the others being zero."""
+    """values: (rows, high - low), Gaussians low .. high - 1 of some rows, whose other Gaussians are zero."""
 
     rows: slice
     columns: slice
@@ -43,7 +43,7 @@ class Band:
 
 @dataclass(frozen=True)
 class SmearedDistances:
-    """Either dense: (N, M, K), or bands of the N M rows sorted by distance, with that `order`: (N M,)."""
+    """Either dense: (N, M, K), or bands of the N M rows sorted by distance; order: (N M,) sorts them."""
 
     shape: torch.Size
     dense: Tensor | None
@@ -68,7 +68,7 @@ class SmearedDistances:
         return cls(shape, gaussian_smearing(graph, cutoff, size))
 
     def linear(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """F.linear of the smeared distances (N, M, K): (N, M, E), to rounding."""
+        """F.linear of the smeared distances (N, M, K): (N, M, E); the bands change rounding only."""
         if self.dense is not None:
             return F.linear(self.dense, weight, bias)
         product = _BandedProduct.apply(weight, self.bands)
@@ -76,7 +76,7 @@ class SmearedDistances:
 
 
 class _BandedProduct(torch.autograd.Function):
-    """Smeared distances times weight (E, K) transposed, over the bands alone; differentiable in the weight."""
+    """Smeared distances times the transposed weight (E, K), on the bands only; differentiable in the weight."""
 
     @staticmethod
     def forward(ctx, weight: Tensor, bands: tuple[Band, ...]) -> Tensor:

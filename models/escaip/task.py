@@ -1,4 +1,4 @@
-"""Training EScAIP and saying what of it is to be twirled (spec escaip.md 4 and 5)."""
+"""Training EScAIP, and the problems whose equivariance error the monitor measures (spec escaip.md 4 and 5)."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from models.training.optimizer import optimizer, scheduled
 from twirl.problem import Problem
 from twirl.representations import Scalars, Tree, Vectors
 
-# How the factors of the force head turn with the molecule.
+# How the factors of the force head transform when the molecule rotates.
 FORCE_TERMS = Tree({"coefficients": Scalars(), "magnitude": Scalars(), "direction": Vectors()})
 
 
@@ -33,11 +33,11 @@ class EScAIPTask(AveragedTask):
 
     @staticmethod
     def errors(energy: Tensor, forces: Tensor, batch: MoleculeBatch) -> tuple[Tensor, Tensor]:
-        """The two terms for given predictions (B,) and (N, 3)."""
+        """The two terms of the loss for given predictions (B,) and (N, 3)."""
         return (energy - batch.energy).abs().mean(), (forces - batch.forces).norm(dim=1).mean()
 
     def weighted(self, energy: Tensor, force: Tensor) -> Tensor:
-        """The training loss of the two terms."""
+        """The training loss: the weighted sum of the two terms."""
         return self.settings.energy_weight * energy + self.settings.force_weight * force
 
     def training_step(self, batch: MoleculeBatch) -> dict[str, Tensor]:
@@ -50,7 +50,7 @@ class EScAIPTask(AveragedTask):
         }
 
     def configure_optimizers(self) -> dict:
-        # Upstream's rule goes by name: the embeddings' linear layers are exempt too, RMSNorm weights are not.
+        # The official rule goes by name: it also exempts the embeddings' linear layers, but not RMSNorm weights.
         exempt = [p for name, p in self.network.named_parameters() if "embedding" in name or "bias" in name]
         decayed = [
             p for name, p in self.network.named_parameters() if "embedding" not in name and "bias" not in name
@@ -62,10 +62,10 @@ class EScAIPTask(AveragedTask):
         return scheduled(optimizer(self.settings.optimizer, groups), self.settings.schedule)
 
     def twirl_problems(self, batch: MoleculeBatch) -> Mapping[str, Problem]:
-        """Force MSE of the raw and of the averaged weights on one batch.
+        """Force MSE of the raw weights and of their exponential moving average on one batch.
 
-        Only the directions turn with the molecule, so the backbone runs once and the head is twisted alone;
-        a test holds this against rotating the positions.
+        Only the directions rotate with the molecule, so the backbone runs once and only the head is twisted;
+        a test compares this with rotating the positions.
         """
         geometry = self.network.geometry(
             batch.positions, batch.atomic_numbers, batch.graph_index, batch.num_graphs
@@ -74,13 +74,13 @@ class EScAIPTask(AveragedTask):
 
 
 def force_problem(network: EScAIP, geometry: Geometry, batch: MoleculeBatch) -> Problem:
-    """The force head of `network` on `batch`, whose geometry is given, to twirl; with its exact split."""
+    """The twirling problem of the force head of `network` on `batch`, with the exact split of its loss."""
     if geometry.graph.isolated.any():
         atom = int(geometry.graph.isolated.nonzero()[0])
         conformation = int(batch.conformations[batch.graph_index[atom]])
         raise ValueError(
             f"conformation {conformation} has an atom without neighbours within {network.config.max_radius} "
-            "Angstrom, whose force direction does not turn with the molecule: leave it out or raise max_radius"
+            "Angstrom, whose force direction does not rotate with the molecule: leave it out or raise max_radius"
         )
     terms = network.force_terms(network.latents(geometry))
     return Problem(

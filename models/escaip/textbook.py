@@ -1,6 +1,6 @@
-"""The formulas of spec escaip.md section 3 as they stand: what a test and the benchmark compare with.
+"""The formulas of spec escaip.md section 3 without optimisation, which a test and the benchmark compare with.
 
-Distances are smeared in every layer and multiplied densely, every concatenation is formed, everything is computed
+Distances are expanded in every layer and multiplied densely, every concatenation is formed, everything is computed
 per edge, and dropout is torch's. Weights and geometry are those of an EScAIP.
 """
 

@@ -24,7 +24,7 @@ def batch(config: SEGNNConfig, graphs: int) -> tuple[Tensor, Tensor, Tensor, Ten
 
 
 def case(config: SEGNNConfig, graphs: int, compiled: bool = False) -> Case:
-    """A step of the published optimiser, ours against e3nn's products along a list of edges."""
+    """A step of the published optimiser, compared with e3nn's products on a list of edges."""
     x, v, y, charges = batch(config, graphs)
 
     def step_of(network: nn.Module) -> Callable[[], None]:
@@ -47,7 +47,7 @@ def case(config: SEGNNConfig, graphs: int, compiled: bool = False) -> Case:
 
 
 def recm(config: SEGNNConfig, graphs: int) -> Case:
-    """A training step of RECM beside the plain network's."""
+    """A training step of RECM, compared with the plain network's."""
     relaxed = RECM(1e-3, Targets(Vectors(), 3), terms=("W", "b"))
     plain = _trained(config, Method(), graphs)
     return Case(_trained(config, relaxed, graphs), graphs, beside={"the plain network": plain})

@@ -1,9 +1,9 @@
 """SEGNN on charged particles, for degrees l <= 1 (spec segnn.md section 3).
 
 Read from top to bottom in order of execution. Shapes: B graphs of n particles, all of them neighbours of each other;
-k = n - 1 edges into every particle, listed by destination; S scalars and V vectors. Node features are
-(m, 4, B, n) for S = V = m, a scalar and a vector to each channel, and (S + 3 V, B, n) for others (products.Irreps);
-features of edges come apart, in columns (..., B n k).
+k = n - 1 edges into every particle, sorted by target; S scalars and V vectors. Node features have shape
+(m, 4, B, n) for S = V = m, one scalar and one vector per channel, and (S + 3 V, B, n) otherwise (products.Irreps);
+edge features are separate tensors of scalars and of vectors, with the edges last (..., B n k).
 """
 
 import math
@@ -35,14 +35,14 @@ Y1 = (3 / (4 * math.pi)) ** 0.5
 
 @dataclass(frozen=True)
 class Edges:
-    """What is known of all edges. y: (3, E) attributes of degree 1. additional: (2, E) distance, product of charges."""
+    """Inputs of all edges. y: (3, E) attributes of degree 1. additional: (2, E) distance, product of charges."""
 
     y: Tensor
     additional: Tensor
 
 
 class CompleteGraph(nn.Module):
-    """Who sends to whom among n particles; 0/1 matrices, because products with them have products as derivatives."""
+    """The edges among n particles as 0/1 matrices, because the derivatives of products with them are products too."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -82,8 +82,8 @@ class MessageLayer(nn.Module):
         self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     def compile_messages(self) -> None:
-        """From now on training computes messages, most of its work, by torch.compile; only rounding changes."""
-        # Evaluation keeps the plain functions: its batches are of many sizes, and each would be compiled.
+        """Compiles the messages, most of the work, with torch.compile for training; this changes only rounding."""
+        # Evaluation uses the plain functions: its batches have many sizes, and each would be compiled.
         self.compiled = torch.compile(self.messages, fullgraph=True, dynamic=False)
 
     def messages(self, h: Tensor, edges: Edges, graph: CompleteGraph) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ class MessageLayer(nn.Module):
         return self.message_layer_2.apart(*self.first_messages(h, edges, graph), edges.y)
 
     def first_messages(self, h: Tensor, edges: Edges, graph: CompleteGraph) -> tuple[Tensor, Tensor]:
-        """Linear in either end of an edge before the gate: matrices act on nodes, not on four times as many edges."""
+        """The first message is linear in each end of an edge: matrices act on nodes, not on the more numerous edges."""
         product, S, m = self.message_layer_1, self.node.scalars, self.node.vectors
         s, V = self.node.separate(h)
         A, B = product.matrices()
@@ -106,7 +106,7 @@ class MessageLayer(nn.Module):
         return gated(a + Inner.apply(V_a, inward), Spread.apply(V_b, b, outward))
 
     def update_input(self, h: Tensor, s: Tensor, V: Tensor, graph: CompleteGraph) -> Tensor:
-        """Node features, and after them the sums of the messages: twice as long as h along the first axis."""
+        """Node features followed by the sums of the messages: twice as long as h along the first axis."""
         return torch.cat([h, self.node.together(graph.total(s), graph.total(V)).view(h.shape)])
 
     def forward(self, h: Tensor, edges: Edges, y: Tensor, graph: CompleteGraph) -> Tensor:
@@ -116,7 +116,7 @@ class MessageLayer(nn.Module):
 
 
 class SEGNN(nn.Module):
-    """Positions of charged particles some time later, E(3)-equivariant (about the origin only, with center "none")."""
+    """Predicts later positions of charged particles, E(3)-equivariantly (with center "none": O(3) about the origin)."""
 
     def __init__(self, config: SEGNNConfig):
         super().__init__()
@@ -145,7 +145,7 @@ class SEGNN(nn.Module):
         return x + d.view(3, *x.shape[:2]).permute(1, 2, 0)
 
     def attributes(self, x: Tensor, v: Tensor, charges: Tensor) -> tuple[Edges, Tensor]:
-        """Of the edges, and y (3, B, n) of the nodes: the mean over their edges and the velocity's direction."""
+        """Attributes of edges, and y (3, B, n) of nodes: the mean over a node's edges plus its velocity's direction."""
         target, source = self.graph.target, self.graph.source
         x, v = (a.permute(2, 0, 1).contiguous() for a in (x, v))
         relative = x[..., source] - x[..., target]  # (3, B, n k)
@@ -170,7 +170,7 @@ class SEGNN(nn.Module):
         return self.node.together(*first).unflatten(-1, x.shape[:2])
 
     def places(self) -> list["Place"]:
-        """The two products of every layer's update, which are what ES and ACE relax (spec segnn.md 4.1)."""
+        """The two products of every layer's update, which ES and ACE relax (spec segnn.md 4.1)."""
         layers = range(self.config.layers)
         return [place for i in layers for place in update_places(f"layers.{i}", self.node)]
 
@@ -183,14 +183,14 @@ class SEGNN(nn.Module):
 
 
 def update_places(layer: str, node: Irreps) -> list["Place"]:
-    """The places of the MessageLayer of this name, with node features as they lie."""
-    from twirl.relaxation.places import Place  # here, so that the network alone needs no relaxation
+    """The places of the MessageLayer of this name, in the memory layout of node features."""
+    from twirl.relaxation.places import Place  # here, since the network itself does not need it
     from twirl.representations import IrrepsRep
 
     places = []
     for k, copies in ((1, 2), (2, 1)):
         inputs = (copies * node.shape[0], *node.shape[1:])
-        if node.paired:  # the group acts on every channel alike
+        if node.paired:  # the group acts on every channel in the same way
             acts_on_in = acts_on_out = IrrepsRep("1x0e + 1x1o")
         else:
             irreps = f"{node.scalars}x0e + {node.vectors}x1o"

@@ -1,6 +1,6 @@
-"""Official SEGNN weights to ours, and the added terms of ES- and ACE-relaxed ones (spec segnn.md section 6).
+"""Loading official SEGNN weights, and the unconstrained terms of those relaxed by ES and ACE (spec segnn.md section 6).
 
-Official features list all scalars of a block, then its vectors, channel by channel; ours do the same only for unequal
+Official features list all scalars of a block, then its vectors, channel by channel; ours do so only for different
 numbers of them (products.Irreps). Official products have one flat weight, path after path.
 """
 
@@ -16,7 +16,7 @@ from models.segnn.products import Irreps, Product
 
 # Our name of a product's bias, and the official one; matrices are taken apart path by path.
 RULES = ((r"(^|\.)bias$", r"\1biases"),)
-# e3nn's bookkeeping and constants, whose presence depends on its version.
+# e3nn's internal entries and constants, whose presence depends on its version.
 IGNORED = re.compile(r"tp\.output_mask$|gate\.mul\.(weight|output_mask)$|\._w3j_\d+_\d+_\d+$")
 # Upstream's names of the terms added to an update, and the layer that each is added to.
 TERMS = {
@@ -78,7 +78,7 @@ def flat_weight(product: Product, to_scalars: Tensor | None, to_vectors: Tensor)
 
 
 def features(flat: Tensor, irreps: Irreps) -> Tensor:
-    """Official features (..., C dim) of C times the irreps -> ours, (..., *shape) with C times the first axis."""
+    """Official features (..., C dim) of C copies of the irreps -> ours, (..., *shape) with C times the first axis."""
     if not irreps.paired:
         return flat
     m = irreps.scalars
@@ -95,12 +95,12 @@ def official_features(h: Tensor, irreps: Irreps) -> Tensor:
 
 
 def _paths(product: Product) -> list[tuple[slice, bool]]:
-    """Where the columns of every official path lie in ours, in order, and whether they lead to scalars."""
+    """For every official path, in order: its columns in our matrices, and whether it leads to scalars."""
     counts, paths = [0, product.sizes[0]], []
     for degree, channels in product.blocks:
         columns = slice(counts[degree], counts[degree] + channels)
         counts[degree] += channels
-        # With the attribute of degree 0 a feature keeps its degree, with that of degree 1 it changes it.
+        # With the attribute of degree 0 a feature keeps its degree; with that of degree 1 it changes degree.
         leads = (degree == 0, degree == 1)
         paths += [(columns, scalars) for scalars in leads if not scalars or product.to_scalars is not None]
     return paths
@@ -131,7 +131,7 @@ def _paths_apart(
 
 
 def _split(key: str) -> tuple[str, str | None, str]:
-    """'layers.0.lin_noneq1.2.bias' -> ('layers.0.', 'lin_noneq1', '2.bias'); plain keys have no term."""
+    """'layers.0.lin_noneq1.2.bias' -> ('layers.0.', 'lin_noneq1', '2.bias'); keys of the plain network have no term."""
     for term in TERMS:
         prefix, found, name = key.partition(term)
         if found and prefix[-1:] in ("", ".") and name[:1] in ("", "."):
@@ -142,7 +142,7 @@ def _split(key: str) -> tuple[str, str | None, str]:
 def _in_our_order(
     term: Mapping[str, Tensor], products: Mapping[str, Product], name: str, source: str
 ) -> dict[str, Tensor]:
-    """The maps of a term, with the rows of their last and the columns of their first in the order of our features."""
+    """A term's maps, the rows of the last and the columns of the first permuted to the order of our features."""
     weights = [key for key in term if key.endswith("weight")]
     if not weights or name not in products:
         what = "no weights of the added term" if name in products else "an added term where no product is"

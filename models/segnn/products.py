@@ -1,10 +1,10 @@
 """Steerable products of scalars and vectors: SEGNN's layers for degrees l <= 1 (spec segnn.md sections 3.2, 3.3, 11).
 
-Scalars s (C, N) and vectors V (C, 3, N) have their channels first and the N nodes or edges last: a map of channels is
-one product of matrices as they lie, and an attribute y (3, N), one vector for every column, meets whole rows of
-memory. Features of nodes are one tensor: see `Irreps`.
+Scalars s (C, N) and vectors V (C, 3, N) have channels first and the N nodes or edges last. A map of channels is then
+one matrix product without transposed copies, and an attribute y (3, N), one vector for every column, multiplies
+contiguous rows. The features of nodes are one tensor: see `Irreps`.
 
-The elementwise parts of the layers have their backward passes written out: they bound the speed of training, and
+The elementwise parts of the layers have explicit backward passes: they limit the speed of training, and
 autograd would form three times as many tensors of the edges' size.
 """
 
@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-SILU = 1.6791767923989418  # e3nn's normalisation: activations of a normal number have second moment 1
+# e3nn's normalisation: the activation of a standard normal number has second moment 1
+SILU = 1.6791767923989418
 SIGMOID = 1.8467055342154763
 
 
@@ -99,7 +100,7 @@ def inner(V: Tensor, W: Tensor) -> Tensor:
 
 
 class Block(NamedTuple):
-    """Consecutive channels of an input in the official order: degree 0 (scalars) or 1 (vectors), how many."""
+    """Consecutive channels of an input in the official order: their degree, 0 (scalars) or 1 (vectors), and number."""
 
     degree: int
     channels: int
@@ -107,11 +108,11 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Irreps:
-    """scalars x 0e + vectors x 1o, and how features of them lie in one tensor.
+    """scalars x 0e + vectors x 1o, and the layout of features of these irreps in one tensor.
 
-    As many scalars as vectors, m, lie as (m, 4, ...), a scalar and a vector to each channel. Unequal numbers
-    lie as (scalars + 3 vectors, ...), all scalars before the vectors, which is the official order. Several
-    features of the same irreps lie one after another along the first axis.
+    Equal numbers m of scalars and vectors have the shape (m, 4, ...), one scalar and one vector per channel.
+    Different numbers have the shape (scalars + 3 vectors, ...), all scalars before the vectors, which is the
+    official order. Several features of the same irreps are concatenated along the first axis.
     """
 
     scalars: int
@@ -129,7 +130,7 @@ class Irreps:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one feature, without the axes of graphs and nodes."""
+        """Shape of one feature, without the axes of graphs and nodes."""
         return (self.scalars, 4) if self.paired else (self.dim,)
 
     @property
@@ -158,8 +159,8 @@ class Product(nn.Module):
 
         s' = y0 A_s s + A_V <V, y> / sqrt 3 + bias,    V' = (B_s s) y + y0 B_V V.
 
-    inputs: what the features are made of, in the official order; their scalars, and their vectors, are stacked
-    in this order here. out: irreps of the result. y0: the attribute's scalar, a constant. Parameters: [A_s, A_V]
+    inputs: the blocks of the features in the official order; here their scalars, and their vectors, are stacked
+    in this order. out: irreps of the result. y0: the attribute's scalar, a constant. Parameters: [A_s, A_V]
     (scalars, fan_in), [B_s, B_V] (vectors, fan_in), bias (scalars,).
     """
 
@@ -177,16 +178,16 @@ class Product(nn.Module):
             nn.init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5)
 
     def mixed(self) -> tuple[int, int]:
-        """Numbers of scalars and vectors that the weights lead to."""
+        """Numbers of scalars and vectors that the weights produce."""
         return self.out.scalars, self.out.vectors
 
     def matrices(self) -> tuple[Tensor, Tensor]:
-        """y0 [A_s, A_V] and y0 [B_s, B_V]: to be used with the `attributes`."""
+        """y0 [A_s, A_V] and y0 [B_s, B_V], for use with `attributes`."""
         pair = self.to_scalars, self.to_vectors
         return pair if self.y0 == 1 else tuple(None if W is None else self.y0 * W for W in pair)
 
     def attributes(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """y as it meets vectors, and as it meets scalars: y / (sqrt 3 y0) and y / y0."""
+        """y / (sqrt 3 y0), which multiplies vectors, and y / y0, which multiplies scalars."""
         return y * (3**-0.5 / self.y0), y if self.y0 == 1 else y / self.y0
 
     def apart(self, s: Tensor, V: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -200,7 +201,7 @@ class Product(nn.Module):
         return torch.addmm(self.bias[:, None], A, torch.cat([s, Inner.apply(V, inward)])), out
 
     def features(self, z: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
-        """`apart` of node features z, one or several of the first input's irreps, and attributes y (3, ...)."""
+        """`apart` for node features z, one or several of the first input's irreps, and attributes y (3, ...)."""
         return self.apart(*self.inputs[0].separate(z), y.flatten(1))
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
@@ -209,7 +210,7 @@ class Product(nn.Module):
 
 
 class GatedProduct(Product):
-    """A Product with one more scalar for every vector, through the Gate."""
+    """A Product with an additional scalar for every vector, followed by the Gate."""
 
     def mixed(self) -> tuple[int, int]:
         return self.out.scalars + self.out.vectors, self.out.vectors

@@ -1,4 +1,4 @@
-"""SEGNN with e3nn's tensor products, edge by edge: for degrees above 1, and what the fast network is held against.
+"""SEGNN with e3nn's tensor products, edge by edge: for degrees above 1, and as reference for the fast network.
 
 The formulas of spec segnn.md section 3 in general irreps, in e3nn's order of features. Parameters and their names are
 the official ones.
@@ -37,7 +37,7 @@ class SteerableProduct(nn.Module):
         bounds = [fan_in[p.i_out] ** -0.5 * torch.ones(p.path_shape).flatten() for p in paths]
         with torch.no_grad():
             self.tp.weight.uniform_(-1, 1).mul_(torch.cat(bounds))
-        # Undoes e3nn's normalisation of paths, which the initialisation is instead of.
+        # Undoes e3nn's normalisation of paths, which this initialisation replaces.
         undo = [n * torch.ones(block.dim) for n, block in zip(fan_in, irreps_out, strict=True)]
         self.register_buffer("fan_in", torch.cat(undo), persistent=False)
         scalars = [(n, block.mul) for n, block in zip(fan_in, irreps_out, strict=True) if block.ir.l == 0]
@@ -51,7 +51,7 @@ class SteerableProduct(nn.Module):
         return out if self.biases is None else out + F.pad(self.biases, (0, out.shape[-1] - len(self.biases)))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SteerableProduct":
-        """Moves and casts; e3nn's constants, made in single precision, are made again in the new one."""
+        """Moves and casts; e3nn's constants, made in single precision, are recomputed in the new precision."""
         super()._apply(fn, recurse)
         for name, constant in self.tp.named_buffers():
             if "_w3j_" in name:
@@ -61,7 +61,7 @@ class SteerableProduct(nn.Module):
 
 
 class GatedSteerableProduct(SteerableProduct):
-    """A product to `target` and one more scalar for every copy of a higher degree, which gates it."""
+    """A product to `target` with an additional scalar for every feature of a higher degree, which gates it."""
 
     def __init__(self, irreps1: o3.Irreps, irreps2: o3.Irreps, target: o3.Irreps):
         scalars = sum(block.mul for block in target if block.ir.l == 0)
@@ -72,7 +72,7 @@ class GatedSteerableProduct(SteerableProduct):
 
     def forward(self, z: Tensor, attributes: Tensor) -> Tensor:
         out = super().forward(z, attributes)
-        if not self.higher:  # the published activation of scalars alone is not normalised
+        if not self.higher:  # published: where there are only scalars, their activation is not normalised
             return F.silu(out)
         sizes = [self.scalars, self.gates, *(block.dim for block in self.higher)]
         s, g, *rest = out.split(sizes, dim=-1)
@@ -143,7 +143,7 @@ class SteerableSEGNN(nn.Module):
         return x + self.pre_pool2(self.pre_pool1(h, graph.of_nodes), graph.of_nodes).view_as(x)
 
     def attributes(self, x: Tensor, v: Tensor, charges: Tensor) -> EdgeList:
-        """All edges of all graphs, by target, and what is known of them."""
+        """All edges of all graphs, sorted by target, and their inputs."""
         B, n, _ = x.shape
         target, source = (
             (n * torch.arange(B, device=x.device)[:, None] + ends).flatten() for ends in self.pairs
@@ -175,13 +175,13 @@ class SteerableSEGNN(nn.Module):
 
 
 def irreps(multiplicities: Sequence[int]) -> o3.Irreps:
-    """So many features of degree 0, 1, ..., each with the parity of its spherical harmonics."""
+    """Irreps with these numbers of features of degree 0, 1, ..., each with the parity of its spherical harmonics."""
     return o3.Irreps([(n, (l, (-1) ** l)) for l, n in enumerate(multiplicities) if n])  # noqa: E741
 
 
 def update_places(layer: str, hidden: o3.Irreps) -> list["Place"]:
     """The two places of the SteerableLayer of this name."""
-    from twirl.relaxation.places import Place  # here, so that the network alone needs no relaxation
+    from twirl.relaxation.places import Place  # here, since the network itself does not need it
     from twirl.representations import IrrepsRep
 
     out = IrrepsRep(hidden)

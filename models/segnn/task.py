@@ -1,4 +1,4 @@
-"""Training SEGNN to foretell positions, and saying what of it is to be twirled (spec segnn.md sections 4 and 5)."""
+"""Training SEGNN, and the problems whose equivariance error the monitor measures (spec segnn.md 4 and 5)."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,7 +19,7 @@ ACTS_ON_INPUTS = Tree((Vectors(), Vectors(), Identity()))  # x, v, charges
 
 
 def build(config: SEGNNConfig) -> nn.Module:
-    """The fast network, or the one on e3nn, which is imported for it only."""
+    """The fast network, or the one on e3nn, which is imported only if needed."""
     if not config.by_e3nn:
         return SEGNN(config)
     from models.segnn.steerable import SteerableSEGNN
@@ -28,7 +28,7 @@ def build(config: SEGNNConfig) -> nn.Module:
 
 
 class SEGNNTask(RelaxedTask):
-    """Positions at a later frame by the mean squared error over all coordinates."""
+    """Predicts positions at a later frame; the loss is the mean squared error over all coordinates."""
 
     def __init__(self, settings: SEGNNTaskSettings):
         targets = Targets(Vectors(), 3)
@@ -63,8 +63,8 @@ class SEGNNTask(RelaxedTask):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.relaxed_optimizer(self.settings.optimizer)
 
-    def twirl_problems(self, batch: NBodyBatch) -> Mapping[str, Problem]:
-        """The mean squared error of every series on one batch."""
+    def problems(self, batch: NBodyBatch, readings: Mapping[str, Callable]) -> Mapping[str, Problem]:
+        """The mean squared error of every evaluation variant on one batch."""
         return {
             series: Problem(
                 model=lambda inputs, read=read: read(*inputs),
@@ -73,5 +73,5 @@ class SEGNNTask(RelaxedTask):
                 acts_on_x=ACTS_ON_INPUTS,
                 acts_on_y=Vectors(),
             )
-            for series, read in (self.readings() | self.attributed()).items()
+            for series, read in readings.items()
         }

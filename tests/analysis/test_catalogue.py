@@ -1,6 +1,7 @@
 """The catalogue: every output once, in the papers' order, and enough to say which runs each is made from."""
 
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from analysis import catalogue
 from analysis.catalogue import NAMED, OUTPUTS, by_name, shown
+from tests.workflow.checkout import ROOT
 
 HERE = Path(catalogue.__file__).parent
 
@@ -41,6 +43,11 @@ def test_outputs_come_in_the_papers_order():
     ]
     assert all(bool(output.where) == (output.paper is not None) for output in OUTPUTS)
     assert all(output.claims and set(output.required) <= set(output.runs) for output in OUTPUTS)
+
+
+def test_every_claim_that_an_output_bears_on_is_in_the_ledger():
+    known = set(re.findall(r"^\| ([ABX]\d+) \|", (ROOT / "docs" / "claims.md").read_text(), re.MULTILINE))
+    assert {claim for output in OUTPUTS for claim in output.claims} <= known
 
 
 def test_a_new_network_on_particles_is_shown_where_networks_are_compared():

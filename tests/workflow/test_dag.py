@@ -72,7 +72,7 @@ def test_one_file_of_a_run_trains_that_run_alone(fresh):
         ("analysis/figures/a_fig2.py", False, "a_fig2"),
         ("models/escaip/network.py", "escaip", "of what is trained"),
         ("models/segnn/task.py", "segnn", "of what is trained"),
-        ("models/training/rotation_study.py", "proteina", "of what is trained"),
+        ("analysis/measure/rotations.py", False, "a_fig5"),
         ("models/train.py", "all", "all"),
     ],
 )
@@ -88,6 +88,15 @@ def test_what_depends_on_a_changed_file_is_made_again_and_nothing_else(finished,
     else:
         assert found == set(plan.outputs if drawn == "all" else [drawn])
     assert "Preparing" not in said
+
+
+def test_samples_can_be_asked_for_where_a_system_generates(fresh):
+    report = "results/smoke/{}/seed0/samples/report.json"
+    said = fresh.run("smoke", "-n", report.format("proteina-60m"))
+    assert "Training proteina-60m, seed 0" in said
+    assert "Generating from proteina-60m, seed 0" in said
+    refused = fresh.snakemake("-n", report.format("segnn-plain"), "--configfile", "config/smoke.yaml")
+    assert "MissingRuleException" in refused.stdout + refused.stderr
 
 
 def test_a_dry_run_writes_nothing(fresh):

@@ -5,6 +5,7 @@ snakemake --cores all figures/mini/a_fig2.pdf           one figure
 snakemake --cores all --configfile config/subset.yaml   another tier
 """
 
+import json
 import re
 import shlex
 import sys
@@ -41,6 +42,7 @@ shell.prefix(f"set -euo pipefail; export PATH={PATH}:$PATH; ")
 
 wildcard_constraints:
     dataset=r"[a-z0-9_]+",
+    measurement=r"[a-z_]+",
     run="|".join(map(re.escape, PLAN.names)),
     seed=r"\d+",
     figure="|".join(PLAN.figures) or "none",
@@ -51,6 +53,7 @@ wildcard_constraints:
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/analyse.smk"
 include: "workflow/rules/render.smk"
@@ -68,6 +71,7 @@ rule all:
     default_target: True
     input:
         [f"{run.folder}/summary.json" for run in PLAN.runs],
+        [*PLAN.measurements],
         METRICS,
         GALLERY,
 

@@ -56,7 +56,7 @@ class Output:
     paper: A, B, or None for what goes beyond both; where: the place in it that this repeats.
     runs: by name. others: which runs it shows besides, so that a new run is shown without an edit.
     required: runs without which there is nothing to show; where there are none, any one run of its own is enough.
-    claims: ids of docs/claims.md. extras: further tables in a run's folder that this reads, of runs that have them.
+    claims: ids of docs/claims.md. extras: measurements of trained networks that it reads, of runs that ask for them.
     """
 
     name: str
@@ -121,7 +121,7 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         "a_fig5", FIGURE, "A", "Figure 5", "Error of the percent by number and kind of rotations",
-        (PROTEINA,), required=(PROTEINA,), claims=("A3", "X3"), extras=("rotations.parquet",),
+        (PROTEINA,), required=(PROTEINA,), claims=("A3", "X3"), extras=("rotations",),
     ),
     Output(
         "a_fig6", FIGURE, "A", "Figure 6", "EScAIP: losses over training, by training-set size",
@@ -134,7 +134,7 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         "a_fig11", FIGURE, "A", "Figure 11", "VoxMol: cosines between latents of turned molecules",
-        VOXMOL_NETWORKS, claims=("A15",), extras=("latents.parquet",),
+        VOXMOL_NETWORKS, claims=("A15",), extras=("latents",),
     ),
     Output(
         "a_landmarks", TABLE, "A", "Figures 2 to 4", "Landmarks of the percent curves",
@@ -189,7 +189,7 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         "x2", FIGURE, None, "", "VN-PointNet: equivariance error by relaxed layer",
-        vn_runs("recm", "rpp"), required=vn_runs("recm"), claims=("X2",),
+        vn_runs("recm", "rpp"), required=vn_runs("recm"), claims=("X2",), extras=("attribution",),
     ),
     Output(
         "x3", FIGURE, None, "", "Particles and motion: percent of the squared error that is equivariance error",
@@ -197,7 +197,7 @@ OUTPUTS: tuple[Output, ...] = (
     ),
     Output(
         "x4", FIGURE, None, "", "EGNO on motion capture: the symmetry that relaxation breaks, by layer",
-        tuple(name for task in MOTIONS for name in task.runs), claims=("X2",),
+        tuple(name for task in MOTIONS for name in task.runs), claims=("X2",), extras=("attribution",),
     ),
 )  # fmt: skip
 

@@ -9,9 +9,10 @@ from analysis.results import ResultsError, Run
 from analysis.words import scientific
 
 
-def settings_of(run: Run, study: str) -> dict:
-    """What a run asked for of `gradients` or `rotation_study`; empty if it does not say."""
-    return run.config.get("model", {}).get("init_args", {}).get(study) or {}
+def gradients_of(run: Run) -> dict:
+    """With which arguments a run measured gradients; empty if it does not say."""
+    of_monitor = (c for c in run.config.get("callbacks", ()) if c["class_path"].endswith(".GradientMonitor"))
+    return next(of_monitor, {}).get("init_args", {})
 
 
 def chains_phrase(run: Run, batches: int | None) -> str:
@@ -32,7 +33,7 @@ def gradients_note(run: Run, papers: float) -> str:
 
     papers: the paper's number of rotations. Empty if the run does not say.
     """
-    monitor, asked = run.config.get("monitor", {}), settings_of(run, "gradients")
+    monitor, asked = run.config.get("monitor", {}), gradients_of(run)
     percents = chains_phrase(run, monitor.get("batches")), monitor.get("rotations")
     gradients = chains_phrase(run, asked.get("batches")), asked.get("rotations") or monitor.get("rotations")
     if not all(gradients):

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import catalogue
+from analysis.measure.registry import MEASUREMENTS, table_in
 from models.training.files import RUN_FILES
 
-MEASURED_FILES = tuple(dict.fromkeys(name for output in catalogue.OUTPUTS for name in output.extras))
-"""Further tables of some runs, which outputs read."""
 ENDINGS = (".png", ".rst", ".json", ".md")
 """What is kept of an output; the numbers in it are drawn again from its runs."""
 
@@ -32,7 +31,7 @@ def publish(tier: str, root: Path) -> list[Path]:
             f"{root / 'results' / tier} holds no finished run: run snakemake for this tier first"
         )
     chosen = [run / name for run in runs for name in RUN_FILES]
-    chosen += [path for run in runs for name in MEASURED_FILES if (path := run / name).exists()]
+    chosen += [path for run in runs for name in MEASUREMENTS if (path := table_in(run, name)).exists()]
     figures = Path(root, "figures", tier)
     names = [f"{output.name}{ending}" for output in catalogue.OUTPUTS for ending in ENDINGS]
     chosen += [path for name in (*names, "metrics.json") if (path := figures / name).exists()]

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from analysis.curves import Curve
+from analysis.measure.registry import table_in
 from models.training.files import RUN_FILES
 from models.training.series import EMA, RAW, SERIES_COLUMNS, ZERO, Series
 
@@ -77,9 +78,9 @@ class Run:
         """What the data are: labels, source, generated, sizes; from the prepared store."""
         return self.summary.get("data") or {}
 
-    def record(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
-        """A table that some runs have beside their metrics; None if this one has none."""
-        path = Path(self.folder, name)
+    def measured(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+        """The table of a measurement of the trained network, with its settings as `attrs`; None if it was not made."""
+        path = table_in(self.folder, name)
         return _table(path, columns) if path.is_file() else None
 
     @cached_property

@@ -45,15 +45,18 @@ def load_official(
     module.load_state_dict({key: state[name] for name, key in names.items()})
 
 
-def checked(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """`state` without DDP's `module.`; CheckpointError unless it has the names and shapes of `expected`."""
+def checked(expected: Mapping[str, Any], state: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """`state` without DDP's `module.`; CheckpointError unless it has the names and shapes of `expected`.
+
+    What is no tensor, such as the state of a method that relaxes, has a name alone.
+    """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     problems = [f"is missing '{name}'" for name in expected if name not in state]
     problems += [f"has the unexpected '{name}'" for name in state if name not in expected]
     problems += [
         f"has '{name}' of shape {tuple(state[name].shape)} where {tuple(own.shape)} is needed"
         for name, own in expected.items()
-        if name in state and state[name].shape != own.shape
+        if name in state and isinstance(own, Tensor) and state[name].shape != own.shape
     ]
     if problems:
         shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")

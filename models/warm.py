@@ -1,10 +1,10 @@
-"""Trains one run in a process that has imported everything already: `python -m models.warm --config run.yaml`.
+"""Does a job in a process that has imported everything already: `python -m models.warm --config run.yaml` trains a run.
 
 Importing torch and Lightning takes as long as a small run. The first call starts a server, which imports them once
 and forks a process for every run; this one and later calls hand it their arguments and their output, and end with the
 run's exit status. A call that is interrupted takes its run along. The server ends with the process that $TWIRL_CALL
 names, such as the Snakemake that all these runs belong to; without the variable, with the process that started it.
-Takes what `python -m models.train` takes.
+Takes what `python -m models.train` takes, or before its arguments the name of another program's module.
 """
 
 import contextlib
@@ -28,14 +28,17 @@ import yaml
 from models.sources import modules_of
 
 CALL = "TWIRL_CALL"
+TRAIN = "models.train"
 POLL = 0.2  # [s] between looks at what has ended
 PATIENCE = 300  # [s] for the server to import everything on a busy machine
 LONGEST = 1 << 20  # bytes of one message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Has one run trained and returns its exit status."""
+    """Has one job done and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0].startswith("-"):
+        arguments.insert(0, TRAIN)
     with connected(own_folder()) as server:
         text = "\0".join([os.getcwd(), *arguments]).encode()
         socket.send_fds(server, [text], [sys.stdout.fileno(), sys.stderr.fileno()])
@@ -93,7 +96,7 @@ def _connect(folder: Path) -> socket.socket:
 
 def serve(folder: Path, until: int) -> None:
     """Forks a process for every connection, for as long as the process `until` lives or one of its own does."""
-    train = importlib.import_module("models.train")
+    importlib.import_module(TRAIN)
     path = folder / "socket"
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -105,7 +108,7 @@ def serve(folder: Path, until: int) -> None:
             ready, _, _ = select.select([listener, *waiting.values()], [], [], POLL)
             if listener in ready:
                 connection, _ = listener.accept()
-                child = _fork(train, connection, [listener, *running.values()])
+                child = _fork(connection, [listener, *running.values()])
                 running[child] = waiting[child] = connection
             for child in [child for child, connection in waiting.items() if connection in ready]:
                 del waiting[child]  # it says nothing after its request, so that it has gone
@@ -130,10 +133,10 @@ def _import_classes(arguments: Sequence[str]) -> None:
                     importlib.import_module(module)
 
 
-def _fork(train, connection: socket.socket, others: Sequence[socket.socket]) -> int:
-    """The id of a process that trains what a connection asks for."""
+def _fork(connection: socket.socket, others: Sequence[socket.socket]) -> int:
+    """The id of a process that does what a connection asks for."""
     text, outputs, _, _ = socket.recv_fds(connection, LONGEST, 2)
-    folder, *arguments = text.decode().split("\0")
+    folder, program, *arguments = text.decode().split("\0")
     os.chdir(folder)
     _import_classes(arguments)
     child = os.fork()
@@ -148,8 +151,7 @@ def _fork(train, connection: socket.socket, others: Sequence[socket.socket]) -> 
         for number, output in zip((1, 2), outputs, strict=True):
             os.dup2(output, number)
             os.close(output)
-        train.main(arguments)
-        status = 0
+        status = importlib.import_module(program).main(arguments) or 0
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -1,7 +1,11 @@
 """Rows of metrics.parquet for tests: written by logging keys, read with the name of each row's series."""
 
+from pathlib import Path
+
 import pandas as pd
 
+from analysis.measure.attribution import COLUMNS as ATTRIBUTION
+from analysis.measure.registry import table_in
 from models.training.series import SERIES_COLUMNS, Series, parse_key
 from models.training.table import COLUMNS
 
@@ -26,3 +30,15 @@ def named(metrics: pd.DataFrame) -> pd.DataFrame:
     return metrics.assign(
         series=[str(Series(*of)) for of in metrics[[*SERIES_COLUMNS]].itertuples(index=False)]
     )
+
+
+def write_metrics(folder: Path, metrics: pd.DataFrame) -> None:
+    """metrics.parquet, and what was measured without a place's terms, with the last losses of all, in its own table."""
+    left_out = metrics["without"] != ""
+    metrics[~left_out].to_parquet(folder / "metrics.parquet", index=False)
+    if left_out.any():
+        last = metrics["step"] == metrics.loc[left_out, "step"].max()
+        own = (metrics["split"] == "val") & (metrics["weights"] == "raw") & (metrics["readout"] == "own")
+        path = table_in(folder, "attribution")
+        path.parent.mkdir(exist_ok=True)
+        metrics.loc[last & own, list(ATTRIBUTION)].to_parquet(path, index=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from twirl.decomposition import bessel_factor
 from twirl.gradients import gradient_norm, loss_gradients
-from twirl.monitor import Monitor
+from twirl.monitor import EquivarianceMonitor, Monitor
 
 
 class GradientMonitor(Monitor):
@@ -20,6 +20,7 @@ class GradientMonitor(Monitor):
 
     series: measure only series whose first word (before the first "/") is one of these; None: all.
     chunk: rotations per forward and backward pass; with several chunks every prediction is computed twice.
+    steps, rotations, seed: None: those of the trainer's EquivarianceMonitor, or Monitor's defaults where there is none.
     Other arguments: see Monitor.
 
     The LightningModule may implement `twirl_parameters() -> Mapping[word, parameters]` with the first words of series;
@@ -31,9 +32,29 @@ class GradientMonitor(Monitor):
     (True, False)
     """
 
-    def __init__(self, *args, chunk: int | None = 1, series: Sequence[str] | None = None, **kwargs):
-        super().__init__(*args, chunk=chunk, **kwargs)
+    def __init__(
+        self,
+        steps: int | list[int] | None = None,
+        rotations: int | None = None,
+        batches: int | None = None,
+        seed: int | None = None,
+        chunk: int | None = 1,
+        series: Sequence[str] | None = None,
+        **kwargs,
+    ):
+        given = {"steps": steps, "rotations": rotations, "seed": seed}
+        given = {name: value for name, value in given.items() if value is not None}
+        super().__init__(batches=batches, chunk=chunk, **given, **kwargs)
         self.series = None if series is None else tuple(series)
+        self._given = frozenset(given)
+
+    def setup(self, trainer, pl_module, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        monitor = next((c for c in trainer.callbacks if isinstance(c, EquivarianceMonitor)), None)
+        if monitor is not None:
+            self.steps = self.steps if "steps" in self._given else monitor.steps
+            self.n_rotations = self.n_rotations if "rotations" in self._given else monitor.n_rotations
+            self.seed = self.seed if "seed" in self._given else monitor.seed
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
         of_word = _parameters(pl_module)

@@ -1,7 +1,7 @@
 """`EquivarianceMonitor`: a Lightning callback that measures equivariance error during training, and its base."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -76,7 +76,7 @@ class Monitor(lightning.Callback):
 
         group: the problem's own group, if it has one.
         """
-        generator = torch.Generator().manual_seed(_seed(self.seed, step))
+        generator = torch.Generator().manual_seed(step_seed(self.seed, step))
         return rotation_set("iid", self.n_rotations, generator, group=group or self.group)
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
@@ -108,7 +108,7 @@ class Monitor(lightning.Callback):
         with undisturbed(pl_module, self.seed):
             if self._batches is None:
                 self._batches = self._load(trainer, pl_module)
-        with undisturbed(pl_module, _seed(self.seed, step)):
+        with undisturbed(pl_module, step_seed(self.seed, step)):
             return self._values(trainer, pl_module, step)
 
     def _measure_if_due(self, trainer, pl_module) -> None:
@@ -159,24 +159,40 @@ class EquivarianceMonitor(Monitor):
     """
 
     def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
-        metrics: dict[str, EquivarianceError] = {}
-        for batch, mine in self._batches:
-            problems: Mapping[str, Problem] = pl_module.twirl_problems(batch)
-            for series, problem in problems.items():
-                if series not in metrics:
-                    given = self.n_rotations if problem.rotations is None else problem.rotations
-                    metrics[series] = EquivarianceError(given, problem.loss)
-                    metrics[series].to(pl_module.device)
-                if mine:
-                    drawn = problem.rotations or self.rotations(step, problem.group)
-                    rotations = drawn.to(pl_module.device)
-                    _update(metrics[series], series, problem, rotations, self.chunk, step)
+        mine = [mine for _, mine in self._batches]
+        batches = [batch for batch, _ in self._batches]
         values, zeros = {}, {}
-        for series, metric in metrics.items():
+        for series, metric in self.errors(
+            pl_module.twirl_problems, batches, pl_module.device, step, mine
+        ).items():
             found = metric.compute()
             zeros.setdefault(_zero_key(series), found.pop("L_zero"))
             values |= {f"val/{series}/{name}": value for name, value in found.items()}
         return values | zeros
+
+    def errors(
+        self,
+        problems: Callable[[Any], Mapping[str, Problem]],
+        batches: Sequence[Any],
+        device: torch.device,
+        step: int,
+        mine: Sequence[bool] | None = None,
+    ) -> dict[str, EquivarianceError]:
+        """The error of every series over batches, with the rotations of a step; not yet computed.
+
+        problems: what to measure on a batch, by series. mine: which batches this rank measures; None: all.
+        """
+        metrics: dict[str, EquivarianceError] = {}
+        for batch, measured in zip(batches, mine or [True] * len(batches), strict=True):
+            for series, problem in problems(batch).items():
+                if series not in metrics:
+                    given = self.n_rotations if problem.rotations is None else problem.rotations
+                    metrics[series] = EquivarianceError(given, problem.loss)
+                    metrics[series].to(device)
+                if measured:
+                    rotations = (problem.rotations or self.rotations(step, problem.group)).to(device)
+                    _update(metrics[series], series, problem, rotations, self.chunk, step)
+        return metrics
 
     def _logged(self, values: dict[str, float], step: int) -> dict[str, float]:
         if step == 0:
@@ -249,6 +265,6 @@ def _loader(trainer):
     return loaders
 
 
-def _seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
     """A 63-bit seed that mixes both numbers, the same on every machine."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

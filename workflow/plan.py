@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from analysis import catalogue
+from analysis.measure import registry
 from data.settings import merge
 from data.validation import SettingsError, hint
 from models.sources import ROOT, training_modules
@@ -19,7 +20,7 @@ from models.training.configuration import check_together, defaults_of, read_file
 from models.training.files import RUN_FILES
 from workflow.configuration import tiers
 from workflow.origins import out_of_reach
-from workflow.schema import check_changes, check_declaration, check_tier
+from workflow.schema import check_changes, check_declaration, check_tier, measured
 
 DEFAULT_TIER = "mini"
 # The cost of a step is affine in the batch size: doubling 8 molecules costs 1.6 times as much, not twice.
@@ -41,6 +42,8 @@ class Run:
     label: str
     seed: int
     settings: Mapping
+    measure: Mapping
+    """What is measured of the trained network, and with which settings; no setting of the training."""
 
     @property
     def folder(self) -> str:
@@ -80,6 +83,23 @@ class Run:
         """What run.yaml holds."""
         identity = {key: getattr(self, key) for key in ("tier", "name", "system", "dataset", "label", "seed")}
         return {"run": identity, **self.settings}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A measurement that a run asks for of its trained network."""
+
+    run: Run
+    name: str
+
+    @property
+    def settings(self) -> Mapping:
+        return self.run.measure[self.name]
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What it depends on: the command, the measurement, and the classes of the run."""
+        return "analysis.measure.__main__", registry.module_of(self.name), *self.run.sources
 
 
 @dataclass(frozen=True)
@@ -172,6 +192,20 @@ class Plan:
     def tables(self) -> list[str]:
         return [output for output in self.outputs if not is_figure(output)]
 
+    @cached_property
+    def measurements(self) -> dict[str, Asked]:
+        """What is measured of trained networks, by the table that it is written to."""
+        return {
+            f"{run.folder}/{registry.table_of(name)}": Asked(run, name)
+            for run in self.runs
+            for name in run.measure
+        }
+
+    def measured(self, run: str, seed: int | str, measurement: str) -> Asked:
+        """One of them. Raises KeyError."""
+        folder = self.run(run, seed).folder
+        return self.measurements[f"{folder}/{registry.table_of(measurement)}"]
+
     def runs_for(self, output: str) -> list[Run]:
         """Runs that a figure or table is drawn from."""
         return [run for run in self.runs if catalogue.by_name(output).wants(run)]
@@ -185,8 +219,15 @@ class Plan:
         return "analysis.render", catalogue.by_name(output).module
 
     def results_for(self, output: str) -> list[str]:
-        """The files of those runs that it reads."""
-        return [f"{run.folder}/{name}" for run in self.runs_for(output) for name in RUN_FILES]
+        """The files of those runs that it reads, tables of what was measured of their networks among them."""
+        read, extras = self.runs_for(output), catalogue.by_name(output).extras
+        tables = [
+            f"{run.folder}/{registry.table_of(name)}"
+            for run in read
+            for name in extras
+            if name in run.measure
+        ]
+        return [f"{run.folder}/{name}" for run in read for name in RUN_FILES] + tables
 
 
 def training(config: Mapping, system: str) -> dict:
@@ -277,9 +318,12 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
             raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
+        measure = measured(settings.pop("measure", {}), f"{source}: run {name}")
+        kept = {*settings["trainer"]["snapshots"], *registry.steps_of(measure)}
+        settings = merge(settings, {"trainer": {"snapshots": sorted(kept)}})
         check_together(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
-            yield Run(folder_of(config), name, system, dataset, run["label"], seed, settings)
+            yield Run(folder_of(config), name, system, dataset, run["label"], seed, settings, measure)
 
 
 def _left_out(runs: Sequence[Run], had: Sequence[Run], unknown: Mapping[str, Sequence[str]]) -> Iterator[str]:

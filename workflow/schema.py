@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from data.settings import Count, Seed, of_dataset, schema, settings
-from data.validation import SettingsError, check, hint
+from analysis.measure.registry import MEASUREMENTS
+from data.settings import Count, Seed, of_dataset, plain, schema, settings
+from data.validation import SettingsError, check, hint, read
 from models.sources import ROOT
 from models.training.configuration import class_paths, schema_of
 
@@ -126,7 +127,7 @@ def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
     """Raises SettingsError unless a file of config/runs may say this; returns the class paths of model and data."""
     check(value, schema(Declaration), source)
     model, data = class_paths(value["base"], f"{source}: base")
-    run = _with(schema(DeclaredRun), change=schema_of(model, data, partial=True))
+    run = _with(schema(DeclaredRun), change=_changes(model, data))
     named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}
     check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
     return model, data
@@ -134,10 +135,30 @@ def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
 
 def check_changes(value: Mapping, model: str, data: str, source: str) -> None:
     """Raises SettingsError unless a tier may say this of the runs of one file; model, data: their class paths."""
-    settings_schema = schema_of(model, data, partial=True)
+    settings_schema = _changes(model, data)
     run = _with(schema(ChangedRun, partial=True), change=settings_schema)
     run = {**run, "type": ["object", "null"]}
     check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
+
+
+def measured(asked: Mapping, source: str) -> dict[str, dict]:
+    """All settings of what is measured of a trained network, by measurement, of what a run says of them.
+
+    A measurement that is null is left out. Raises SettingsError where fields do not go together.
+    """
+    return {
+        name: plain(read(MEASUREMENTS[name].settings, given, f"{source}: measure.{name}"))
+        for name, given in asked.items()
+        if given is not None
+    }
+
+
+def _changes(model: str, data: str) -> dict:
+    """What a layer of settings may say: of the training, and of what is measured of the trained network."""
+    training = schema_of(model, data, partial=True)
+    of = {name: schema(each.settings, partial=True) for name, each in MEASUREMENTS.items()}
+    asked = {name: {**part, "type": ["object", "null"]} for name, part in of.items()}
+    return {**training, "properties": {**training["properties"], "measure": _mapping(asked)}}
 
 
 def _with(whole: Mapping, **parts: Mapping) -> dict:

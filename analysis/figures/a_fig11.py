@@ -57,8 +57,8 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     found = next(filter(None, (_recorded(results, name) for name in VOXMOL_NETWORKS)), None)
     if found is None:
         raise ResultsError(
-            f"a_fig11: no run of {VOXMOL_NETWORKS[0]} or a smaller network holds latents.parquet; "
-            "set model.init_args.latents.molecules and train again."
+            f"a_fig11: no run of {VOXMOL_NETWORKS[0]} or a smaller network was measured for "
+            "it; ask for measure.latents in its file."
         )
     run, frame = found[0]
     points = pd.concat(

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from analysis.captions import Caption, footer
 from analysis.draw import style
 from analysis.draw.panels import Drawing, figure_key
-from analysis.notes import chains_phrase, settings_of
+from analysis.notes import chains_phrase
 from analysis.quantities.rotation_errors import KINDS, RESAMPLES, Study, estimate_errors, read_study
 from analysis.reference.paper_curves import PaperCurves
 from analysis.reference.printed import numbers
@@ -31,7 +31,7 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     studies = [(run, study) for run in results.of(PROTEINA) if (study := read_study(run))]
     if not studies:
         raise ResultsError(
-            f"a_fig5: no run of {PROTEINA} holds rotations.parquet; set model.init_args.rotation_study and train again."
+            f"a_fig5: no run of {PROTEINA} was measured for it; ask for measure.rotations in its file."
         )
     frame = pd.concat([estimate_errors(run, study) for run, study in studies], ignore_index=True)
     figure = style.new_figure(style.PAGE, 3.1)
@@ -118,7 +118,7 @@ def _caption(studies: list[tuple[Run, Study]]) -> Caption:
         "median over seeds; thin: seeds). b: mean estimate and standard deviation, first seed; dotted: the value "
         "that deterministic sets are compared with. Grey: the paper's standard error, of its own network."
     )
-    on = chains_phrase(run, settings_of(run, "rotation_study").get("batches"))
+    on = chains_phrase(run, study.batches)
     independent = (
         f"{'Measured on ' + on + '. ' if on else ''}Independent rotations: {RESAMPLES} resamples with replacement "
         f"from a pool of {len(study.pool)}, corrected by Prop. 8 (paper A, B.1), compared with the pool's own "

@@ -26,8 +26,8 @@ def draw(results: Results, paper: PaperCurves) -> Drawing:
     """A row per method, a bar per layer: L_equiv gone without its terms (rotated, aligned), loss gained (aligned)."""
     if not any(is_attributed(run) for run in results.runs):
         raise ResultsError(
-            "x2 needs the losses without each layer's terms, which none of the runs measured; "
-            "train them again, with the monitor on at the last step."
+            "x2 needs the losses without each layer's terms, which were measured of none of the runs; "
+            "ask for measure.attribution in their file."
         )
     methods = [method for method in SHOWN if all(results.of(vn_run(data, method)) for data in DATA)]
     drawn = Drawn()

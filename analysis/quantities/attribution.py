@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from analysis.results import ResultsError, Run
-from models.training.series import Series
+from models.training.series import SERIES_COLUMNS, Series
 
 COLUMNS = ["run", "seed", "place", "quantity", "step", "full", "without", "change"]
 
 
 def is_attributed(run: Run) -> bool:
-    """Whether the run measured what its places do, after the last step."""
-    return any(series.without for series in run.series("val"))
+    """Whether it was measured what the places of the trained network do, of some place that has terms."""
+    return any(series.without for series, _ in losses(run))
+
+
+def losses(run: Run) -> dict[tuple[Series, str], float]:
+    """Losses of the trained network by series and quantity; none where they were not measured."""
+    table = run.measured("attribution", ("step", *SERIES_COLUMNS, "metric", "value"))
+    if table is None:
+        return {}
+    keys = table[[*SERIES_COLUMNS, "metric"]].itertuples(index=False)
+    return {(Series(*of), metric): value for (*of, metric), value in zip(keys, table["value"], strict=True)}
 
 
 def change_frame(runs: Sequence[Run], names: Sequence[str], quantity: str, group: str = "") -> pd.DataFrame:
@@ -22,17 +32,18 @@ def change_frame(runs: Sequence[Run], names: Sequence[str], quantity: str, group
 
     change: by how much L_equiv falls, or any other loss rises, when the terms are taken out. A place that was
     not taken out has none to take. group: of rotations, as in Series. Raises ResultsError where a run has no
-    last measurement of `quantity`.
+    measurement of `quantity`.
     """
     rows = []
     for run in runs:
-        if (full := run.line(quantity, Series(group=group))) is None:
+        measured, own = losses(run), Series(group=group)
+        if (full := run.line(quantity, own)) is None:
             raise ResultsError(
                 f"{run.folder}: no {quantity} of the validation loss; train it with the monitor on."
             )
         for place in names:
-            curve = run.line(quantity, Series(group=group, without=place))
-            before, after = float(full.value[-1]), float((full if curve is None else curve).value[-1])
+            before = measured.get((own, quantity), float(full.value[-1]))
+            after = measured.get((replace(own, without=place), quantity), before)
             change = before - after if quantity == "L_equiv" else after - before
             rows.append((run.name, run.seed, place, quantity, full.step[-1], before, after, change))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""The record of latents.parquet: cosines between bottlenecks of turned molecules (paper A 3.5, D.3), and their test."""
+"""Cosines between bottlenecks of turned molecules (paper A 3.5, D.3) as they were measured, and their test."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.measure.registry import table_in
 from analysis.results import ResultsError, Run
 
-FILE = "latents.parquet"
 COLUMNS = ("sample", "axis", "angle", "kind", "cosine")
 BASELINES = {"unpooled": "other molecule, unpooled", "pooled": "other molecule"}
 """Kind of cosine of a turned molecule -> that between different molecules."""
@@ -35,12 +35,12 @@ class Comparison:
 
 def read_latents(run: Run) -> pd.DataFrame | None:
     """The cosines that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
-    frame = run.record(FILE, COLUMNS)
+    frame = run.measured("latents", COLUMNS)
     if frame is None:
         return None
     if not set(BASELINES) <= set(frame["kind"]):
         raise ResultsError(
-            f"{run.folder / FILE}: holds no cosines of turned molecules; delete the run's folder and train again."
+            f"{table_in(run.folder, 'latents')}: holds no cosines of turned molecules; delete it and measure again."
         )
     return frame
 

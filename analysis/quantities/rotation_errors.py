@@ -13,8 +13,7 @@ import pandas as pd
 
 from analysis.results import Run
 
-FILE = "rotations.parquet"
-COLUMNS = ("step", "series", "t", "kind", "rotations", "first", "second", "product", "total")
+COLUMNS = ("step", "weights", "t", "kind", "rotations", "first", "second", "product", "total")
 RESAMPLES = 1000
 COUNTS = (2, 3, 4, 5, 7, 10, 14, 20, 30, 40, 50, 70, 100)
 """Numbers of independent rotations."""
@@ -52,13 +51,17 @@ class Sets:
 
 @dataclass(frozen=True)
 class Study:
-    """One run's record: when, of which weights, at which time; the pool of single rotations; deterministic sets."""
+    """One run's record: when, of which weights, at which time; the pool of single rotations; deterministic sets.
+
+    batches: of the monitor's, how many it is of; None: all.
+    """
 
     step: int
-    series: str
+    weights: str
     t: float
     pool: Sets
     sets: dict[tuple[str, int], Sets]
+    batches: int | None = None
 
     @property
     def most(self) -> tuple[str, Sets]:
@@ -78,7 +81,7 @@ class Study:
 
 def read_study(run: Run) -> Study | None:
     """The study that a run's folder holds, or None. Raises ResultsError for a file that is something else."""
-    frame = run.record(FILE, COLUMNS)
+    frame = run.measured("rotations", COLUMNS)
     if frame is None:
         return None
     found = {}
@@ -90,7 +93,8 @@ def read_study(run: Run) -> Study | None:
         found[str(kind), int(size)] = Sets(int(size), G, own["total"].to_numpy())
     first = frame.iloc[0]
     pool = found.pop(("iid", 1))
-    return Study(int(first["step"]), str(first["series"]), float(first["t"]), pool, found)
+    batches = frame.attrs.get("batches")
+    return Study(int(first["step"]), str(first["weights"]), float(first["t"]), pool, found, batches)
 
 
 def bootstrap(pool: Sets, n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -120,7 +124,7 @@ def estimate_errors(run: Run, study: Study) -> pd.DataFrame:
             "run": run.name,
             "seed": run.seed,
             "label": KINDS[kind],
-            "series": study.series,
+            "series": study.weights,
         }
         estimator = "bootstrap" if kind == "iid" else "random turns"
         values = {"error": ("a", root_mean_square(percents, centre)), "mean": ("b", float(percents.mean()))}

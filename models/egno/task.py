@@ -64,7 +64,7 @@ class EGNOTask(RelaxedTask):
         predicted = self.predict(read, batch.points(), batch.index)[:, -1]
         return (predicted - batch.y).square().mean((1, 2))
 
-    def twirl_problems(self, batch: Batch) -> Mapping[str, Problem]:
+    def problems(self, batch: Batch, readings: Mapping[str, Callable]) -> Mapping[str, Problem]:
         """The mean squared error of the last frame under all rotations, for every evaluation variant, and, where
         there is a vertical axis, under rotations about it, as "<series>/group=vertical".
 
@@ -80,6 +80,6 @@ class EGNOTask(RelaxedTask):
                 acts_on_y=Vectors(),
                 group=group,
             )
-            for series, read in (self.readings() | self.attributed()).items()
+            for series, read in readings.items()
             for suffix, group in groups.items()
         }

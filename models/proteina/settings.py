@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from data.settings import Probability, Share, settings
-from models.training.settings import GradientConfig, Optimizer, RotationStudyConfig
+from models.training.settings import Optimizer
 
 SEQUENCE_FEATURES = ("index", "chain_break", "x_sc")
 
@@ -143,7 +143,3 @@ class ProteinaTaskSettings:
     """Times at which the equivariance error is measured."""
     monitor_noise_seed: NonNegativeInt = 0
     """Seed of the noise of the monitor's chains, which is the same at all steps and times."""
-    gradients: GradientConfig | None = None
-    """When and how the gradients of both parts of the loss are measured; null: they are not."""
-    rotation_study: RotationStudyConfig | None = None
-    """What rotations.parquet is measured with; null: it is not written."""

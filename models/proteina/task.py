@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from models.datasets.pdb import ChainBatch
@@ -22,11 +21,8 @@ from models.training.flow import (
     squared_error,
 )
 from models.training.optimizer import optimizer
-from models.training.rotation_study import RotationStudy
 from models.training.sampling import stream_seed
-from twirl.gradient_monitor import GradientMonitor
 from twirl.groups import SO3
-from twirl.monitor import EquivarianceMonitor
 from twirl.problem import Problem
 from twirl.representations import Identity, Tree, Vectors
 
@@ -109,28 +105,6 @@ class ProteinaTask(AveragedTask):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return optimizer(self.settings.optimizer, self.network.parameters())
 
-    def configure_callbacks(self) -> list[Callback]:
-        """What is measured beside the monitor, with its rotations, where the run asks for it."""
-        monitor = next((c for c in self.trainer.callbacks if isinstance(c, EquivarianceMonitor)), None)
-        seed, found = 0 if monitor is None else monitor.seed, []
-        if (g := self.settings.gradients) is not None:
-            if monitor is None and None in (g.steps, g.rotations):
-                raise ValueError(
-                    "gradients: without a monitor, say at which steps and with how many rotations"
-                )
-            steps = monitor.steps if g.steps is None else g.steps
-            rotations = g.rotations or monitor.n_rotations
-            options = {"batches": g.batches, "seed": seed, "chunk": g.chunk, "series": g.series}
-            found.append(GradientMonitor(steps, rotations, **options))
-        if (study := self.settings.rotation_study) is not None:
-
-            def problem(batch: ChainBatch) -> Problem:
-                ends = self.monitored_ends(batch)
-                return self.fixed_time_problem(self.networks[study.series], batch, *ends, study.t)
-
-            found.append(RotationStudy(study, problem, seed=seed))
-        return found
-
     def monitored_ends(self, batch: ChainBatch) -> tuple[Tensor, Tensor]:
         """x_0 and x_1 of the monitor's problems: noise belongs to the chain."""
         generators = [
@@ -151,6 +125,10 @@ class ProteinaTask(AveragedTask):
             for series, network in self.networks.items()
             for t in self.settings.monitor_times
         }
+
+    def problem_at(self, batch: ChainBatch, weights: str, t: float) -> Problem:
+        """The problem of raw or averaged weights at any one time."""
+        return self.fixed_time_problem(self.networks[weights], batch, *self.monitored_ends(batch), t)
 
     def fixed_time_problem(
         self, network: nn.Module, batch: ChainBatch, x_0: Tensor, x_1: Tensor, t: float

@@ -4,7 +4,7 @@ A task hands its network, the configured method and the kind of its targets to `
 `network.extra_loss()` to its loss and lists its `readings()` wherever a network is tested or twirled.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from models.training.configuration import made
 from models.training.optimizer import optimizer
 from models.training.series import RAW, Series
 from models.training.settings import Component, RelaxedOptimizer
+from twirl.problem import Problem
 from twirl.relaxation import Relaxed, Targets, relax
 
 
@@ -34,7 +35,6 @@ class RelaxedTask(LightningModule):
             method.targets = targets
         self.network = relax(network, method, network.places())
         self.alphas_every = alphas_every
-        self.in_last_step = False
 
     def configure_callbacks(self) -> list[Callback]:
         return [AlphaRows(self.alphas_every)]
@@ -43,7 +43,6 @@ class RelaxedTask(LightningModule):
         self.network.method.seed = self.trainer.datamodule.seed
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self.in_last_step = self.trainer.global_step + 1 == self.trainer.max_steps
         self.network.set_epoch(self.trainer.global_step // self.trainer.datamodule.steps_per_epoch)
 
     def on_after_backward(self) -> None:
@@ -84,14 +83,20 @@ class RelaxedTask(LightningModule):
             readouts |= {Series(readout=other).key: other for other in others}
         return {series: partial(_read, network, readout) for series, readout in readouts.items()}
 
+    def problems(self, batch: Any, readings: Mapping[str, Callable]) -> Mapping[str, Problem]:
+        """The loss of every reading of the network on one batch, to twirl."""
+        raise NotImplementedError
+
+    def twirl_problems(self, batch: Any) -> Mapping[str, Problem]:
+        """The loss of every readout on one batch."""
+        return self.problems(batch, self.readings())
+
     def attributed(self) -> dict[str, Callable]:
-        """After the last step, the method's own readout with one place's terms left out.
+        """The method's own readout with one place's terms left out, of every place that has any.
 
         What that takes from the equivariance error is the place's share of it (claim X2).
         """
         network = self.network
-        if not self.in_last_step:
-            return {}
         own, alive = network.method.readout, zip(network.places, network.read(), strict=True)
         return {
             Series(without=place.name).key: partial(_read, network, own, without=[place.name])

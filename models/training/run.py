@@ -33,6 +33,7 @@ from models.training.files import locked
 from models.training.process import quiet_lightning, tune_process
 from models.training.series import SERIES_COLUMNS, Series
 from models.training.settings import Budget, RunIdentity
+from models.training.snapshots import Snapshots
 from models.training.table import MetricsTable
 
 
@@ -82,6 +83,7 @@ def train(
                 TrainingRows(budget.log_every),
                 *callbacks,
                 RememberRows(table),
+                Snapshots(state, budget.snapshots),
                 ModelCheckpoint(
                     dirpath=state,
                     filename=checkpoint.stem,

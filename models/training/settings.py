@@ -10,8 +10,6 @@ from data.settings import Probability, Share, settings
 
 # Steps: every so many, or the list of them.
 Steps = PositiveInt | list[NonNegativeInt]
-# Weights as trained, and their exponential moving average.
-Series = Literal["raw", "ema"]
 
 
 @settings
@@ -56,6 +54,8 @@ class Budget:
     """Steps between checkpoints."""
     log_every: PositiveInt = 50
     """Steps between logged values of the training loss."""
+    snapshots: tuple[NonNegativeInt, ...] = ()
+    """Steps at which the weights are kept, besides those that a measurement of the trained network takes."""
     accelerator: str = "auto"
     """Accelerator: auto, cpu, gpu, ..., as in Lightning."""
     devices: PositiveInt | str = 1
@@ -133,46 +133,6 @@ class Component:
     """The class by its full dotted name, which begins with models or twirl."""
     init_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the class, which its docstring describes."""
-
-
-@settings
-class GradientConfig:
-    """When and how the gradients of both parts of the loss are measured, at every monitored time."""
-
-    steps: Steps | None = None
-    """Every so many steps, or at these; null: whenever the error is measured."""
-    series: tuple[Series, ...] = ("ema",)
-    """Of which weights."""
-    batches: PositiveInt | None = None
-    """The first so many of the monitor's batches; null: all."""
-    rotations: Annotated[int, Field(ge=2)] | None = None
-    """Rotations per measurement; null: the monitor's."""
-    chunk: PositiveInt | None = 1
-    """Rotated copies per pass, to bound memory; null: all at once."""
-
-
-@settings
-class RotationStudyConfig:
-    """What rotations.parquet is measured with, for claims about how many rotations are needed."""
-
-    step: NonNegativeInt = 500
-    """After so many optimiser steps."""
-    series: Series = "ema"
-    """Of which weights."""
-    t: Share = 0.5
-    """At which time."""
-    pool: Annotated[int, Field(ge=3)] = 100
-    """Random rotations."""
-    turns: Annotated[int, Field(ge=2)] = 16
-    """Repetitions of every deterministic set, each turned at random."""
-    super_fibonacci: tuple[Annotated[int, Field(ge=2)], ...] = (3, 5, 10, 20, 40)
-    """Sizes of spiral sets."""
-    product_quadrature: tuple[Annotated[int, Field(ge=2)], ...] = (4, 18, 32)
-    """Sizes of quadratures; 4, 18, 32 and 75 are exact for degrees 1 to 4."""
-    batches: PositiveInt | None = None
-    """The first so many of the monitor's batches; null: all."""
-    chunk: PositiveInt | None = 10
-    """Rotations per model call; null: a whole set at once."""
 
 
 NO_RELAXATION = Component(class_path="twirl.relaxation.Method")

@@ -130,18 +130,6 @@ class MonitorConfig:
 
 
 @settings
-class LatentConfig:
-    """How the bottleneck is compared under rotations at the end of a run."""
-
-    molecules: NonNegativeInt = 0
-    """Validation molecules whose bottleneck is compared; 0: none."""
-    batch_size: Annotated[int, Field(ge=2, multiple_of=2)] = 16
-    """Molecules at once, an even number: different ones are compared in pairs."""
-    noise: Literal["turned", "fresh"] = "turned"
-    """Noise of rotated densities: turned with them, so that 0 and 360 degrees are the same input, or drawn anew."""
-
-
-@settings
 class VoxMolTaskSettings:
     """Training VoxMol to denoise voxelised molecules by least squares."""
 
@@ -155,8 +143,6 @@ class VoxMolTaskSettings:
     """How molecules are rotated and shifted."""
     monitor: MonitorConfig = MonitorConfig()
     """How the equivariance error is measured."""
-    latents: LatentConfig = LatentConfig()
-    """How the bottleneck is compared under rotations at the end of a run."""
     sigma: PositiveFloat = 0.9
     """Standard deviation of the noise."""
     ema_decay: Share = 0.999

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch import Callback
 from torch import Tensor
 
 from models.datasets.geom_drugs import AtomBatch
@@ -13,7 +12,6 @@ from models.training.optimizer import optimizer
 from models.training.sampling import stream_seed
 from models.training.series import Series
 from models.voxmol.augment import Pose, draw_pose
-from models.voxmol.latents import RecordLatents
 from models.voxmol.network import VoxMol
 from models.voxmol.settings import VoxMolTaskSettings
 from models.voxmol.voxels import outside, voxelise
@@ -43,9 +41,6 @@ class VoxMolTask(AveragedTask):
         super().__init__(VoxMol(settings.network), settings.ema_decay)
         self.settings, self.grid, self.monitor = settings, settings.grid, settings.monitor
         self.sigma = settings.sigma
-
-    def configure_callbacks(self) -> list[Callback]:
-        return [RecordLatents(self.settings.latents)]
 
     def on_fit_start(self) -> None:
         if self.settings.compile is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from analysis.measure.registry import table_in
 from tests.metrics_rows import metrics_frame
 
 CHAIN_RUNS = {"proteina-60m": 2, "proteina-400m": 1, "proteina-1pct": 1, "proteina-0.1pct": 1}
@@ -51,7 +52,7 @@ def chain_metrics(seed: int, gradients: bool) -> pd.DataFrame:
 
 
 def write_study(path: Path, seed: int, error: float = 0.2) -> None:
-    """rotations.parquet of predictions mu + e_k: random e_k for the pool, with a mean near zero for spread sets."""
+    """A study of predictions mu + e_k: random e_k for the pool, with a mean near zero for spread sets."""
     rng, frames = np.random.default_rng(seed), []
     mean, D = rng.normal(size=60), 60
     for kind, size, count in (
@@ -70,7 +71,9 @@ def write_study(path: Path, seed: int, error: float = 0.2) -> None:
         total = np.where(first == second, T[first], np.nan)
         columns = {"first": first, "second": second, "product": G[first, second], "total": total}
         frames.append(pd.DataFrame({"kind": kind, "rotations": size, **columns}))
-    table = pd.concat(frames, ignore_index=True).assign(step=60, series="ema", t=0.5)
+    table = pd.concat(frames, ignore_index=True).assign(step=60, weights="ema", t=0.5)
+    table.attrs = {"batches": 1}
+    path.parent.mkdir(exist_ok=True)
     table.to_parquet(path, index=False)
 
 
@@ -83,7 +86,7 @@ def write_chain_run(
     default = name == "proteina-60m"
     chain_metrics(seed + len(name), default and seed == 0).to_parquet(folder / "metrics.parquet", index=False)
     if default:
-        write_study(folder / "rotations.parquet", seed)
+        write_study(table_in(folder, "rotations"), seed)
     timing = pd.DataFrame({"step": CHAIN_STEPS, "wall_s": 0.05 * CHAIN_STEPS})
     timing.to_parquet(folder / "timing.parquet", index=False)
     identity = {
@@ -94,9 +97,12 @@ def write_chain_run(
         "label": "168k",
         "seed": seed,
     }
-    studied = {"gradients": {"batches": 1, "rotations": 4}, "rotation_study": {"batches": 1}}
+    monitor = {
+        "class_path": "twirl.gradient_monitor.GradientMonitor",
+        "init_args": {"batches": 1, "rotations": 4},
+    }
     settings = {
-        "model": {"init_args": studied if default else {}},
+        "callbacks": [monitor] if default else [],
         "data": {"init_args": {"monitor_batch": 3}},
         "monitor": {"rotations": 6, "batches": None},
     }

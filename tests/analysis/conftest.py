@@ -17,7 +17,7 @@ from analysis.results import load_runs
 from tests.analysis.chain_runs import CHAIN_RUNS, OF_PROTEINA, write_chain_run
 from tests.analysis.density_runs import DENSITY_RUNS, OF_VOXMOL, write_density_run
 from tests.analysis.dynamics_runs import DYNAMICS_RUNS, write_dynamics_run
-from tests.metrics_rows import metrics_frame
+from tests.metrics_rows import metrics_frame, write_metrics
 
 STEPS = [0, 1, 2, 4, 7, 10, 14, 18, 24, 32, 42, 56, 75, 100, 133, 178, 237, 316, 420]
 RUNS = {
@@ -212,7 +212,7 @@ def write_vn_run(root: Path, name: str, seed: int, *, tier: str = "mini", datase
         "train_clouds": 800,
         "test_clouds": 240,
     }
-    vn_metrics(data, method, seed).to_parquet(folder / "metrics.parquet", index=False)
+    write_metrics(folder, vn_metrics(data, method, seed))
     seconds = 0.05 * (1.4 if method.startswith("recm") else 1.0) * np.array(VN_STEPS)
     seconds += np.array(VN_STEPS) // 100  # a test takes a second
     timing = pd.DataFrame({"step": VN_STEPS, "wall_s": seconds})

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from analysis.measure.registry import table_in
 from tests.metrics_rows import metrics_frame
 
 DENSITY_RUNS = {
@@ -53,7 +54,7 @@ def density_metrics(seed: int, slow: float) -> pd.DataFrame:
 
 
 def write_latents(path: Path, seed: int, molecules: int = MOLECULES) -> None:
-    """latents.parquet: cosines near 0.6 and 0.66 of turned molecules, near 0.58 of others, 1 where nothing turned."""
+    """Cosines near 0.6 and 0.66 of turned molecules, near 0.58 of others, 1 where nothing turned."""
     rng, rows = np.random.default_rng([seed, 3]), []
     own = 0.06 * rng.normal(size=molecules)
     for k in range(molecules):
@@ -65,6 +66,7 @@ def write_latents(path: Path, seed: int, molecules: int = MOLECULES) -> None:
         if k % 2 == 0:
             rows.append((k, "", 0, "other molecule", 0.58 + 0.08 * rng.normal()))
             rows.append((k, "", 0, "other molecule, unpooled", 0.3 + 0.08 * rng.normal()))
+    path.parent.mkdir(exist_ok=True)
     table = pd.DataFrame(rows, columns=["sample", "axis", "angle", "kind", "cosine"])
     table.to_parquet(path, index=False)
 
@@ -85,7 +87,7 @@ def write_density_run(
     place = list(DENSITY_RUNS).index(name)
     density_metrics(seed + 10 * place, 1 + 0.12 * place).to_parquet(folder / "metrics.parquet", index=False)
     if name == "voxmol-111m":
-        write_latents(folder / "latents.parquet", seed)
+        write_latents(table_in(folder, "latents"), seed)
     timing = pd.DataFrame({"step": DENSITY_STEPS, "wall_s": 0.03 * DENSITY_STEPS})
     timing.to_parquet(folder / "timing.parquet", index=False)
     share = spec.get("fraction", 1.0)

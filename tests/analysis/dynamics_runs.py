@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from tests.metrics_rows import metrics_frame
+from tests.metrics_rows import metrics_frame, write_metrics
 
 SEGNN_PLACES = tuple(f"layers.{i}.update_layer_{k}" for i in range(4) for k in (1, 2))
 EGNO_PLACES = (
@@ -152,7 +152,7 @@ def write_dynamics_run(root: Path, name: str, seed: int, *, tier: str = "mini", 
             facts |= {"dataset": "CMU motion capture", "source": "cmu"}
             facts |= {"caveat": MOTION_CAVEAT if task == "walk" else ""}
     facts["untrained_errors"] = UNTRAINED_ERRORS
-    dynamics_metrics(task, network, method, seed).to_parquet(folder / "metrics.parquet", index=False)
+    write_metrics(folder, dynamics_metrics(task, network, method, seed))
     seconds = 0.01 * (1.3 if method == "recm" else 1.0) * np.arange(0, 1501, 50)
     timing = pd.DataFrame({"step": np.arange(0, 1501, 50), "wall_s": seconds})
     timing.to_parquet(folder / "timing.parquet", index=False)

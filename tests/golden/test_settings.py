@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,39 @@ def said_once(settings: dict) -> dict:
     return {**settings, "model": {**settings["model"], "init_args": {**model, **more}}, "callbacks": []}
 
 
+ATTRIBUTED = re.compile(r"vn-(rotated|aligned)-(rpp|recm)|egno-(run|walk)-(ace-appr|recm)")
+"""Runs of which it is measured what single layers do; all relaxed ones measured it as a part of their training."""
+
+
+def measured_apart(run: dict) -> tuple[dict, dict]:
+    """Settings of a training, and what is measured of its network, of settings that held both.
+
+    Gradients are a callback by now, the studies of rotations and of latents measurements of trained networks. The
+    training keeps the weights that the former takes. Smoke measures the latents of one network, not of four.
+    """
+    model, trainer = dict(run["model"]["init_args"]), {**run["trainer"], "snapshots": []}
+    gradients, study, latents = (model.pop(name, None) for name in ("gradients", "rotation_study", "latents"))
+    callbacks, measure = [], {}
+    if gradients:
+        usual = {"steps": None, "rotations": None, "batches": None, "chunk": 1}
+        given = {name: value for name, value in gradients.items() if usual.get(name, ...) != value}
+        callbacks = [{"class_path": "twirl.gradient_monitor.GradientMonitor", "init_args": given}]
+    if study:
+        study = {"chunk": 10, **study}
+        measure["rotations"] = {
+            **{k: v for k, v in study.items() if k != "series"},
+            "weights": study["series"],
+        }
+        trainer["snapshots"] = [study["step"]]
+    if ATTRIBUTED.fullmatch(run["run"]["name"]):
+        measure["attribution"] = {"rotations": None}
+    smoke = run["run"]["tier"] == "smoke" and run["run"]["name"] != "voxmol-111m"
+    if latents and latents["molecules"] and not smoke:
+        measure["latents"] = latents
+    model = {**run["model"], "init_args": model}
+    return {**run, "model": model, "trainer": trainer, "callbacks": callbacks}, measure
+
+
 def job(settings: dict) -> dict:
     """The paper's baselines ask for a core and eight hours, not for a GPU and two days: what follows for a run."""
     follows = settings["run"]["tier"] == "paper" and settings["run"]["system"] == "baselines"
@@ -104,11 +138,12 @@ def renamed(settings: dict, name: str, tier: str) -> dict:
 @pytest.mark.parametrize("name", FROZEN)
 def test_the_same_runs_have_the_same_settings(name):
     plan, frozen = plan_of(name), FROZEN[name]
-    found = {f"{run.name}/seed{run.seed}": run.resolved() for run in plan.runs}
+    found = {f"{run.name}/seed{run.seed}": (run.resolved(), run.measure) for run in plan.runs}
     assert found.keys() == frozen["runs"].keys()
     for run, settings in frozen["runs"].items():
         expected = said_once(moved(renamed(settings, name.partition("+")[0], plan.tier)))
-        assert found[run] == {**expected, "trainer": settings["trainer"] | job(found[run])}, run
+        expected["trainer"] = settings["trainer"] | job(expected)
+        assert found[run] == measured_apart(expected), run
 
 
 @pytest.mark.parametrize("name", FROZEN)

@@ -152,8 +152,9 @@ def test_a_system_depends_on_no_other_systems_files():
         ]
 
 
-def test_proteinas_rotation_study_is_no_part_of_escaip():
-    assert not [path for path in found(ROOT, *systems()["escaip"]) if "rotation_study" in path]
+def test_measurements_of_trained_networks_are_no_part_of_training():
+    for modules in systems().values():
+        assert not [path for path in found(ROOT, *modules) if "measure" in path]
 
 
 def test_a_figure_depends_on_no_other_figure():

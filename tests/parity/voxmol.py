@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from analysis.measure.latents import pooled, rotated_latents
 from models.datasets.geom_drugs import PADDING
 from models.official import official_name
 from models.training.optimizer import optimizer as made_optimizer
@@ -14,7 +15,6 @@ from models.training.settings import Optimizer
 from models.voxmol.atoms import THRESHOLD, find_peaks, refine
 from models.voxmol.augment import Pose, euler_xyz
 from models.voxmol.curvature import last_layer_hessians
-from models.voxmol.latents import pooled, rotated_latents
 from models.voxmol.official import RULES, load_state
 from models.voxmol.sampling import Walk, score, walk_step
 from models.voxmol.settings import GridConfig, VoxMolConfig, VoxMolTaskSettings

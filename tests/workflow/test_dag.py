@@ -72,7 +72,7 @@ def test_one_file_of_a_run_trains_that_run_alone(fresh):
         ("analysis/figures/a_fig2.py", False, "a_fig2"),
         ("models/escaip/network.py", "escaip", "of what is trained"),
         ("models/segnn/task.py", "segnn", "of what is trained"),
-        ("models/training/rotation_study.py", "proteina", "of what is trained"),
+        ("analysis/measure/rotations.py", False, "a_fig5"),
         ("models/train.py", "all", "all"),
     ],
 )

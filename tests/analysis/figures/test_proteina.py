@@ -8,6 +8,7 @@ import pytest
 
 from analysis import metrics, render
 from analysis.captions import data_sentences
+from analysis.measure.registry import table_in
 from analysis.notes import gradients_note
 from analysis.reference.paper_curves import ROWS_PER_STEP, TIMES, open_paper_curves
 from analysis.results import load_run, load_runs
@@ -136,12 +137,12 @@ def test_figure_five_has_all_kinds_on_the_same_axes_beside_the_papers_number(dra
 def test_a_missing_or_broken_study_is_one_sentence(tmp_path, write_chain_run, capsys):
     folder = write_chain_run(tmp_path, "proteina-60m", 0)
     command = ["a_fig5", "--tier", "mini", "--out", str(tmp_path / "out"), "--runs", str(folder)]
-    (folder / "rotations.parquet").write_text("no")
+    table_in(folder, "rotations").write_text("no")
     assert render.main(command) == 1
     assert "rotations.parquet: cannot be read as parquet" in capsys.readouterr().err
-    (folder / "rotations.parquet").unlink()
+    table_in(folder, "rotations").unlink()
     assert render.main(command) == 1
-    assert "holds rotations.parquet; set model.init_args.rotation_study" in capsys.readouterr().err
+    assert "was measured for it; ask for measure.rotations" in capsys.readouterr().err
 
 
 # ---- gradients

@@ -8,6 +8,8 @@ import pytest
 
 from analysis import catalogue, render
 from analysis.captions import ending
+from analysis.measure.registry import table_in
+from analysis.quantities.attribution import losses
 from analysis.quantities.relaxation import PLACES
 from analysis.reference.printed import tables
 from analysis.results import ResultsError, load_runs
@@ -195,7 +197,7 @@ def test_x2_is_the_loss_with_and_without_each_places_terms(rendered, results):
     assert set(points["label"]) == set(PLACES)
     assert points.query("label == 'conv3'")["value"].nunique() == 1  # pruned: nothing to take out
     run = run_of(results, "aligned", "recm")
-    expected = run.curve("L_equiv", Series(without="conv_pos.direction")).value[-1]
+    expected = losses(run)[Series(without="conv_pos.direction"), "L_equiv"]
     assert points.query("series == 'without conv_pos.direction'")["value"].item() == pytest.approx(
         expected, rel=1e-4
     )
@@ -205,7 +207,7 @@ def test_x2_is_the_loss_with_and_without_each_places_terms(rendered, results):
 def test_x2_without_its_measurements_is_one_sentence(tmp_path, write_vn_run):
     folders = [write_vn_run(tmp_path, f"vn-{data}-recm", 0) for data in ("rotated", "aligned")]
     for folder in folders:
-        change_metrics(folder, lambda metrics: metrics[metrics["without"] == ""])
+        table_in(folder, "attribution").unlink(missing_ok=True)
     with pytest.raises(ResultsError, match="x2 needs the losses without each layer's terms"):
         render.render("x2", "mini", tmp_path / "out", folders, ["x"])
 

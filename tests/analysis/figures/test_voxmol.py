@@ -8,6 +8,7 @@ import pytest
 
 from analysis import metrics, render
 from analysis.figures.a_fig1e import VOXMOL
+from analysis.measure.registry import table_in
 from analysis.notes import density_note
 from analysis.quantities.landmarks import run_landmarks
 from analysis.quantities.latents import read_latents
@@ -199,16 +200,16 @@ def test_missing_or_broken_latents_are_one_sentence(tmp_path, write_density_run,
     command = ["a_fig11", "--tier", "mini", "--out", str(tmp_path / "out"), "--runs", str(folder)]
     table = read_latents(load_run(folder))
     for content, message in (
-        (None, "holds latents.parquet; set model.init_args.latents.molecules"),
+        (None, "was measured for it; ask for measure.latents"),
         (b"no", "latents.parquet: cannot be read as parquet"),
         (table.drop(columns="axis"), "lacks the column axis"),
         (table[table["kind"] == "pooled"], "holds no cosines of turned molecules"),
     ):
         if content is None:
-            (folder / "latents.parquet").unlink()
+            table_in(folder, "latents").unlink()
         elif isinstance(content, bytes):
-            (folder / "latents.parquet").write_bytes(content)
+            table_in(folder, "latents").write_bytes(content)
         else:
-            content.to_parquet(folder / "latents.parquet", index=False)
+            content.to_parquet(table_in(folder, "latents"), index=False)
         assert render.main(command) == 1
         assert message in capsys.readouterr().err

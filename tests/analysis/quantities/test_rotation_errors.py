@@ -10,7 +10,7 @@ from analysis.results import load_runs
 def test_a_study_is_read_back_as_sets(chain_folders):
     run = next(run for run in load_runs(chain_folders, "mini").runs if run.name == "proteina-60m")
     study = read_study(run)
-    assert (study.step, study.series, study.t) == (60, "ema", 0.5)
+    assert (study.step, study.weights, study.t) == (60, "ema", 0.5)
     assert len(study.pool) == 40
     assert {key: len(sets) for key, sets in study.sets.items()} == {
         ("super_fibonacci", 5): 8,

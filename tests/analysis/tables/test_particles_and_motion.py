@@ -12,6 +12,8 @@ from matplotlib.text import Text
 from analysis import catalogue, metrics, render
 from analysis.captions import ending
 from analysis.draw import style
+from analysis.measure.registry import table_in
+from analysis.quantities.attribution import losses
 from analysis.quantities.errors import error
 from analysis.quantities.relaxation import everything_pruned, places
 from analysis.reference.printed import tables
@@ -288,10 +290,8 @@ def test_x4_is_the_loss_with_and_without_a_places_terms_under_both_groups(render
         part = points.query(f"panel == '{panel}' and seed == 0 and label == 'layers.0.drift'")
         for series in (Series(group=group), Series(group=group, without="layers.0.drift")):
             value = part.loc[part["series"] == str(series), "value"].unique()
-            expected = run.curve(quantity, series)
-            assert value == pytest.approx(
-                (expected or run.curve(quantity, Series(group=group))).value[-1], rel=1e-4
-            )
+            own = run.curve(quantity, Series(group=group)).value[-1]
+            assert value == pytest.approx(losses(run).get((series, quantity), own), rel=1e-4)
     shares = points[points["panel"].isin(["a", "b"])].groupby(["run", "label"])["value"].mean()
     for motion in ("run", "walk"):
         relaxed = shares[f"egno-{motion}-recm"]
@@ -302,7 +302,7 @@ def test_x4_is_the_loss_with_and_without_a_places_terms_under_both_groups(render
 
 def test_where_no_place_was_taken_out_the_figure_says_why(tmp_path, write_dynamics_run):
     folder = write_dynamics_run(tmp_path, "egno-run-recm", 0)
-    keep_rows(folder, "without == ''")
+    table_in(folder, "attribution").unlink()
     assert said(drawing("x4", [folder])) == ["not measured"] * 3
 
     path = folder / "metrics.parquet"

@@ -80,25 +80,18 @@ def test_the_error_of_the_velocity_falls():
     assert error[60] < 0.9 * error[0]
 
 
-MEASURED = {
-    "gradients": {"batches": 1, "series": ["raw", "ema"]},
-    "rotation_study": {
-        "step": 5,
-        "t": 0.5,
-        "pool": 4,
-        "turns": 2,
-        "super_fibonacci": [3],
-        "product_quadrature": [4],
-    },
+GRADIENTS = {
+    "class_path": "twirl.gradient_monitor.GradientMonitor",
+    "init_args": {"batches": 1, "series": ["raw", "ema"]},
 }
 
 
-def test_gradients_and_the_rotation_study_are_measured_when_asked_for_and_change_nothing_else():
+def test_gradients_are_measured_when_asked_for_with_the_monitors_rotations_and_change_nothing_else():
     with_them, without = (
         configuration("measured", recompute="pairs", **TRIANGLES),
         configuration("plain", **TRIANGLES),
     )
-    with_them["model"]["init_args"] |= MEASURED
+    with_them["callbacks"] = [GRADIENTS]
     folder = run(with_them)
     found, plain = (pd.read_parquet(path / "metrics.parquet") for path in (folder, run(without)))
     added = found.metric.str.startswith("grad_")
@@ -107,12 +100,3 @@ def test_gradients_and_the_rotation_study_are_measured_when_asked_for_and_change
     assert set(norms.index) == {(s, w, t) for s in (0, 5, 10) for w in ("raw", "ema") for t in (0.0, 0.8)}
     assert norms[0, "raw", 0.8] == pytest.approx(norms[0, "ema", 0.8])
     assert (norms > 0).all()
-    study = pd.read_parquet(folder / "rotations.parquet")
-    assert study.groupby(["kind", "rotations"]).size().to_dict() == {
-        ("iid", 1): 10,
-        ("super_fibonacci", 3): 3,
-        ("product_quadrature", 4): 3,
-    }
-    assert set(study.step) == {5}
-    assert set(study.t) == {0.5}
-    assert not list(folder.glob(".*tmp"))

@@ -94,7 +94,6 @@ def configuration(store: Path, name: str = "tiny", steps: int = 10, **model) -> 
                 "grid": GRID,
                 "augment": {"rotation": "euler_xyz"},
                 "monitor": {"full_twirl": 1},
-                "latents": {"molecules": 4, "batch_size": 2},
                 "sigma": 0.2,
                 "ema_decay": 0.9,
             }

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from analysis.measure.latents import COLUMNS, cosines, pooled
 from models.datasets.geom_drugs import AtomBatch
 from models.official import CheckpointError, official_name
 from models.training.optimizer import optimizer as made_optimizer
 from models.training.series import parse_key
 from models.voxmol import textbook
 from models.voxmol.curvature import last_layer_hessians
-from models.voxmol.latents import COLUMNS, cosines, pooled
 from models.voxmol.network import VoxMol
 from models.voxmol.official import RULES, load_checkpoint, load_state
 from models.voxmol.sampling import Walk, walk_jump

@@ -1,4 +1,4 @@
-"""VoxMol's runs: data, exact repetition and resumption, the rows and latents they leave, and options of speed."""
+"""VoxMol's runs: data, exact repetition and resumption, the rows they leave, and options of speed."""
 
 import json
 import shutil
@@ -12,7 +12,6 @@ import torch
 from data.geom_drugs.settings import GeomDrugsDataSettings
 from models.datasets.geom_drugs import PADDING, GeomDrugsData
 from models.train import main
-from models.voxmol import latents
 from tests.metrics_rows import named
 from tests.models.training.interruption import stop_after
 from tests.models.training.run_files import write_run
@@ -64,10 +63,8 @@ def test_batches_hold_the_stores_atoms_and_leave_other_elements_out(store):
 def test_an_interrupted_run_has_the_metrics_of_a_whole_one(store):
     whole = run(configuration(store, "whole"))
     stop_after(5, run, configuration(store, "stopped"))
-    assert not Path("results/test/stopped/seed0/latents.parquet").exists()
     stopped = run(configuration(store, "stopped"))
     assert (whole / "metrics.parquet").read_bytes() == (stopped / "metrics.parquet").read_bytes()
-    assert (whole / "latents.parquet").read_bytes() == (stopped / "latents.parquet").read_bytes()
 
     metrics = named(pd.read_parquet(whole / "metrics.parquet"))
     percent = metrics[(metrics.split == "val") & (metrics.metric == "percent")]
@@ -79,30 +76,6 @@ def test_an_interrupted_run_has_the_metrics_of_a_whole_one(store):
     assert len(zero) == 1
     assert 0 < zero.value.iloc[0] < 0.1
     assert set(metrics[metrics.split == "train"].metric) == {"loss", "mse", "iou"}
-    cosines = pd.read_parquet(whole / "latents.parquet")
-    assert list(cosines.columns) == ["sample", "axis", "angle", "kind", "cosine"]
-    assert sorted(cosines["sample"].unique()) == [0, 1, 2, 3]
-    assert sorted(cosines[cosines["kind"] == "other molecule"]["sample"]) == [0, 2]
-
-
-def test_a_run_that_dies_while_it_records_latents_records_them_when_it_is_resumed(store, monkeypatch):
-    """Its last checkpoint is of the last step: there is nothing left to train."""
-    config = configuration(store, "died", steps=6)
-    whole = run(configuration(store, "whole", steps=6))
-
-    def dies(*_):
-        raise RuntimeError("out of memory")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(latents, "cosines", dies)
-        with pytest.raises(RuntimeError, match="out of memory"):
-            run(config)
-    died = Path("results/test/died/seed0")
-    assert not (died / "summary.json").exists()
-    (last,) = died.glob("checkpoints/*/last.ckpt")
-    assert torch.load(last, weights_only=True)["global_step"] == 6
-    resumed = run(config)
-    assert (whole / "latents.parquet").read_bytes() == (resumed / "latents.parquet").read_bytes()
 
 
 def test_validation_molecules_come_in_a_seeded_order_each_once(store):
@@ -117,7 +90,7 @@ def test_the_summary_counts_molecules_that_the_grid_cuts(store):
     counted = {}
     for size in (8, 20):
         grid = GRID | {"size": size}
-        folder = run(configuration(store, f"grid{size}", steps=1, grid=grid, latents={"molecules": 0}))
+        folder = run(configuration(store, f"grid{size}", steps=1, grid=grid))
         counted[size] = json.loads((folder / "summary.json").read_text())["cropped"]
     assert {found["validation_molecules"] for found in counted.values()} == {5}
     assert counted[20]["with_atoms_outside_the_grid"] == 0 < counted[8]["with_atoms_outside_the_grid"]
@@ -166,7 +139,7 @@ def plain_runs(store, tmp_path_factory):
 
 
 def quick(store, seed: int = 0, **model) -> dict:
-    config = configuration(store, "quick", network=TINY, latents={"molecules": 0}, **model)
+    config = configuration(store, "quick", network=TINY, **model)
     config["run"]["seed"] = seed
     return config
 

@@ -10,68 +10,58 @@ naive losses of any choice of them with shares c are T = sum_i c_i G_ii and L_me
 deterministic set are T_i and G_ii, and G_ij of two independently turned ones is an unbiased estimate of L_mean.
 """
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from data.files import replacing
+from analysis.measure.settings import RotationsSettings
+from analysis.measure.trained import Trained
 from models.training.sampling import stream_seed
-from models.training.settings import RotationStudyConfig
-from twirl.monitor import Monitor
+from twirl.monitor import step_seed, undisturbed
 from twirl.problem import Problem
 from twirl.rotations import KINDS, RotationSet, rotation_set
 from twirl.twisting import average
 
-FILE = "rotations.parquet"
 
+def measure(network: Trained, settings: RotationsSettings) -> pd.DataFrame:
+    """Every set of every kind on the monitor's batches.
 
-def groups(config: RotationStudyConfig) -> list[tuple[str, int, int]]:
-    """(kind, rotations in a set, sets) of everything that is measured."""
-    deterministic = [(kind, size, config.turns) for kind in KINDS[1:] for size in getattr(config, kind)]
-    return [("iid", 1, config.pool), *deterministic]
-
-
-class RotationStudy(Monitor):
-    """Writes rotations.parquet into the run's folder at one step, on the monitor's batches.
-
-    problem: from a batch to what is measured. Columns: step, series, t; kind and rotations of a set; first, second:
-    two sets, first <= second; product: G; total: T of a set with itself, else empty.
+    Columns: step, weights, t (nan where there is none); kind and rotations of a set; first, second: two sets,
+    first <= second; product: G; total: T of a set with itself, else empty.
     """
+    module, frames = network.module, []
+    with undisturbed(module, step_seed(network.seed, network.step)):
+        problems = [_problem(module, batch, settings) for batch in network.batches(settings.batches)]
+        for kind, size, count in groups(settings):
+            sets = _sets(network, kind, size, count)
+            frames.append(_rows(gram_sums(problems, sets, settings.chunk), kind, size))
+    t = math.nan if settings.t is None else settings.t
+    about = {"step": network.step, "weights": settings.weights, "t": t}
+    return pd.concat(frames, ignore_index=True).assign(**about)
 
-    def __init__(self, config: RotationStudyConfig, problem: Callable[[Any], Problem], **kwargs):
-        super().__init__([config.step], batches=config.batches, chunk=config.chunk, **kwargs)
-        self.config, self.problem = config, problem
 
-    def on_train_start(self, trainer, pl_module) -> None:
-        if trainer.global_step == 0 and trainer.is_global_zero:
-            Path(trainer.default_root_dir, FILE).unlink(missing_ok=True)  # of an earlier training
-        super().on_train_start(trainer, pl_module)
+def groups(settings: RotationsSettings) -> list[tuple[str, int, int]]:
+    """(kind, rotations in a set, sets) of everything that is measured."""
+    deterministic = [(kind, size, settings.turns) for kind in KINDS[1:] for size in getattr(settings, kind)]
+    return [("iid", 1, settings.pool), *deterministic]
 
-    def _values(self, trainer, pl_module, step: int) -> dict[str, float]:
-        batches = [batch for batch, mine in self._batches if mine]
-        frames = []
-        for group in groups(self.config):
-            sums = gram_sums([self.problem(batch) for batch in batches], self._sets(*group), self.chunk)
-            sums = sums.to(pl_module.device)
-            if trainer.world_size > 1:
-                sums = trainer.strategy.reduce(sums, reduce_op="sum")
-            frames.append(_rows(sums.cpu(), *group[:2]))
-        if trainer.is_global_zero:
-            about = {"step": step, "series": self.config.series, "t": self.config.t}
-            table = pd.concat(frames, ignore_index=True).assign(**about)
-            with replacing(Path(trainer.default_root_dir, FILE)) as temporary:
-                table.to_parquet(temporary, index=False)
-        return {}
 
-    def _sets(self, kind: str, size: int, count: int) -> list[RotationSet]:
-        seed = stream_seed(self.seed, "test", self.config.step, KINDS.index(kind), size)
-        generator = torch.Generator().manual_seed(seed)
-        return [rotation_set(kind, size, generator) for _ in range(count)]
+def _problem(module: LightningModule, batch: Any, settings: RotationsSettings) -> Problem:
+    if settings.t is None:
+        return module.twirl_problems(batch)[settings.weights]
+    return module.problem_at(batch, settings.weights, settings.t)
+
+
+def _sets(network: Trained, kind: str, size: int, count: int) -> list[RotationSet]:
+    seed = stream_seed(network.seed, "test", network.step, KINDS.index(kind), size)
+    generator = torch.Generator().manual_seed(seed)
+    return [rotation_set(kind, size, generator) for _ in range(count)]
 
 
 def gram_sums(problems: list[Problem], sets: list[RotationSet], chunk: int | None = None) -> Tensor:

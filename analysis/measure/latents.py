@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback
 from torch import Tensor
 
-from data.files import replacing
+from analysis.measure.settings import LatentsSettings
+from analysis.measure.trained import Trained
 from models.training.sampling import stream_seed
 from models.voxmol.network import VoxMol
-from models.voxmol.settings import LatentConfig
 from twirl.groups import about_axis
 from twirl.monitor import undisturbed
 from twirl.representations import Voxels
@@ -22,37 +20,23 @@ COLUMNS = ("sample", "axis", "angle", "kind", "cosine")
 QUARTERS = range(5)  # 0 to 360 degrees
 
 
-class RecordLatents(Callback):
-    """Writes latents.parquet beside the results of a run that has taken its last step, of the averaged weights.
+def measure(network: Trained, settings: LatentsSettings) -> pd.DataFrame:
+    """Cosines of the averaged weights' bottlenecks; columns as `cosines` gives them.
 
-    When the fit has ended: a run that died while it recorded has no step left to take when it is resumed, and Lightning
-    then leaves out the hooks of training. Molecules come in a seeded random order, so that pairs of neighbours are
-    random pairs of all.
+    Molecules come in a seeded random order, so that pairs of neighbours are random pairs of all.
     """
-
-    def __init__(self, config: LatentConfig):
-        self.config = config
-
-    def on_fit_end(self, trainer, pl_module) -> None:
-        done = trainer.global_step >= trainer.max_steps
-        if not (self.config.molecules and done and trainer.is_global_zero):
-            return
-        network, seed = pl_module.ema.module, stream_seed(pl_module.monitor.seed, "test")
-        batches = trainer.datamodule.validation_batches(
-            self.config.molecules, self.config.batch_size, shuffle=seed
-        )
-        parts, before = [], 0
-        pl_module.to(trainer.strategy.root_device)  # from where Lightning has just taken it
-        with undisturbed(pl_module, seed):
-            for batch in batches:
-                clean, noised = pl_module.posed(batch.to(pl_module.device))
-                fresh = (clean, pl_module.sigma) if self.config.noise == "fresh" else None
-                rows = pd.DataFrame(cosines(network, noised, fresh), columns=COLUMNS)
-                parts.append(rows.assign(sample=rows["sample"] + before))
-                before += len(batch)
-        pl_module.cpu()
-        with replacing(Path(trainer.default_root_dir) / "latents.parquet") as temporary:
-            pd.concat(parts).to_parquet(temporary, index=False)
+    module = network.module
+    seed = stream_seed(module.settings.monitor.seed, "test")
+    batches = network.data.validation_batches(settings.molecules, settings.batch_size, shuffle=seed)
+    parts, before = [], 0
+    with undisturbed(module, seed):
+        for batch in batches:
+            clean, noised = module.posed(batch.to(module.device))
+            fresh = (clean, module.sigma) if settings.noise == "fresh" else None
+            rows = pd.DataFrame(cosines(module.ema.module, noised, fresh), columns=COLUMNS)
+            parts.append(rows.assign(sample=rows["sample"] + before))
+            before += len(batch)
+    return pd.concat(parts, ignore_index=True)
 
 
 def rotated_latents(network: VoxMol, y: Tensor, R: Tensor) -> Tensor:

@@ -1,13 +1,23 @@
 """What a rotation study keeps is enough for every estimate, and is written whole."""
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from models.training.rotation_study import _rows, gram_sums
-from models.training.settings import RotationStudyConfig
+from analysis.measure.__main__ import main
+from analysis.measure.rotations import _rows, gram_sums
+from analysis.measure.settings import RotationsSettings
+from data.settings import plain
+from data.validation import SettingsError, read
+from models.train import main as train
+from tests.models.proteina.chain_runs import configuration, write_chains
 from tests.models.proteina.chains import chains
 from tests.models.proteina.test_network import task
+from tests.models.training.run_files import write_run
 from twirl.decomposition import concat
 from twirl.rotations import RotationSet, rotation_set
 
@@ -58,5 +68,41 @@ def test_a_deterministic_set_has_the_losses_of_its_decomposition(problems, kind,
 
 
 def test_settings_that_allow_no_spread_are_refused():
-    with pytest.raises(ValueError, match="greater than or equal to 3"):
-        RotationStudyConfig(pool=2)
+    with pytest.raises(SettingsError, match=r"measure.rotations: pool.* minimum of 3"):
+        read(RotationsSettings, {"pool": 2}, "measure.rotations")
+
+
+def test_a_run_keeps_the_weights_that_a_measurement_takes_and_the_table_says_of_what_it_is(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_chains()
+    config = configuration("kept")
+    config["trainer"]["snapshots"] = [0, 5]
+    folder = write_run(Path(), config).parent
+    train(["--config", str(folder / "run.yaml")])
+    asked = {"t": 0.5, "pool": 4, "turns": 2, "super_fibonacci": [3], "product_quadrature": [4]}
+    tables = {}
+    for step in (0, 5):
+        settings = json.dumps(asked | {"step": step})
+        assert main(["rotations", "--run", str(folder), "--settings", settings]) == 0
+        tables[step] = pd.read_parquet(folder / "measured" / "rotations.parquet")
+        assert tables[step].attrs == plain(read(RotationsSettings, asked | {"step": step}, "rotations"))
+    study = tables[5]
+    assert study.groupby(["kind", "rotations"]).size().to_dict() == {
+        ("iid", 1): 10,
+        ("super_fibonacci", 3): 3,
+        ("product_quadrature", 4): 3,
+    }
+    assert (set(study["step"]), set(study["weights"]), set(study["t"])) == ({5}, {"ema"}, {0.5})
+    assert not np.allclose(study["product"], tables[0]["product"])
+    assert not list(folder.glob("measured/.*"))
+
+
+def test_weights_that_were_not_kept_are_asked_for_in_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_chains()
+    folder = write_run(Path(), configuration("none", steps=2)).parent
+    train(["--config", str(folder / "run.yaml")])
+    assert main(["rotations", "--run", str(folder), "--settings", '{"step": 1}']) == 1
+    assert "weights-1.ckpt: missing; add 1 to trainer.snapshots" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Accuracy on the test split, by the textbook's definition and by upstream's (spec vn_pointnet.md section 5)."""
+"""Accuracy on the test split, exact and as the official code averages it (spec vn_pointnet.md section 5)."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ def accuracies(correct: Tensor, label: Tensor, batch_size: int) -> dict[str, flo
     """correct: (n,) whether each test example was classified right. label: (n,).
 
     instance_accuracy: share of right examples. class_accuracy: mean over the classes of the share within each.
-    *_upstream: the same means taken batch by batch and then over batches of `batch_size`, in the order given:
+    *_upstream: the same means, taken over each batch of `batch_size` in the given order and then over batches, so that
     the last, shorter batch counts as much as any other.
     """
     correct = correct.double()
@@ -31,7 +31,7 @@ def accuracies(correct: Tensor, label: Tensor, batch_size: int) -> dict[str, flo
 
 
 def _dense(index: Tensor) -> Tensor:
-    """The same grouping numbered without gaps."""
+    """The same grouping, numbered without gaps."""
     return index.unique(return_inverse=True)[1]
 
 
@@ -42,13 +42,13 @@ def _means(values: Tensor, group: Tensor) -> Tensor:
 
 
 class TestAccuracy(Evaluation):
-    """Classifies the whole test split every so many steps and after the last one: rows test/<series>/<accuracy>.
+    """Classifies the whole test split at regular steps and after the last one: rows test/<series>/<accuracy>.
 
-    The module's `readings()` gives the series: functions from points to class scores. The test orientations
-    are drawn anew each time, as functions of (seed, step); training's random numbers are left alone.
+    The module's `readings()` gives the evaluation variants: functions from points to class scores. Test orientations
+    are functions of (seed, step); the random numbers of training are not touched.
     """
 
-    __test__ = False  # no test of pytest's, in spite of its name
+    __test__ = False  # not a test of pytest, in spite of the name
 
     def rows(self, trainer, pl_module) -> dict[str, float]:
         data, step = trainer.datamodule, trainer.global_step

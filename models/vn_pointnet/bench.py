@@ -29,7 +29,7 @@ def batch(config: VNPointNetConfig, clouds: int, points: int) -> tuple[Tensor, T
 
 
 def plain(config: VNPointNetConfig, clouds: int, points: int) -> Case:
-    """A step of the published optimiser, ours against the formulas as they stand, with the same weights."""
+    """A step of the published optimiser, compared with the plain formulas with the same weights."""
     x, y = batch(config, clouds, points)
     network = VNPointNet(config).to(x.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
@@ -42,17 +42,17 @@ def plain(config: VNPointNetConfig, clouds: int, points: int) -> Case:
 
         return step
 
-    by_formula = step_of(lambda x: textbook.logits(network, x)), "the formulas as they stand, layer by layer"
+    by_formula = step_of(lambda x: textbook.logits(network, x)), "the plain formulas, layer by layer"
     return Case(step_of(network), clouds, rival=by_formula)
 
 
 def recm(config: VNPointNetConfig, clouds: int, points: int) -> Case:
-    """A step of RECM with all its terms, beside the plain network's, its floor's, and one with every place skipped."""
+    """A step of RECM with all its terms, compared with the plain network, the lower bound, and every place skipped."""
     labels = Labels(config.classes)
     methods = {
         "the plain network": Method(),
-        # RPP's terms W alone: merged dense maps at a fixed alpha, and nothing else.
-        "its floor, dense maps at a frozen alpha": RPP(bias=False),
+        # RPP with W only: merged dense maps at a fixed alpha, and nothing else.
+        "the lower bound, dense maps at a fixed alpha": RPP(bias=False),
         "RECM without noise": RECM(1e-3, labels, terms=("W", "b")),
         "RECM with every place skipped": RECM(1e-3, labels, terms=TERMS, skip_after=1, prune_below=math.inf),
     }

@@ -1,7 +1,7 @@
 """The first layer: from a point and its nearest neighbours to vector features (spec vn_pointnet.md 3.1, 3.2 steps 1-3).
 
 The edge from point i to its neighbour j carries three vectors: x_j - x_i, x_i and x_j x x_i. The last is a
-pseudovector, so the network knows rotations from reflections; the second knows the origin.
+pseudovector, so the network distinguishes rotations from reflections; the second depends on the origin.
 """
 
 import torch
@@ -19,7 +19,7 @@ def nearest(points: Tensor, k: int) -> Tensor:
 
 
 def neighbours(x: Tensor, index: Tensor) -> Tensor:
-    """x_j of every edge: planes x (3, B, N), index (B, N, k) -> (3, B, N, k)."""
+    """x_j of every edge: x (3, B, N), index (B, N, k) -> (3, B, N, k)."""
     B, N, _ = index.shape
     rows = index + N * torch.arange(B, device=index.device)[:, None, None]
     return x.flatten(1).index_select(1, rows.flatten()).view(3, *index.shape)

@@ -1,8 +1,8 @@
-"""Vector neuron layers: features are 3-vectors, planes (3, ..., C) of C channels (spec vn_pointnet.md section 3.1).
+"""Vector neuron layers, on features (3, ..., C) of C vector channels (spec vn_pointnet.md section 3.1).
 
-A rotation R turns every channel alike, v -> R v, so mixing channels, scaling them by functions of inner products,
-and sums of those are equivariant. Components come first and channels last, where the official code has
-(B, C, 3, N): a linear map is then one matrix product on rows as they lie in memory, and an inner product runs through
+A rotation R acts on every channel in the same way, v -> R v, so mixing channels, scaling them by functions of inner
+products, and sums of those are equivariant. Components come first and channels last; the official layout is
+(B, C, 3, N). A linear map is then one matrix product without transposed copies, and an inner product runs through
 three contiguous planes.
 """
 
@@ -22,8 +22,8 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 class InnerProducts(torch.autograd.Function):
     """<p, p>, <p, d> and <d, d> channel by channel: p, d (3, ..., C) -> three of (..., C).
 
-    Written out because these products bound the speed of training: autograd would form every product of two
-    whole tensors, and add up five for the gradient of p alone.
+    The gradients are explicit because these products limit the speed of training: autograd would form every product
+    of two whole tensors, and add five of them for the gradient of p alone.
     """
 
     @staticmethod
@@ -35,7 +35,7 @@ class InnerProducts(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, g_pp: Tensor, g_pd: Tensor, g_dd: Tensor) -> tuple[Tensor, Tensor]:
         p, d = ctx.saved_tensors
-        of_d = (g_pd * p).sum_to_size(d.shape)  # one direction may serve all channels
+        of_d = (g_pd * p).sum_to_size(d.shape)  # all channels may share one direction
         return (2 * g_pp * p).addcmul_(g_pd, d), of_d.addcmul_(2 * g_dd, d)
 
 
@@ -51,10 +51,10 @@ def root(squared: Tensor) -> Tensor:
 
 
 class VNLinear(nn.Linear):
-    """Mixes channels: (..., C_in) -> (..., C_out), without bias, which would prefer a direction.
+    """Mixes channels: (..., C_in) -> (..., C_out), without bias, which would break equivariance.
 
     The channels may come in two parts: those of V (3, B, n, C), and further ones, (3, B, 1, C'), that all n points
-    of a cloud share; the map of these is computed once per cloud.
+    of a cloud share; their product is computed once per cloud.
     """
 
     takes_parts = True
@@ -84,19 +84,19 @@ class VNLinear(nn.Linear):
 
 
 def plain(layer: nn.Module) -> VNLinear | None:
-    """`layer` if its weight says all that it does; of a layer that stands in for another, what it `acts_as`.
+    """`layer` if it is a plain VNLinear; for a relaxed layer in its place, the plain one that it `acts_as`.
 
-    A module put in the place of a VNLinear may have an attribute `acts_as`: the VNLinear that it equals at
-    present, or None. Shorter ways to compute, which read weights, are taken for plain layers only.
+    A relaxed layer may have an attribute `acts_as`: the VNLinear that it currently equals, or None. Optimised
+    formulations, which use the weights directly, apply to plain layers only.
     """
     layer = getattr(layer, "acts_as", layer)
     return layer if type(layer) is VNLinear else None
 
 
 class VNBatchNorm(nn.Module):
-    """Batch normalisation of the lengths of vectors, per channel over all rows; directions stay.
+    """Batch normalisation of the lengths of vectors, per channel over all rows; directions do not change.
 
-    V -> V m / n with n = |V| + EPS and m = BatchNorm(n). m may be negative: the vector flips.
+    V -> V m / n with n = |V| + EPS and m = BatchNorm(n). Where m is negative, the vector changes sign.
     """
 
     def __init__(self, channels: int):
@@ -106,7 +106,7 @@ class VNBatchNorm(nn.Module):
     def scale(self, squared_length: Tensor) -> Tensor:
         """m / n of vectors with |V|^2 given, (..., C)."""
         n = root(squared_length) + EPS
-        # As an image of one column with channels last, for which PyTorch's kernels read rows as they lie.
+        # As an image of one column with channels last, for which PyTorch's kernels need no transposed copy.
         image = n.reshape(1, -1, 1, n.shape[-1]).permute(0, 3, 1, 2)
         m = self.bn(image).permute(0, 2, 3, 1).reshape(n.shape)
         return m / n
@@ -116,7 +116,7 @@ class VNBatchNorm(nn.Module):
 
 
 def rectifier(along: Tensor, squared_direction: Tensor, slope: float) -> Tensor:
-    """How much of the direction d to add to V so that it loses (1 - slope) of its part against d: (..., C).
+    """The multiple of the direction d that removes (1 - slope) of V's component against d when added to V: (..., C).
 
     along: <V, d>. squared_direction: |d|^2.
     """
@@ -138,10 +138,10 @@ class VNLeakyReLU(nn.Module):
 
 
 class VNLinearLeakyReLU(nn.Module):
-    """Linear map, batch norm of lengths, then VNLeakyReLU along a direction mapped from the layer's input.
+    """Linear map, batch norm of lengths, then VNLeakyReLU along a direction that a second map computes from the input.
 
-    The batch norm's factor and the rectifier both scale whole vectors, so the layer is a p + b d with p and d the
-    two mapped vectors and a, b functions of |p|^2, <p, d> and |d|^2 alone.
+    The batch norm and the leaky ReLU both scale whole vectors, so the layer's output is a p + b d, where p and d are
+    the two mapped vectors and a, b are functions of |p|^2, <p, d> and |d|^2.
     """
 
     def __init__(
@@ -154,12 +154,12 @@ class VNLinearLeakyReLU(nn.Module):
         self.norm = VNBatchNorm(channels_out)
 
     def weights(self) -> tuple[Tensor, Tensor] | None:
-        """Those of the two maps, if both are plain."""
+        """The weights of the two maps, if both are plain."""
         feature, direction = plain(self.feature), plain(self.direction)
         return None if feature is None or direction is None else (feature.weight, direction.weight)
 
     def maps(self, V: Tensor, pooled: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """p and d. pooled: (3, B, C'), further channels that all points n of V (3, B, n, C) share."""
+        """p and d. pooled: (3, B, C'), further channels, which all n points of V (3, B, n, C) share."""
         return _mapped(self.feature, V, pooled), _mapped(self.direction, V, pooled)
 
     def factors(self, pp: Tensor, pd: Tensor, dd: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,7 +174,7 @@ class VNLinearLeakyReLU(nn.Module):
 
 
 def _mapped(linear: nn.Module, V: Tensor, pooled: Tensor | None) -> Tensor:
-    """A VNLinear, or what stands in for it, on the channels of V (3, B, n, C) and of pooled (3, B, C')."""
+    """A VNLinear, or the relaxed layer in its place, on the channels of V (3, B, n, C) and of pooled (3, B, C')."""
     if pooled is not None:
         linear = plain(linear) or linear
         V = V, pooled.unsqueeze(2)
@@ -184,9 +184,9 @@ def _mapped(linear: nn.Module, V: Tensor, pooled: Tensor | None) -> Tensor:
 
 
 class VNMaxPool(nn.Module):
-    """Of n vectors per channel the one that reaches farthest along its direction: (3, ..., n, C) -> (3, ..., C).
+    """Selects per channel the vector that reaches farthest along its direction: (3, ..., n, C) -> (3, ..., C).
 
-    The direction's weights choose only: they get no gradient.
+    The weights of the directions only select, so they get no gradient.
     """
 
     def __init__(self, channels: int):
@@ -200,17 +200,17 @@ class VNMaxPool(nn.Module):
 
 
 class VNMeanPool(nn.Module):
-    """(3, ..., n, C) -> (3, ..., C)."""
+    """Mean over n: (3, ..., n, C) -> (3, ..., C)."""
 
     def forward(self, V: Tensor) -> Tensor:
         return V.mean(-2)
 
 
 class VNStdFeature(nn.Module):
-    """Invariant features: the coordinates of every vector in a frame of three vectors made from it.
+    """Invariant features: the coordinates of every vector in a frame of three vectors computed from the features.
 
-    orthonormal: two learned vectors are made orthonormal and their cross product is the third; otherwise the
-    three are free.
+    orthonormal: two learned vectors are orthonormalised and their cross product is the third; otherwise all
+    three are learned and not orthonormalised.
     """
 
     def __init__(self, channels: int, slope: float = 0.0, orthonormal: bool = False):

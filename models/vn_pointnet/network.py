@@ -31,7 +31,7 @@ def _pool(channels: int, pooling: str) -> nn.Module:
 
 
 class GlobalBranch(nn.Module):
-    """One set of vectors for the whole cloud, in the place of PointNet's transformation net: -> (3, B, c1)."""
+    """One set of vectors for the whole cloud, the counterpart of PointNet's transformation net: -> (3, B, c1)."""
 
     def __init__(self, config: VNPointNetConfig):
         super().__init__()
@@ -97,9 +97,9 @@ class VNPointNet(nn.Module):
     def places(self) -> list["Place"]:
         """The 22 linear maps on vectors that may be relaxed, in order of execution (spec vn_pointnet.md 3.4).
 
-        Those are the ones that ES relaxes: neither the map to the frame nor the directions of max pooling.
+        These are the ones that ES relaxes, without the map to the frame and the directions of max pooling.
         """
-        from twirl.relaxation.places import Place  # here, so that the network alone needs no relaxation
+        from twirl.relaxation.places import Place  # here, since the network itself does not need it
 
         def place(name: str, reads: str | None = None) -> Place:
             mapped = self.get_submodule(name)
@@ -123,14 +123,14 @@ class VNPointNet(nn.Module):
                 f"{self.config.neighbours} neighbours; give more points or set neighbours lower"
             )
         if self.training and len(points) < 2:
-            raise ValueError("VN-PointNet: training needs at least 2 clouds a batch, for its batch norms")
+            raise ValueError("VN-PointNet: training needs at least 2 clouds per batch, for its batch norms")
 
 
 def farthest(V: Tensor, z0: Tensor) -> Tensor:
-    """Largest coordinate of every channel along every frame vector over the points of a cloud: (B, C, 3).
+    """The largest coordinate of every channel along every frame vector, over the points of a cloud: (B, C, 3).
 
-    V: (3, B, N, C), or (3, B, C) where all points share it. z0: (3, B, N, 3) frames. Only the coordinates that
-    are reached are computed with gradients.
+    V: (3, B, N, C), or (3, B, C) where all points share it. z0: (3, B, N, 3) frames. Only the largest coordinates
+    are computed with gradients.
     """
     shared = V.ndim == 3
     with torch.no_grad():

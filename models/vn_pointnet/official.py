@@ -1,4 +1,4 @@
-"""Official Vector Neurons weights to ours, and the dense terms of ES-relaxed ones (spec vn_pointnet.md section 6)."""
+"""Loading official Vector Neurons weights, and the dense terms of ES-relaxed ones (spec vn_pointnet.md section 6)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.official import CheckpointError, load_official, official_name, read_tensors
 
-# Applied in this order to our names; the result is the official name. They serve single layers too.
+# Applied in this order to our names; the result is the official name. They also apply to single layers.
 RULES = (
     (r"^(conv3|fstn\.fc3)\.weight$", r"\1.map_to_feat.weight"),
     (r"^weight$", r"map_to_feat.weight"),
@@ -17,7 +17,7 @@ RULES = (
     (r"(^|\.)norm\.", r"\1batchnorm."),
     (r"^(conv|pool|fstn|bn3|std_feature)", r"feat.\1"),
 )
-# Upstream's names of a dense term, by those of the map it is added to.
+# The official names of a dense term, by the names of the map to which it is added.
 DENSE = {
     "dense_lin.weight": "map_to_feat.weight",
     "dense_lin.bias": "map_to_feat.weight",
@@ -79,7 +79,7 @@ def load_checkpoint(network: nn.Module, path: str | Path) -> dict[str, DenseTerm
 
 
 def _split(key: str) -> tuple[str, str | None, str]:
-    """'feat.conv1.dense_lin.bias' -> ('feat.conv1.', 'dense_lin.bias', 'bias'); plain keys have no kind."""
+    """'feat.conv1.dense_lin.bias' -> ('feat.conv1.', 'dense_lin.bias', 'bias'); other keys have no kind."""
     for kind in DENSE:
         if key == kind or key.endswith("." + kind):
             return key.removesuffix(kind), kind, kind.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Training VN-PointNet to classify, and saying what of it is to be twirled (spec vn_pointnet.md sections 4 and 5)."""
+"""Training VN-PointNet, and the problems whose equivariance error the monitor measures (spec vn_pointnet.md 4, 5)."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,7 +17,7 @@ from twirl.problem import Problem
 from twirl.relaxation import Labels
 from twirl.representations import Scalars, Vectors
 
-# Convex in the logits, so that twirled logits never lose to the mean of the twisted ones (paper A eq. 9).
+# Convex in the logits, so the loss of the twirled logits is at most the mean loss of the twisted ones (paper A eq. 9).
 CROSS_ENTROPY = partial(F.cross_entropy, reduction="none")
 
 
@@ -37,7 +37,7 @@ class VNPointNetTask(RelaxedTask):
         store = self.trainer.datamodule.store
         if len(store.classes) != self.classes:
             raise ValueError(
-                f"the network tells {self.classes} classes apart, but store {store.path} has "
+                f"the network is built for {self.classes} classes, but store {store.path} has "
                 f"{len(store.classes)}: set model.init_args.network.classes accordingly"
             )
 
@@ -53,7 +53,7 @@ class VNPointNetTask(RelaxedTask):
         return scheduled(self.relaxed_optimizer(self.settings.optimizer), self.settings.schedule)
 
     def problems(self, batch: CloudBatch, readings: Mapping[str, Callable]) -> Mapping[str, Problem]:
-        """Cross-entropy of every series on one batch, split by paper A's eq. 9."""
+        """Cross-entropy of every evaluation variant on one batch, split by paper A's eq. 9."""
         return {
             series: Problem(
                 model=scores,

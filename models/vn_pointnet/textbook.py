@@ -1,7 +1,7 @@
-"""The formulas of spec vn_pointnet.md 3.1 and 3.2 as they stand: what tests and the benchmark compare with.
+"""The formulas of spec vn_pointnet.md 3.1 and 3.2 without optimisation, which tests and the benchmark compare with.
 
 Features are (B, C, 3, N[, k]), every layer is computed on its whole input, one operation after another, and every
-map is a product of its own. Weights, batch norms and dropout are those of a VNPointNet.
+map is a separate product. Weights, batch norms and dropout are those of a VNPointNet.
 """
 
 import torch

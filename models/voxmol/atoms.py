@@ -9,14 +9,14 @@ from torch import Tensor
 from models.voxmol.settings import GridConfig
 from models.voxmol.voxels import smooth_density
 
-THRESHOLD = 0.25  # densities below it are taken for nothing
-MOST_ATOMS = 200  # grids with so many peaks are no molecules
+THRESHOLD = 0.25  # lower densities are ignored
+MOST_ATOMS = 200  # a grid with this many peaks is not a molecule
 _OUTER_STEPS, _TOLERANCE = 10, 1e-6
 
 
 @dataclass(frozen=True)
 class Atoms:
-    """K atoms. coordinates: (K, 3) [Angstrom] about their mean. channels: (K,)."""
+    """K atoms. coordinates: (K, 3) [Angstrom] relative to their mean. channels: (K,)."""
 
     coordinates: Tensor
     channels: Tensor
@@ -28,11 +28,13 @@ class Atoms:
 def find_peaks(density: Tensor, grid: GridConfig) -> Atoms:
     """The voxels of a density (C, G, G, G) above THRESHOLD and above all of their 26 neighbours, channel by channel.
 
-    A voxel on a face of the grid is never one: beyond the face its own value is repeated. Raises ValueError for a
-    density that is not all numbers.
+    A voxel on a face of the grid is never a peak: beyond the face its own value is repeated. Raises ValueError for a
+    density with values that are not finite.
     """
     if not density.isfinite().all():
-        raise ValueError("peaks: the density has values that are NaN or infinite, so it is of no molecule")
+        raise ValueError(
+            "peaks: the density has values that are NaN or infinite, so it represents no molecule"
+        )
     density = density.where(density >= THRESHOLD, 0)
     highest = F.max_pool3d(density[None], 3, stride=1, padding=1)[0]
     candidates = ((density == highest) & (density > 0)).nonzero()
@@ -49,10 +51,10 @@ def find_peaks(density: Tensor, grid: GridConfig) -> Atoms:
 
 
 def refine(atoms: Atoms, density: Tensor, grid: GridConfig) -> Atoms:
-    """Moves atoms (1 <= K < MOST_ATOMS) so that their own density comes close to `density` (C, G, G, G).
+    """Moves atoms (1 <= K < MOST_ATOMS) so that their density approaches `density` (C, G, G, G).
 
-    L-BFGS on the mean squared difference, from atoms about their mean to a density that is not: the result is where
-    the density is. As they were, if the search fails.
+    L-BFGS minimises the mean squared difference of the densities, and thereby also moves the atoms from their centred
+    coordinates to where the density is. If it fails, the atoms are returned unchanged.
     """
     target = density.where(density >= THRESHOLD, 0)
     coordinates = atoms.coordinates.clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""How a molecule is put before the network: centred, turned, shifted (spec voxmol.md section 2.3)."""
+"""The pose of a molecule in its grid: centred, rotated, shifted (spec voxmol.md section 2.3)."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Pose:
     shift: Tensor
 
     def __call__(self, coordinates: Tensor, channels: Tensor) -> Tensor:
-        """Coordinates (B, N, 3) about the mean of each molecule's atoms, turned and shifted; zero at padding."""
+        """Coordinates (B, N, 3) relative to the mean of each molecule's atoms, rotated and shifted; zero at padding."""
         real = (channels >= 0)[..., None]
         mean = (coordinates * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
         turned = (self.rotation[:, None] * (coordinates - mean)[..., None, :]).sum(-1)
@@ -41,7 +41,7 @@ def draw_pose(config: AugmentConfig, generator: torch.Generator) -> Pose:
 def euler_xyz(angles: Tensor) -> Tensor:
     """Rotations (..., 3, 3) by angles (..., 3) [radian] about x, then y, then z; about y clockwise, as published.
 
-    Float64 or float32, as the angles are. Raises ValueError if there are not three angles in the last dimension.
+    In the dtype of the angles. Raises ValueError if the last dimension does not have three angles.
     """
     x, y, z = angles.unbind(-1)
     return about_axis("z", z) @ about_axis("y", -y) @ about_axis("x", x)

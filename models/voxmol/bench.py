@@ -26,7 +26,7 @@ MINI = {
     "blocks": 1,
     "groups": 4,
 }
-ATOMS = 44  # of a molecule of GEOM-Drugs, on average
+ATOMS = 44  # average of a molecule of GEOM-Drugs
 
 
 def random_molecules(count: int, atoms: int, extent: float) -> AtomBatch:
@@ -44,7 +44,7 @@ def task_of(sizes: dict, grid: GridConfig, device: torch.device) -> VoxMolTask:
 
 
 def case(sizes: dict, grid: GridConfig, batch: AtomBatch) -> Case:
-    """Everything that a step does on the training device."""
+    """All work of a training step on the training device."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     batch = batch.to(device)
@@ -96,7 +96,7 @@ def published(name: str, size: int) -> Case:
 
 
 def voxeliser() -> Case:
-    """Molecules to densities of the published size, 64^3 x 8."""
+    """Voxelisation of molecules at the published size, 64^3 x 8."""
     grid, count = GridConfig(), VoxMolConfig().elements
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch = random_molecules(16, ATOMS, 2.5).to(device)

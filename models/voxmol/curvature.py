@@ -1,4 +1,4 @@
-"""Hessians of L_mean and L_equiv over the last convolution, exactly (spec voxmol.md section 6.7).
+"""Exact Hessians of L_mean and L_equiv with respect to the last convolution (spec voxmol.md section 6.7).
 
 The network is linear in it, so both losses are quadratic: their Hessians need neither targets nor derivatives, and
 consist of one block, the same for every channel of the output.
@@ -12,7 +12,7 @@ from models.voxmol.network import VoxMol
 from twirl.groups import inverse
 from twirl.representations import Voxels
 
-_VOXELS = 4096  # whose patches are in memory at a time
+_VOXELS = 4096  # voxels whose patches are in memory at a time
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def last_layer_hessians(network: VoxMol, y: Tensor, rotations: Tensor) -> tuple[
     """
     c, G = network.config, y.shape[-1]
     turn = Voxels()
-    # Where each voxel's patch is to be read in the rotated input.
+    # For each voxel, the position of its patch in the rotated input.
     places = turn.act(inverse(rotations), torch.arange(G**3, device=y.device).view(1, 1, G, G, G))
     places = places.view(len(rotations), -1)
     block = torch.zeros(2, 27 * c.channels + 1, 27 * c.channels + 1, dtype=torch.float64, device=y.device)
@@ -41,7 +41,7 @@ def last_layer_hessians(network: VoxMol, y: Tensor, rotations: Tensor) -> tuple[
 
 
 def _patches(h: Tensor, at: Tensor) -> Tensor:
-    """(n, 27 c + 1) float64: the 3^3 neighbourhoods of voxels `at` (n,) of h (c, G, G, G), zeros outside, and a one."""
+    """(n, 27 c + 1) float64: the 3^3 neighbourhoods of voxels `at` (n,) of h (c, G, G, G), zero-padded, and a one."""
     G = h.shape[-1]
     padded = F.pad(h.double(), (1,) * 6)
     i, j, k = at // G**2, at // G % G, at % G

@@ -24,7 +24,7 @@ from models.voxmol.task import VoxMolTask
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[VoxMolTask, dict]:
-    """A task with the weights of an official checkpoint of a published size, raw and averaged alike."""
+    """A task whose raw and averaged weights are both those of an official checkpoint of a published size."""
     task = VoxMolTask(VoxMolTaskSettings(network=VoxMolConfig(**PUBLISHED[size])))
     for network in task.networks.values():
         load_checkpoint(network, path)
@@ -34,7 +34,7 @@ def task_of_checkpoint(path: Path, size: str) -> tuple[VoxMolTask, dict]:
 def generate(
     task: VoxMolTask, chains: int, steps: int, every: int, repeats: int, seed: int, refined: bool = True
 ) -> Iterator[Atoms]:
-    """The atoms of every density that the chains jump to, `repeats` times over with fresh chains; none may be none."""
+    """The atoms, if any, of every density to which the chains jump. repeats: the number of times that chains start."""
     network, grid = task.ema.module.eval(), task.grid
     shape = (chains, network.config.elements, *(grid.size,) * 3)
     for repeat in range(repeats):
@@ -55,7 +55,7 @@ def xyz(atoms: Atoms, comment: str) -> str:
 
 
 def write_samples(given: argparse.Namespace) -> Path:
-    """Writes what the command line asks for, the report last. Returns its path."""
+    """Writes the files that the command line asks for, the report last. Returns the report's path."""
     if given.out is None and given.run is None:
         raise UntrainedError("--checkpoint: say with --out where to write")
     if min(given.chains, given.repeats, given.every) < 1 or given.steps < given.every:

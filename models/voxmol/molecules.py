@@ -1,4 +1,4 @@
-"""Molecules from atoms, through RDKit: bonds by distance, validity, SD files. Training does not import this."""
+"""Molecules from atoms with RDKit: bonds by distance, validity, SD files. Training does not import this module."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,8 +14,8 @@ from data.files import replacing
 from data.geom_drugs.channels import ATOMIC_NUMBERS
 from models.voxmol.atoms import MOST_ATOMS, Atoms
 
-CLOSEST = 0.8  # atoms nearer than this are one [Angstrom]
-_MOST_TRIES = 1000  # to distribute bond orders over a molecule
+CLOSEST = 0.8  # closer atoms are merged into one [Angstrom]
+_MOST_TRIES = 1000  # attempts to assign the bond orders of a molecule
 
 
 class UnbondedError(ValueError):
@@ -24,7 +24,7 @@ class UnbondedError(ValueError):
 
 @dataclass
 class Collection:
-    """Molecules, the SMILES of each without hydrogens, and why other densities gave none."""
+    """Molecules, their SMILES without hydrogens, and the reasons why other densities gave no molecule."""
 
     molecules: list[Chem.Mol] = field(default_factory=list)
     smiles: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Collection:
         self.smiles.append(Chem.MolToSmiles(Chem.RemoveHs(molecule)))
 
     def report(self) -> dict:
-        """Densities, and of them valid molecules; of these, the share that is unique."""
+        """Numbers of densities and of valid molecules, and the share of the valid ones that is unique."""
         valid, refused = len(self.molecules), sum(self.refused.values())
         return {
             "densities": valid + refused,
@@ -65,7 +65,7 @@ def bonded(atoms: Atoms) -> Chem.Mol:
         molecule.AddAtom(Chem.Atom(ATOMIC_NUMBERS[channel]))
         conformer.SetAtomPosition(number, place)
     molecule.AddConformer(conformer)
-    with rdBase.BlockLogs():  # it says on stderr, too, what it raises
+    with rdBase.BlockLogs():  # RDKit also prints on stderr what it raises
         try:
             rdDetermineBonds.DetermineConnectivity(molecule)
             if len(Chem.GetMolFrags(molecule)) > 1:
@@ -74,13 +74,13 @@ def bonded(atoms: Atoms) -> Chem.Mol:
             Chem.SanitizeMol(molecule)
         except UnbondedError:
             raise
-        except (ValueError, RuntimeError) as error:  # Chem's own exceptions are ValueErrors
+        except (ValueError, RuntimeError) as error:  # RDKit's exceptions are ValueErrors
             raise UnbondedError("no bond orders fit") from error
     return molecule.GetMol()
 
 
 def distinct(coordinates: Tensor) -> list[int]:
-    """Indices of atoms (K, 3) of which no two are closer than CLOSEST: the later of the closest two goes, and again."""
+    """Indices of atoms (K, 3) left after repeatedly removing the later of the closest two, until none is too close."""
     keep = list(range(len(coordinates)))
     while len(keep) > 1:
         points = coordinates[keep]

@@ -1,7 +1,7 @@
 """VoxMol's network: a noised density to the clean one, by a 3D U-Net (spec voxmol.md section 4).
 
-Read from top to bottom in order of execution. Nothing here is equivariant, nothing knows how strong the noise is, and
-the output is no correction of the input. Feature maps are (B, c, x, y, z).
+Read from top to bottom in order of execution. The network is not equivariant and gets no noise level, and it
+predicts the clean density itself, not a correction of its input. Feature maps are (B, c, x, y, z).
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from models.voxmol.settings import VoxMolConfig
 
 
 def layout(config: VoxMolConfig, width: int) -> torch.memory_format:
-    """Of features of this width in memory."""
-    narrow = width <= 64  # wider levels have more weights than features, and oneDNN would turn those about
+    """Memory format of features of this width."""
+    narrow = width <= 64  # wider levels have more weights than features, and oneDNN would reorder them
     return torch.channels_last_3d if config.channels_last and narrow else torch.contiguous_format
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution, norm, SiLU, dropout, convolution; and past it all, at another width by a 1^3 one."""
+    """Norm, SiLU, convolution, norm, SiLU, dropout, convolution, and a skip, by a 1^3 convolution if widths differ."""
 
     def __init__(self, width: int, out: int, config: VoxMolConfig):
         super().__init__()
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Voxels attend to all voxels, with one head as wide as they are and no norm; residual."""
+    """Attention among all voxels, with one head as wide as the features and no norm; residual."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -52,7 +52,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block, then attention where its level attends."""
+    """A residual block, then attention if its level has attention."""
 
     def __init__(self, width: int, out: int, attends: bool, config: VoxMolConfig):
         super().__init__()
@@ -100,7 +100,7 @@ class VoxMol(nn.Module):
         return self.last(self.features(y))
 
     def features(self, y: Tensor) -> Tensor:
-        """What the last convolution reads, (B, channels, G, G, G)."""
+        """Input of the last convolution, (B, channels, G, G, G)."""
         x, skips = self._down(y)
         x = self.middle(x)
         for module in self.decoder:
@@ -108,7 +108,7 @@ class VoxMol(nn.Module):
         return F.silu(self.norm(x))
 
     def latents(self, y: Tensor) -> Tensor:
-        """What the middle gives, (B, widths[-1], g, g, g) with g = G / coarsening."""
+        """The bottleneck, (B, widths[-1], g, g, g) with g = G / coarsening."""
         return self.middle(self._down(y)[0])
 
     def _down(self, y: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -130,7 +130,7 @@ def _norm(width: int, config: VoxMolConfig) -> nn.Module:
 
 
 def _encoder(config: VoxMolConfig) -> Iterator[nn.Module]:
-    """Of every level its blocks, and but for the last a convolution that halves the grid."""
+    """The blocks of every level, and after every level except the last a convolution that halves the grid."""
     width = config.channels
     for level, (out, attends) in enumerate(zip(config.widths, config.attention, strict=True)):
         for _ in range(config.blocks):
@@ -141,9 +141,9 @@ def _encoder(config: VoxMolConfig) -> Iterator[nn.Module]:
 
 
 def _decoder(config: VoxMolConfig, encoder: nn.ModuleList) -> Iterator[nn.Module]:
-    """Of every level its blocks, one more to the width of the level before, and a convolution that doubles the grid.
+    """The blocks of every level, one more to the width of the level before, and a convolution that doubles the grid.
 
-    Every block reads what came before it beside what a module of the encoder gave, last first.
+    Every block reads the output of the block before it together with that of a module of the encoder, last first.
     """
     given = [config.channels, *(_width_out(module) for module in encoder)]
     for level in reversed(range(len(config.widths))):

@@ -1,4 +1,4 @@
-"""Official VoxMol weights to ours: the key names of spec voxmol.md section 8."""
+"""Loading official VoxMol weights: the key names of spec voxmol.md section 8."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def load_state(
 ) -> None:
     """Copies an official state dict into `network`; missing, extra or misshapen keys raise CheckpointError.
 
-    The norms in front of its attention, which upstream never calls, must be there and are left behind.
+    The state must contain the norms before attention, which the official code never calls; they are not copied.
     """
     own = network.state_dict()
     names = {official_name(key, RULES): key for key in own}
@@ -41,7 +41,7 @@ def load_state(
 
 
 def _dead(network: VoxMol) -> dict[str, Tensor]:
-    """Parameters of official checkpoints that nothing reads."""
+    """Parameters of official checkpoints that the official code never uses."""
     if not network.config.groups:
         return {}
     return {
@@ -53,7 +53,7 @@ def _dead(network: VoxMol) -> dict[str, Tensor]:
 
 
 def load_checkpoint(network: VoxMol, path: str | Path) -> None:
-    """Loads the averaged weights of a checkpoint.pth.tar, the only ones it has. Raises CheckpointError otherwise."""
+    """Loads the averaged weights of a checkpoint.pth.tar, which has no others; CheckpointError for other files."""
     content = read_tensors(path, "fetch it again")
     if not isinstance(content, Mapping) or "state_dict_ema" not in content:
         raise CheckpointError(f"{path}: no 'state_dict_ema' in the file; give a VoxMol training checkpoint")

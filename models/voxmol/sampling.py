@@ -1,4 +1,4 @@
-"""Walk-jump sampling: Langevin steps among noised densities, then a look at the clean one (spec voxmol.md 7)."""
+"""Walk-jump sampling: Langevin steps among noised densities, then a jump to the clean one (spec voxmol.md 7)."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ Denoiser = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Walk:
-    """delta: step. friction: gamma. lipschitz: 1 / u, an inverse mass. sigma: of the noise, as in training."""
+    """delta: step. friction: gamma. lipschitz: 1 / u, an inverse mass. sigma: of the noise, the same as in training."""
 
     sigma: float = 0.9
     delta: float = 0.5
@@ -28,7 +28,7 @@ def score(denoise: Denoiser, y: Tensor, sigma: float) -> Tensor:
 def walk_step(denoise: Denoiser, y: Tensor, v: Tensor, noise: Tensor, walk: Walk) -> tuple[Tensor, Tensor]:
     """One step of underdamped Langevin dynamics: half a drift, kick, friction and noise, kick, half a drift.
 
-    y, v: where chains are and how fast (B, C, G, G, G). noise: standard normal. Returns the next y and v.
+    y, v: positions and velocities of chains (B, C, G, G, G). noise: standard normal. Returns the next y and v.
     """
     u, gamma, half = 1 / walk.lipschitz, walk.friction, walk.delta / 2
     y = y + half * v
@@ -41,9 +41,9 @@ def walk_step(denoise: Denoiser, y: Tensor, v: Tensor, noise: Tensor, walk: Walk
 def walk_jump(
     denoise: Denoiser, shape: tuple[int, ...], walk: Walk, steps: int, every: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
-    """Clean densities (B, C, G, G, G) = `shape`: of all chains, every so many of `steps` steps.
+    """Clean densities (B, C, G, G, G) = `shape` of all chains, one every `every` steps.
 
-    Chains start at rest from noise over a uniform background. generator: on the device to be used.
+    Chains start at rest from noise over a uniform background. generator: on the device of the chains.
     """
     device = generator.device
     y = walk.sigma * torch.randn(shape, generator=generator, device=device)

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from data.settings import Share, settings
 from models.training.settings import Optimizer
 
-# Upstream measures voxels from 15 Angstrom below the molecule's centre; where its rounding happens depends on it.
+# The official code measures voxels from 15 Angstrom below the molecule's centre, which decides how it rounds.
 _BOX = 15.0
 
 
@@ -82,12 +82,12 @@ class GridConfig:
 
     @property
     def offset(self) -> int:
-        """Added to coordinates in voxels, so that they are positive."""
+        """Offset that makes coordinates in voxels positive."""
         return round(_BOX / self.resolution) + self.half_window
 
     @property
     def first(self) -> int:
-        """The grid's first voxel, counted as `offset` counts."""
+        """The grid's first voxel, in coordinates with `offset` added."""
         return self.offset + 1 - self.size // 2
 
     @property
@@ -97,11 +97,11 @@ class GridConfig:
 
     @property
     def origin(self) -> float:
-        """Index at which an atom at coordinate 0 has its peak."""
+        """Voxel index of the peak of an atom at coordinate 0."""
         return self.size / 2 - 1 - self.voxel_centre
 
     def width(self, radius):
-        """Squared width of a Gaussian [voxels^2], of an atom's radius [Angstrom], a number or a tensor."""
+        """Squared width of the Gaussian [voxels^2] of an atom of this radius [Angstrom], a number or a tensor."""
         return 0.93**2 * (radius / self.resolution) ** 2
 
 

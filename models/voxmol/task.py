@@ -1,4 +1,4 @@
-"""Training VoxMol to denoise, and saying what of it is to be twirled (spec voxmol.md sections 5 and 6)."""
+"""Training VoxMol, and the problems whose equivariance error the monitor measures (spec voxmol.md sections 5 and 6)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from twirl.representations import Voxels
 from twirl.rotations import enumerate_group
 
 ROTATIONS = {"axis_preserving": AxisPreserving, "two_axis_turns": TwoAxisTurns, "octahedral": Octahedral}
-# Ends of a conformer's position in a stream: two uses of one seed would be correlated.
+# Last entries of a conformer's position in a random stream, one per use: two uses of one seed would be correlated.
 _POSE, _NOISE = 1, 2
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What is random in one step: poses of the molecules, and noise (B, C, G, G, G), standard normal."""
+    """The random numbers of a step: poses of the molecules, and standard normal noise (B, C, G, G, G)."""
 
     pose: Pose
     noise: Tensor
@@ -47,7 +47,7 @@ class VoxMolTask(AveragedTask):
             self.network.compile(backend=self.settings.compile)
 
     def draw_poses(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Pose:
-        """A pose of every molecule: functions of (seed, position, conformer), whichever process has the conformer."""
+        """A pose of every molecule, a function of (seed, position, conformer) in whichever process."""
         poses = [
             draw_pose(self.settings.augment, torch.Generator().manual_seed(k))
             for k in _seeds(batch, seed, stream, *position, use=_POSE)
@@ -57,7 +57,7 @@ class VoxMolTask(AveragedTask):
         return Pose(rotations.to(device), shifts.to(device))
 
     def draw(self, batch: AtomBatch, seed: int, stream: str, *position: int) -> Draw:
-        """The randomness of a step: functions of (seed, position, conformer), as poses are, and independent of them."""
+        """The random numbers of a step, functions of (seed, position, conformer); poses and noise are independent."""
         device, edge = batch.channels.device, (self.grid.size,) * 3
         noise = torch.empty(len(batch), self.network.config.elements, *edge, device=device)
         generator = torch.Generator(device)
@@ -79,7 +79,7 @@ class VoxMolTask(AveragedTask):
         )
 
     def step(self, batch: AtomBatch, draw: Draw) -> dict[str, Tensor]:
-        """The summed squared error, and what else of a step is logged."""
+        """The summed squared error, and the other logged values of a step."""
         clean = self.densities(batch, draw.pose)
         found = self.network(self.noised(clean, draw.noise)).float()
         loss = (found - clean).square().sum()
@@ -93,16 +93,16 @@ class VoxMolTask(AveragedTask):
         return optimizer(self.settings.optimizer, self.network.parameters())
 
     def posed(self, batch: AtomBatch) -> tuple[Tensor, Tensor]:
-        """Clean and noised densities of held-out molecules, each in the pose and under the noise that it always has."""
+        """Clean and noised densities of held-out molecules, each with its fixed pose and noise."""
         draw = self.draw(batch, self.monitor.seed, "test")
         clean = self.densities(batch, draw.pose)
         return clean, self.noised(clean, draw.noise)
 
     def twirl_problems(self, batch: AtomBatch) -> Mapping[str, Problem]:
-        """Mean squared error per voxel and channel of the raw and of the averaged weights.
+        """Mean squared error per voxel and channel with the raw weights and with their exponential moving average.
 
-        Rotations turn the noised density as it is, noise and all, drawn for every molecule on its own. The group
-        "octahedral" is all rotations of the grid, which leave nothing to chance, on `full_twirl` molecules.
+        Rotations act on the noised density, including its noise, and are drawn separately for every molecule. The group
+        "octahedral" averages exactly over all 24 rotations of the grid, on `full_twirl` molecules.
         """
         clean, noised = self.posed(batch)
         own = OnePerRow(ROTATIONS[self.monitor.rotations](), batch.conformers.tolist())
@@ -118,27 +118,27 @@ class VoxMolTask(AveragedTask):
         return problems
 
     def facts(self) -> dict[str, object]:
-        """For the run's summary: of the validation molecules, in the poses they always have, those cut by the grid."""
+        """For the run's summary: the number of validation molecules that, in their fixed poses, do not fit the grid."""
         batches = self.trainer.datamodule.validation_batches()
         counts = [(len(batch), int((self._outside(batch) > 0).sum())) for batch in batches]
         molecules, cut = map(sum, zip(*counts, strict=True))
         return {"cropped": {"validation_molecules": molecules, "with_atoms_outside_the_grid": cut}}
 
     def _outside(self, batch: AtomBatch) -> Tensor:
-        """Atoms of each molecule (B,) outside the grid in its validation pose."""
+        """Number of atoms outside the grid, for each molecule in its validation pose: (B,)."""
         pose = self.draw_poses(batch, self.monitor.seed, "test")
         return outside(pose(batch.coordinates, batch.channels), batch.channels, self.grid)
 
 
 def _seeds(batch: AtomBatch, seed: int, stream: str, *position: int, use: int) -> list[int]:
-    """A seed for one use of every conformer."""
+    """A seed for every conformer, for one use of random numbers."""
     return [stream_seed(seed, stream, *position, k, use) for k in batch.conformers.tolist()]
 
 
 def density_problem(
     network: Callable[[Tensor], Tensor], noised: Tensor, clean: Tensor, group: Group | None = None
 ) -> Problem:
-    """What turns with the grid: densities in, densities out. group: of a rotation per molecule; None: all 24."""
+    """The twirling problem of densities to densities. group: one rotation of it per molecule; None: all 24."""
     turns = Voxels() if group is None else OfEachRow(Voxels())
     whole = enumerate_group(Octahedral()) if group is None else None
     return Problem(
@@ -147,6 +147,6 @@ def density_problem(
 
 
 def overlap(found: Tensor, clean: Tensor) -> Tensor:
-    """Intersection over union of the voxels above 1/2; 1 where there are none."""
+    """Intersection over union of the voxels above 1/2; 1 if there are none."""
     a, b = found > 0.5, clean > 0.5
     return ((a & b).sum() / (a | b).sum().clamp(min=1)).float() + (~(a | b).any()).float()

@@ -1,7 +1,7 @@
-"""The formulas of spec voxmol.md sections 4 and 5 as they stand: what a test and the benchmark compare with.
+"""The formulas of spec voxmol.md sections 4 and 5 without optimisation, which a test and the benchmark compare with.
 
-Channels first in memory, norm, SiLU and dropout one after the other, attention by products and a softmax. Weights are
-those of a VoxMol.
+Channels come first in memory; norm, SiLU and dropout are separate operations; attention is products and a softmax.
+The weights are those of a VoxMol.
 """
 
 import torch
@@ -45,7 +45,7 @@ def _attention(layer: Attention, x: Tensor) -> Tensor:
 
 
 class PlainTraining:
-    """What follows the backward pass: AdamW without epsilon and the average of the weights, one tensor at a time."""
+    """AdamW without epsilon and the exponential moving average of the weights, one tensor at a time."""
 
     def __init__(self, network: VoxMol, averaged: VoxMol, lr: float = 2e-5, decay: float = 0.01):
         self.network, self.averaged, self.lr, self.decay = network, averaged, lr, decay

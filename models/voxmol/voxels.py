@@ -2,7 +2,7 @@
 
 B molecules padded to N atoms: coordinates (B, N, 3) [Angstrom], channels (B, N), negative at padding. A grid is
 (B, C, G, G, G), its axes x, y, z. An atom is a Gaussian, cut to a window of voxels; atoms of a channel combine as
-independent chances would, V = 1 - prod (1 - g), so that 0 <= V <= 1. What lies outside the grid is cut off.
+independent probabilities do, V = 1 - prod (1 - g), so that 0 <= V <= 1. Densities outside the grid are cut off.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from models.voxmol.settings import GridConfig
 def voxelise(
     coordinates: Tensor, channels: Tensor, grid: GridConfig, count: int, radii: Tensor | None = None
 ) -> Tensor:
-    """The density (B, count, G, G, G) of molecules, on their device; the same to the bit every time.
+    """The density (B, count, G, G, G) of molecules, on their device; deterministic to the bit.
 
-    A Gaussian is the product of three, one per axis, and is combined in place: w += g - w g. radii: (B, N), where
-    they are not the grid's. Channels of `count` or more are an error.
+    A Gaussian is the product of three, one per axis, and is combined in place: w += g - w g. radii: (B, N), or None for
+    the grid's radius. Channels of `count` or more are an error.
     """
     _check(channels, count)
     delta, first = _windows(coordinates.detach(), grid)
@@ -34,9 +34,9 @@ def voxelise(
 def smooth_density(
     coordinates: Tensor, channels: Tensor, grid: GridConfig, count: int, radii: Tensor | None = None
 ) -> Tensor:
-    """The same by logarithms, as upstream: differentiable, and slower.
+    """The same density by logarithms, as in the official code: differentiable and slower.
 
-    An atom exactly at a voxel's centre has g = 1 there, whose logarithm has no gradient: NaN.
+    An atom exactly at a voxel's centre has g = 1 there, where the gradient of log(1 - g) is NaN.
     """
     _check(channels, count)
     delta, first = _windows(coordinates, grid)
@@ -62,7 +62,7 @@ def _check(channels: Tensor, count: int) -> None:
 
 
 def _windows(coordinates: Tensor, grid: GridConfig) -> tuple[Tensor, Tensor]:
-    """Of every atom and axis: distances to the voxels of its window [voxels] (B, N, 3, W), and its first index."""
+    """For every atom and axis: distances to the voxels of its window [voxels] (B, N, 3, W), and its first index."""
     k = grid.half_window
     s = coordinates / grid.resolution + grid.offset
     near = s.detach().trunc()
@@ -71,7 +71,7 @@ def _windows(coordinates: Tensor, grid: GridConfig) -> tuple[Tensor, Tensor]:
 
 
 def _outer_sum(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """(..., W) of three axes -> (..., W, W, W)."""
+    """Sums of (..., W) over three axes -> (..., W, W, W)."""
     return x[..., :, None, None] + y[..., None, :, None] + z[..., None, None, :]
 
 
@@ -80,7 +80,7 @@ def _outer_product(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
 
 
 def _indices(first: Tensor, channels: Tensor, grid: GridConfig, count: int) -> tuple[Tensor, Tensor]:
-    """Of every voxel of every window: its place in the flattened grids, and whether it is in one."""
+    """For every voxel of every window: its index in the flattened grids, and whether it is inside a grid."""
     G, W = grid.size, 2 * grid.half_window + 1
     index = first[..., None] + torch.arange(W, device=first.device)
     inside = (index >= 0) & (index < G)
@@ -93,7 +93,7 @@ def _indices(first: Tensor, channels: Tensor, grid: GridConfig, count: int) -> t
 
 
 def _fill_blocks(factors: Tensor, first: Tensor, channels: Tensor, G: int, count: int) -> Tensor:
-    """Atom by atom on views of the grid: fastest on a CPU, where most of it is zeroing the grid."""
+    """Adds atom by atom on views of the grid: fastest on a CPU, where zeroing the grid takes most of the time."""
     grids = torch.zeros(len(channels), count, G, G, G, dtype=factors.dtype)
     W = factors.shape[-1]
     for grid, g, rows in zip(grids.numpy(), factors, _blocks(first, channels, G, W), strict=True):
@@ -106,7 +106,7 @@ def _fill_blocks(factors: Tensor, first: Tensor, channels: Tensor, G: int, count
 
 
 def _blocks(first: Tensor, channels: Tensor, G: int, W: int) -> Iterator[Iterator[tuple]]:
-    """Of every molecule, its atoms that touch the grid: (atom, channel, window's first index, first, last inside)."""
+    """For every molecule, its atoms that reach the grid: (atom, channel, window's first index, first, last inside)."""
     first, channels = first.numpy(), channels.numpy()
     low, high = np.maximum(first, 0), np.minimum(first + W, G)
     touches = (low < high).all(-1)
@@ -117,7 +117,7 @@ def _blocks(first: Tensor, channels: Tensor, G: int, W: int) -> Iterator[Iterato
 
 
 def _fill_in_rounds(factors: Tensor, first: Tensor, channels: Tensor, G: int, count: int) -> Tensor:
-    """One atom of every molecule and channel per round, which do not touch each other: for a GPU."""
+    """Adds one atom per molecule and channel in each round, which do not overlap: for a GPU."""
     B, W = len(channels), factors.shape[-1]
     owner = torch.arange(B, device=channels.device)[:, None] * count + channels
     owner = owner.where(channels >= 0, B * count).flatten()
@@ -126,7 +126,7 @@ def _fill_in_rounds(factors: Tensor, first: Tensor, channels: Tensor, G: int, co
     turn = torch.arange(len(owner), device=owner.device) - (counts.cumsum(0) - counts)[owner[order]]
     factors, first = factors.flatten(0, 1)[order], first.flatten(0, 1)[order]
     owner = owner[order]
-    # A last entry takes what falls outside.
+    # The last entry collects what falls outside.
     flat = factors.new_zeros(B * count * G**3 + 1)
     offsets = torch.arange(W, device=first.device)
     for round_ in range(int(counts[:-1].max())):

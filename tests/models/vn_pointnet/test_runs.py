@@ -227,7 +227,7 @@ def test_what_does_not_fill_a_batch_waits_for_the_next_epoch():
 def test_a_network_for_other_classes_is_refused(store):
     config = configuration(store)
     config["model"]["init_args"]["network"] = NETWORK | {"classes": 4}
-    with pytest.raises(SystemExit, match=r"tells 4 classes apart, but store clouds.h5 has 3"):
+    with pytest.raises(SystemExit, match=r"built for 4 classes, but store clouds.h5 has 3"):
         run(config)
 
 

@@ -1,9 +1,10 @@
 """The plan of a tier: which runs it has, with which settings, what they ask for, and what is drawn from them.
 
-`load` reads config/<tier>.yaml over the runs declared in config/runs/*.yaml and returns a Plan. A run's
-settings are, each over the one before: the defaults of the classes of settings, the declared `base`, the tier's
-`base`, the run's declared `change`, the tier's `change`. `python -m workflow [config.yaml ...]` prints the plan. No
-torch, numpy or h5py: the Snakefile imports this module on every call.
+`load` reads config/<tier>.yaml and the runs declared in config/runs/*.yaml and returns a Plan. A run's settings
+are, each over the one before: the defaults of the classes of settings, the declared `base`, the tier's `base`, the
+run's declared `change`, the tier's `change`; what an overlay says of a tier comes over what the run's file says of it.
+`python -m workflow [config.yaml ...]` prints the plan. No torch, numpy or h5py: the Snakefile imports this module on
+every call.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -274,12 +275,11 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     config = merge(layer, overrides)
     check_tier(config, f"{source} with --configfile and --config")
 
-    asked = _asked(config)
-    files = sorted((root / "config" / "runs").glob("*.yaml"))
-    for name in asked:
-        if name not in (known := [path.stem for path in files]):
-            raise SettingsError(f"{source}: runs.{name} is not a file of config/runs{hint(name, known)}")
-    runs = tuple(run for path in files if path.stem in asked for run in _resolve(path, config))
+    files = {path.stem: path for path in sorted((root / "config" / "runs").glob("*.yaml"))}
+    for name in _given(config):
+        if name not in files:
+            raise SettingsError(f"{source}: runs.{name} is not a file of config/runs{hint(name, files)}")
+    runs = tuple(run for path in files.values() for run in _resolve(path, config))
     unknown = {dataset: files for dataset in config["data"] if (files := out_of_reach(config, dataset, root))}
     had = tuple(run for run in runs if run.dataset not in unknown)
     return Plan(config, had, tuple(_left_out(runs, had, unknown)))
@@ -290,9 +290,16 @@ def folder_of(config: Mapping) -> str:
     return "-".join([config["tier"], *sorted(config.get("variant", {}))])
 
 
-def _asked(config: Mapping) -> Mapping:
-    """Changes to declared runs, by the file that declares them: the tier's, or what overlays put in their place."""
-    return config["runs"] if config.get("instead") is None else config["instead"]
+def _given(config: Mapping) -> Mapping:
+    """Changes to declared runs, by the file that declares them, that the tier's file and overlays give."""
+    return config.get("runs", {}) if config.get("instead") is None else config["instead"]
+
+
+def _changes(declared: Mapping, name: str, config: Mapping) -> dict | None:
+    """What the runs of a file are in a tier: as the file says, then as overlays do. None: they are not in it."""
+    own = declared.get("tiers", {}).get(config["tier"]) if config.get("instead") is None else None
+    given = _given(config).get(name)
+    return None if own is None and given is None else merge(own or {}, given or {})
 
 
 def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
@@ -300,11 +307,12 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
     declared, source = read_file(path), f"config/runs/{path.name}"
     classes = check_declaration(declared, source)
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
+    if (overlay := _changes(declared, path.stem, config)) is None:
+        return
     if dataset not in config["data"]:
         raise SettingsError(
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
-    overlay = dict(_asked(config)[path.stem])
     check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
     location = _follows(config, system, dataset)
     base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), location)

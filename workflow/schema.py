@@ -64,10 +64,10 @@ class Tier:
     variant: dict[str, str] = field(default_factory=dict)
     """What overlays make of the tier, by the name that its folders then end in: results/<tier>-<name>/."""
     instead: dict[str, dict[str, Any]] | None = None
-    """Of overlays: runs in place of all of `runs`, said like them."""
-    runs: dict[str, dict[str, Any]]
-    """Changes to the declared runs, by the name of the file in config/runs that declares them: `base` changes every run
-    of the file, any other key is the name of a run."""
+    """Of overlays: the same as `runs`, in place of all that the files of config/runs say of this tier."""
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Changes over those that the files of config/runs say of this tier, by the name of the file: `base` changes every
+    run of the file, any other key is the name of a run."""
 
 
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
@@ -107,6 +107,9 @@ class Declaration:
     """Settings that every run starts from, where they are not the defaults of their classes."""
     runs: dict[str, Any]
     """Runs by name."""
+    tiers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """In which tiers the runs are, and what is different there: `base` changes every run of the file, any other key is
+    the name of a run."""
 
 
 def check_tier(value: Mapping, source: str) -> None:
@@ -130,6 +133,8 @@ def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
     run = _with(schema(DeclaredRun), change=_changes(model, data))
     named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}
     check(value, _with(schema(Declaration), base=run["properties"]["change"], runs=named), source)
+    for tier, changes in value.get("tiers", {}).items():
+        check_changes(changes, model, data, f"{source}: tiers.{tier}")
     return model, data
 
 

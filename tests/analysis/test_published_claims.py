@@ -1,11 +1,9 @@
 """What the README says holds in the published runs (claims A11, B4, B5, B10), by margins stated here.
 
-Margins are standard errors of the difference of two means over seeds 0, 1, 2; a difference counts from 4 of them,
-and two means count as equal within 4.
+Margins are intervals that hold for every seed, not standard errors: three seeds may lie close together by chance.
 """
 
-import math
-from statistics import mean, variance
+from statistics import mean
 
 import pytest
 
@@ -21,7 +19,6 @@ from tests.workflow.checkout import ROOT
 
 TIERS = ("mini", "subset")
 SEEDS = (0, 1, 2)
-MARGIN = 4.0
 
 
 def runs_of(tier: str, data: str, method: str):
@@ -34,23 +31,17 @@ def accuracies(tier: str, data: str, method: str, series: Series = OWN) -> list[
     return [float(curve.value[-1]) for curve in curves]
 
 
-def errors_apart(a: list[float], b: list[float]) -> float:
-    """(mean a - mean b) in standard errors."""
-    return (mean(a) - mean(b)) / math.sqrt(variance(a) / len(a) + variance(b) / len(b))
-
-
 @pytest.mark.parametrize("tier", TIERS)
 def test_the_plain_network_scores_the_same_rotated_and_aligned(tier):
     rotated, aligned = (accuracies(tier, data, "plain") for data in ("rotated", "aligned"))
-    assert abs(errors_apart(rotated, aligned)) < MARGIN
+    assert abs(mean(rotated) - mean(aligned)) < 0.1
 
 
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("method", ["recm", "rpp"])
-def test_on_aligned_shapes_relaxing_is_far_better_than_not(tier, method):
+def test_on_aligned_shapes_every_relaxed_seed_is_far_above_every_plain_one(tier, method):
     relaxed, plain = (accuracies(tier, "aligned", name) for name in (method, "plain"))
-    assert errors_apart(relaxed, plain) > MARGIN
-    assert mean(relaxed) - mean(plain) > 0.2
+    assert min(relaxed) - max(plain) > 0.2
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -62,13 +53,11 @@ def test_what_recm_prunes_was_not_needed(tier, data):
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_recm_ends_with_less_on_rotated_shapes_in_every_seed(tier):
-    def largest(run) -> float:
-        return max(abs(alpha(run, place, "W").value[-1]) for place in places(run))
-
-    for rotated, aligned in zip(
-        *(runs_of(tier, data, "recm") for data in ("rotated", "aligned")), strict=True
-    ):
-        assert largest(rotated) < 0.02 < 0.2 < largest(aligned)
+    rotated, aligned = (
+        [largest_alpha(run).value[-1] for run in runs_of(tier, data, "recm")]
+        for data in ("rotated", "aligned")
+    )
+    assert max(rotated) < 0.02 < 0.2 < min(aligned)
 
 
 def test_in_the_mini_tier_nothing_is_left_of_recm_on_rotated_shapes():

@@ -56,6 +56,50 @@ def moved(settings: dict) -> dict:
     return {**settings, "data": {**data, "class_path": MOVED.get(data["class_path"], data["class_path"])}}
 
 
+REPLACED = {
+    # RECM's accuracy on aligned shapes lay on a transition: three seeds gave 0.86 to 0.88 on one processor and 0.70 to
+    # 0.98 on another. Shapes of four families, each in two poses, bounded the accuracy on rotated ones by one half.
+    ("mini", "vn_pointnet"): {
+        "Method": {
+            "model": {
+                "init_args": {
+                    "network": {"neighbours": 6},
+                    "optimizer": {"recm_lr_mult": 2.0},
+                    "schedule": {"total_steps": 400},
+                    "evaluate_every": 100,
+                }
+            },
+            "data": {"init_args": {"batch_size": 128, "points": 16}},
+            "trainer": {"max_steps": 400, "checkpoint_every": 200},
+            "monitor": {"steps": [0, 5, 20, 50, 120, 250, 400]},
+        },
+        "ES": {"model": {"init_args": {"relaxation": {"init_args": {"epochs": 57}}}}},
+        "RECM": {
+            "model": {
+                "init_args": {"relaxation": {"init_args": {"a": 0.25, "r_bound": 1.6, "undo_gamma": True}}}
+            }
+        },
+    },
+}
+"""Settings that a tier's runs of a system were given since: of all ("Method", which all are) and of a method."""
+REPLACED_DATA = {
+    ("mini", "modelnet40"): {
+        "points": 16,
+        "classes": ["bottle", "chair", "cup", "girder", "lamp", "shelf", "stairs", "table"],
+    },
+}
+"""The same of a tier's data."""
+
+
+def replaced(settings: dict) -> dict:
+    """Settings with what replaced a part of them."""
+    by_method = REPLACED.get((settings["run"]["tier"], settings["run"]["system"]), {})
+    if not by_method:
+        return settings
+    method = settings["model"]["init_args"]["relaxation"]["class_path"].split(".")[-1]
+    return merge(settings, *(by_method.get(name, {}) for name in dict.fromkeys(("Method", method))))
+
+
 ADAM = {"name": "adam", "weight_decay": 0.0, "betas": [0.9, 0.999]}
 WARM_UP = {"warmup_steps": 0, "warmup_factor": 1.0}
 DROPS = {"factor": 1.0, "every": 1, "ahead": 0}
@@ -139,8 +183,9 @@ def renamed(settings: dict, name: str, tier: str) -> dict:
 def test_the_same_runs_have_the_same_settings(name):
     plan, frozen = plan_of(name), FROZEN[name]
     found = {f"{run.name}/seed{run.seed}": (run.resolved(), run.measure) for run in plan.runs}
-    assert found.keys() == frozen["runs"].keys()
-    for run, settings in frozen["runs"].items():
+    assert found.keys() >= frozen["runs"].keys()  # systems that came later are not frozen
+    for run, before in frozen["runs"].items():
+        settings = replaced(before)
         expected = said_once(moved(renamed(settings, name.partition("+")[0], plan.tier)))
         expected["trainer"] = settings["trainer"] | job(expected)
         assert found[run] == measured_apart(expected), run
@@ -150,7 +195,7 @@ def test_the_same_runs_have_the_same_settings(name):
 def test_every_run_is_drawn_where_it_was(name):
     plan = plan_of(name)
     shown = {output: {run.name for run in plan.runs_for(output)} for output in plan.outputs}
-    for run in {run.name for run in plan.runs}:
+    for run in {run.name for run in plan.runs} & RUN_OUTPUTS.keys():
         found = {output for output, names in shown.items() if run in names}
         assert found >= set(RUN_OUTPUTS[run]), run
         gained = {output for output in found - set(RUN_OUTPUTS[run]) if run not in JOINED.get(output, ())}
@@ -161,10 +206,14 @@ def test_every_run_of_the_merged_tiers_is_frozen():
     for files in (REDUCED, PUBLISHED):
         plan = runs.load(merge(*(yaml.safe_load((ROOT / f).read_text()) for f in files), {"mirror": "site"}))
         systems = [system for name, parts in SYSTEMS.items() if FILES[name] == files for system in parts]
-        assert sorted(systems) == sorted({run.system for run in plan.runs})
+        assert set(systems) <= {run.system for run in plan.runs}
+        assert len(systems) == len(set(systems))
 
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_the_same_data_are_prepared(name):
     plan, frozen = plan_of(name), FROZEN[name]
-    assert {dataset: plan.data[dataset] for dataset in plan.datasets} == frozen["data"]
+    expected = {
+        dataset: block | REPLACED_DATA.get((name, dataset), {}) for dataset, block in frozen["data"].items()
+    }
+    assert {dataset: plan.data[dataset] for dataset in plan.datasets} == expected

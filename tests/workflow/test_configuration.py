@@ -87,11 +87,8 @@ def test_what_the_user_gives_wins_over_the_tier():
 
 def test_a_tier_leaves_a_run_out_with_null_and_adds_one_with_like(root):
     def change(tier):
-        tier["runs"]["escaip"]["escaip-sgd"] = None
-        tier["runs"]["escaip"]["escaip-half"] = {
-            "like": "escaip-train-500",
-            "change": {"trainer": {"precision": "bf16-mixed"}},
-        }
+        half = {"like": "escaip-train-500", "change": {"trainer": {"precision": "bf16-mixed"}}}
+        tier["runs"] = {"escaip": {"escaip-sgd": None, "escaip-half": half}}
 
     rewrite(root / "config/smoke.yaml", change)
     plan = runs.load({"tier": "smoke"}, root)

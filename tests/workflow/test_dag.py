@@ -49,7 +49,7 @@ def test_a_figure_can_be_asked_for_by_its_file(fresh):
 
 
 def test_only_a_changed_run_and_what_depends_on_it_are_made_again(finished):
-    tier = finished.path("config/smoke.yaml")
+    tier = finished.path("config/runs/escaip.yaml")
     tier.write_text(tier.read_text().replace('{label: "3e-4", change', '{label: "other", change'))
     said = finished.run("smoke", "-n")
     assert "Training escaip-lr-1e-4, seed 0" in said
@@ -124,10 +124,10 @@ def test_a_second_call_does_not_change_what_the_first_has_begun(fresh, options):
     )
     while "Preparing" not in (line := first.stdout.readline()):
         assert line, "the first call has ended"
-    tier = fresh.path("config/smoke.yaml")
+    tier, declared = fresh.path("config/smoke.yaml"), fresh.path("config/runs/baselines_nbody.yaml")
     changed = tier.read_text().replace("train: 8,", "train: 9,").replace("chains: 14", "chains: 15")
-    changed = changed.replace("train_trials: 2", "train_trials: 3").replace("hidden: 4", "hidden: 5")
-    tier.write_text(changed)
+    tier.write_text(changed.replace("train_trials: 2", "train_trials: 3"))
+    declared.write_text(declared.read_text().replace("hidden: 4", "hidden: 5"))
     second = fresh.snakemake(*arguments, *options)
     assert ("LockException" in second.stderr) == (not options), second.stderr
     fresh.path("wait").unlink()

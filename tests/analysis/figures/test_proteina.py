@@ -176,7 +176,7 @@ def test_figure_eight_pairs_percents_and_ratios_of_the_same_steps(drawn):
 )
 def test_the_caption_says_what_gradients_and_percents_are_of(tmp_path, write_chain_run, gradients, words):
     run = load_run(write_chain_run(tmp_path, "proteina-60m", 0))
-    run.config["model"]["init_args"]["gradients"] = gradients
+    run.config["callbacks"][0]["init_args"] = gradients
     found = gradients_note(run, 10)
     assert found.startswith(words)
     assert f"N is {gradients.get('rotations') or 6} here and 10 in the paper" in found

@@ -1,6 +1,6 @@
 """Training throughput on this machine: `python -m models.bench escaip [--case mini] [--threads 1] [--steps 10]`.
 
-Every case runs in a process of its own, so that its peak memory is its own. Cases come from
+Every case runs in a separate process, so that its peak memory can be measured. Cases come from
 models/<system>/bench.py: a dict `CASES` of names to functions without arguments that return a Case. `--case` chooses
 those whose name contains a word.
 """
@@ -29,9 +29,9 @@ class Case:
     """One thing to time.
 
     step: runs one training step of `samples` examples. measure: runs one measurement of the equivariance
-    monitor, on as many examples, or None. cadence: training steps between measurements in the paper. rival: another
-    way to run the same step, timed in turns with it in this process, as (step, what it is), or None. beside: steps
-    of other networks by name, all timed in turns with this one, to say what it costs more than they do.
+    monitor on as many examples, or None. cadence: training steps between measurements in the paper. rival: another
+    implementation of the same step, as (step, name), or None; the two alternate in one process. beside: steps
+    of other networks by name, which alternate with this one, to compare their costs.
     """
 
     step: Callable[[], None]
@@ -45,8 +45,8 @@ class Case:
 def seconds(function: Callable[[], None]) -> float:
     """Duration of one call; waits for the GPU, if there is one.
 
-    On one thread of the CPU it is the time that the thread ran: the same as on the wall when nothing else runs, and
-    still nearly so when something does.
+    With one CPU thread it is the thread's CPU time: equal to wall time on an idle machine, and nearly the same on a
+    busy one.
     """
     on_gpu = torch.cuda.is_available()
     clock = time.perf_counter if on_gpu or torch.get_num_threads() > 1 else time.process_time
@@ -65,7 +65,7 @@ def relaxed_step(
     lr: float,
     weight_decay: float = 0.0,
 ) -> Callable[[], None]:
-    """A training step as a RelaxedTask takes it, with `backbone` relaxed by `method`.
+    """A training step as in RelaxedTask, with `backbone` relaxed by `method`.
 
     seen: the targets that the method observes. error: the loss of the relaxed network. lr, weight_decay: Adam's.
     """
@@ -84,13 +84,13 @@ def relaxed_step(
 
 
 def in_turns(*functions: Callable[[], None], repeats: int) -> list[list[float]]:
-    """Durations of each function, called in turns; two rounds to warm up are left out."""
+    """Durations of each function, called alternately; two warm-up rounds are left out."""
     rounds = [[seconds(function) for function in functions] for _ in range(repeats + 2)]
     return [list(durations) for durations in zip(*rounds[2:], strict=True)]
 
 
 def median_seconds(*functions: Callable[[], None], repeats: int) -> list[float]:
-    """Median duration of each function, called in turns."""
+    """Median duration of each function, called alternately."""
     return [statistics.median(durations) for durations in in_turns(*functions, repeats=repeats)]
 
 
@@ -170,7 +170,7 @@ def _line(result: dict) -> str:
         text += f", {result['speedup']:.2f} times the samples/s of {result['rival']}"
     for name, (other_s, of_medians, of_least) in result.get("beside", {}).items():
         text += (
-            f"\n    beside {name}, {1000 * other_s:.0f} ms: {of_medians:.2f} times as long "
+            f"\n    {name} takes {1000 * other_s:.0f} ms: this step takes {of_medians:.2f} times as long "
             f"(least of each: {of_least:.2f})"
         )
     return text

@@ -1,4 +1,4 @@
-"""Loading weights of the official implementations: rename by rule, then check every key and shape."""
+"""Loading weights of the official implementations: rename keys by rules, then check every key and shape."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ class CheckpointError(ValueError):
 
 
 def read_tensors(path: str | Path, remedy: str) -> Any:
-    """What a checkpoint file of nothing but tensors and plain containers holds, on the CPU.
+    """The content of a checkpoint file of tensors and plain containers, on the CPU.
 
     Raises CheckpointError for anything else, which ends with `remedy`.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch reports unsafe and damaged files with unrelated exception types
+    except Exception as error:  # torch raises many unrelated exception types for unsafe and damaged files
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: not a checkpoint of plain tensors ({reason}); {remedy}") from error
 
@@ -35,9 +35,9 @@ def official_name(key: str, rules: Sequence[tuple[str, str]]) -> str:
 def load_official(
     module: nn.Module, state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]], source: str
 ) -> None:
-    """Copies the official `state` into `module`, strictly, or raises CheckpointError and changes nothing.
+    """Copies the official `state` into `module`; raises CheckpointError, and copies nothing, if a key or shape differs.
 
-    source: what the state came from, for messages. A `module.` prefix, left by DDP, is removed.
+    source: where the state came from, for messages. A `module.` prefix, left by DDP, is removed.
     """
     names = {official_name(key, rules): key for key in module.state_dict()}
     own = module.state_dict()

@@ -1,8 +1,9 @@
 """Which code made a result: the files that a module imports, a digest of them, and the commit.
 
-Read from the source text, nothing is imported: standard library only. An import counts wherever it stands, also inside
-a function, but not below `if TYPE_CHECKING:`. What a module reads beside Python it says itself, relative to its own
-folder: `READS = ("supplement/*.txt",)`. A package that imports on first use says in `_HOME` which names a module has.
+Everything is read from the source text without importing it, with the standard library only. An import counts wherever
+it is in the file, also inside a function, but not below `if TYPE_CHECKING:`. A module names other files that it reads,
+relative to its own folder: `READS = ("supplement/*.txt",)`. A package that imports on first use maps names to modules
+in `_HOME`.
 """
 
 import ast
@@ -17,14 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def digest(*entries: str, root: Path = ROOT) -> str:
-    """Of the names and contents of all files that modules, by dotted name, depend on."""
+    """A digest of the names and contents of all files on which modules, given by dotted names, depend."""
     return _digest(frozenset(entries), root)
 
 
 def closure(*entries: str, root: Path = ROOT) -> list[Path]:
-    """All our files that modules depend on, relative to `root`, in order: themselves, their imports, what those read.
+    """All our files on which modules depend, sorted and relative to `root`: their own, those of imports, those read.
 
-    Entries in other people's packages are passed over. Raises ModuleNotFoundError for one that ours lack.
+    Entries of other packages are ignored. Raises ModuleNotFoundError for a module that our packages lack.
     """
     ours = [name for name in entries if _file(name.partition(".")[0], root)]
     for name in ours:
@@ -54,7 +55,7 @@ def modules_of(settings: Any) -> set[str]:
 
 
 def training_modules(settings: Mapping) -> tuple[str, ...]:
-    """The modules that training a run depends on: the loop and the classes that its settings name."""
+    """The modules on which training a run depends: the loop and the classes that its settings name."""
     return ("models.train", *sorted(modules_of(settings)))
 
 
@@ -101,12 +102,12 @@ def _tree(file: Path) -> ast.Module:
 
 @cache
 def _imports(name: str, root: Path) -> frozenset[str]:
-    """Our modules that a module imports itself, with the packages that they and it are in."""
+    """Our modules that a module imports directly, with the packages that contain them and the module."""
     file = _file(name, root)
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     tree = _tree(file)
     found = {package} if package else set()
-    bound = {}  # name in this module -> the package of ours that it stands for
+    bound = {}  # name in this module -> our package that it refers to
     for node in _nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -129,7 +130,7 @@ def _imports(name: str, root: Path) -> frozenset[str]:
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below one, but for what only type checkers see."""
+    """All nodes below one, except those that only type checkers see."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             for other in child.orelse:
@@ -141,7 +142,7 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _members(package: str, name: str, root: Path) -> set[str]:
-    """The modules that `package.name` may stand for: a submodule, or the home of a name imported on first use."""
+    """The modules that `package.name` may refer to: a submodule, or the home of a name imported on first use."""
     file = _file(package, root)
     if file is None:
         return set()
@@ -156,17 +157,17 @@ def _prefixes(name: str) -> Iterable[str]:
 
 
 def _read_by(name: str, root: Path) -> Iterator[Path]:
-    """Files beside Python that a module says it reads. Raises FileNotFoundError for a pattern that nothing matches."""
+    """Other files that a module says it reads. Raises FileNotFoundError for a pattern that matches no file."""
     file = _file(name, root)
     for pattern in _constant(_tree(file), "READS") or ():
         found = [path for path in file.parent.glob(pattern) if path.is_file()]
         if not found:
-            raise FileNotFoundError(f"{file}: READS names {pattern}, of which there is no file")
+            raise FileNotFoundError(f"{file}: READS names {pattern}, which matches no file")
         yield from found
 
 
 def _constant(tree: ast.Module, name: str) -> Any:
-    """The literal that a module gives a name; None without it."""
+    """The literal that a module assigns to a name; None without one."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(
             isinstance(t, ast.Name) and t.id == name for t in node.targets

@@ -1,7 +1,7 @@
 """Trains one run: `python -m models.train --config run.yaml [--config overlay.yaml] [--trainer.max_steps 10]`.
 
-Files and options are merged, the later over the earlier; what nobody says is as in the settings of the classes that
-the configuration names. `--help` after a configuration explains every key of it.
+Files and options are merged, the later over the earlier; other values are the defaults in the settings of the classes
+that the configuration names. `--help` after a configuration explains every key of it.
 """
 
 import sys

@@ -50,22 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def call() -> int:
-    """The process with which the server ends."""
+    """The process whose end also ends the server."""
     return int(os.environ.get(CALL) or os.getppid())
 
 
 def own_folder() -> Path:
-    """Where a server can be reached: one per user, call and number of threads, which torch's import fixes."""
+    """The folder of a server's socket: one per user, call and number of threads, which importing torch fixes."""
     name = f"twirl-{os.getuid()}-{call()}-{os.environ.get('OMP_NUM_THREADS', 'all')}"
     folder = Path(tempfile.gettempdir(), name)
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else: set TMPDIR to a folder of your own")
+        raise PermissionError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
     return folder
 
 
 def connected(folder: Path) -> socket.socket:
-    """A connection to the folder's server, which is started where there is none."""
+    """A connection to the folder's server, which is started if there is none."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
@@ -95,15 +95,15 @@ def _connect(folder: Path) -> socket.socket:
 
 
 def serve(folder: Path, until: int) -> None:
-    """Forks a process for every connection, for as long as the process `until` lives or one of its own does."""
+    """Forks a process for every connection, as long as the process `until` or one of the forked processes lives."""
     importlib.import_module(TRAIN)
     path = folder / "socket"
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
         listener.listen()
-        running: dict[int, socket.socket] = {}  # process -> who waits for its exit status
-        waiting: dict[int, socket.socket] = {}  # those of them that still do
+        running: dict[int, socket.socket] = {}  # process -> the connection that waits for its exit status
+        waiting: dict[int, socket.socket] = {}  # the connections that are still open
         while running or _lives(until):
             ready, _, _ = select.select([listener, *waiting.values()], [], [], POLL)
             if listener in ready:
@@ -111,7 +111,7 @@ def serve(folder: Path, until: int) -> None:
                 child = _fork(connection, [listener, *running.values()])
                 running[child] = waiting[child] = connection
             for child in [child for child, connection in waiting.items() if connection in ready]:
-                del waiting[child]  # it says nothing after its request, so that it has gone
+                del waiting[child]  # a client sends nothing after its request, so this one has ended
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGTERM)
             while running:
@@ -125,7 +125,7 @@ def serve(folder: Path, until: int) -> None:
 
 
 def _import_classes(arguments: Sequence[str]) -> None:
-    """Imports what the settings name, so that later runs find it there; the run itself says what is wrong with it."""
+    """Imports the classes that the settings name, for later runs too; errors are left for the run to report."""
     for word, file in pairwise(arguments):
         if word == "--config":
             with contextlib.suppress(Exception):
@@ -165,7 +165,7 @@ def _fork(connection: socket.socket, others: Sequence[socket.socket]) -> int:
 
 
 def _exit_status(status: int) -> int:
-    """As a shell says it: 128 and the number for a signal."""
+    """The exit status as a shell gives it: 128 plus the number for a signal."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

@@ -1,4 +1,4 @@
-"""Batches of conformers, as atoms: they become densities on the device that trains (spec voxmol.md 2)."""
+"""Batches of conformers as atoms, which the task turns into densities on the training device (spec voxmol.md 2)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from models.training.batch import TensorBatch, batch_loader
 from models.training.datamodule import StepData
 from models.training.sampling import StepBatches, nested_subset
 
-PADDING = -1  # the channel of no atom
+PADDING = -1  # the channel of padding
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AtomBatch(TensorBatch):
 
 
 def padded(raw: Conformers, conformers: Sequence[int]) -> AtomBatch:
-    """Conformers as one batch. An atom whose element has no channel becomes padding: callers leave such ones out."""
+    """Conformers as one batch. Atoms of elements without a channel become padding; callers omit such conformers."""
     B, N = len(raw), int(raw.counts.max())
     real = np.arange(N) < raw.counts[:, None]
     coordinates = np.zeros((B, N, 3), np.float32)
@@ -51,7 +51,7 @@ _CHANNEL_OF[list(ATOMIC_NUMBERS)] = np.arange(len(ATOMIC_NUMBERS))
 
 
 class _StoreBatches(Dataset):
-    """A data set that is asked for whole batches, so that a batch is one read of the store."""
+    """A data set that returns whole batches, so that a batch is one read of the store."""
 
     def __init__(self, store: Ensembles, conformers: np.ndarray):
         self.store, self.conformers = store, conformers
@@ -65,7 +65,7 @@ class _StoreBatches(Dataset):
 
 
 class GeomDrugsData(StepData):
-    """Training batches by step, and the fixed validation conformers that are twirled. seed, steps: the run's."""
+    """Training batches by step, and the monitor's fixed validation conformers. seed, steps: of the run."""
 
     def __init__(self, settings: GeomDrugsDataSettings, seed: int, steps: int):
         super().__init__(settings.batch_size, seed, steps, drop_last=True)
@@ -86,16 +86,16 @@ class GeomDrugsData(StepData):
         return batch_loader(_StoreBatches(self.store, self.train_conformers), batches, self.workers)
 
     def monitor_dataloader(self) -> list[AtomBatch]:
-        """The monitor's molecules in four batches (fewer where there are less than four)."""
+        """The monitor's molecules in four batches (fewer if there are fewer than four molecules)."""
         parts = min(4, len(self.monitor_conformers))
         return [self._batch(part) for part in np.array_split(self.monitor_conformers, parts)]
 
     def validation_batches(
         self, molecules: int | None = None, batch_size: int = 64, shuffle: int | None = None
     ) -> Iterator[AtomBatch]:
-        """One conformer of each of the first so many validation molecules (None: all).
+        """One conformer of each of the first `molecules` validation molecules (None: all).
 
-        shuffle: seed of the order that these come in; None: the store's.
+        shuffle: seed of their order; None: the order of the store.
         """
         chosen = self.held_out[:molecules]
         if shuffle is not None:
@@ -103,11 +103,11 @@ class GeomDrugsData(StepData):
         return (self._batch(chosen[k : k + batch_size]) for k in range(0, len(chosen), batch_size))
 
     def describe(self, batch: AtomBatch) -> str:
-        """Names the records of a batch, for error messages."""
+        """The records of a batch, for error messages."""
         return f"conformers {batch.conformers.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary."""
+        """The data on which a run's numbers depend, for its summary."""
         return {
             "dataset": self.store.dataset,
             "source": self.store.source,
@@ -122,7 +122,7 @@ class GeomDrugsData(StepData):
         return padded(self.store.read(conformers), conformers)
 
     def _usable(self, split: str, per_molecule: int) -> np.ndarray:
-        """The split's conformers whose every atom has a channel."""
+        """The split's conformers in which every atom has a channel."""
         store = self.store
         conformers = store.split_conformers(split, per_molecule)
         channels = _CHANNEL_OF[store.atomic_numbers]
@@ -131,7 +131,7 @@ class GeomDrugsData(StepData):
         known = np.diff(foreign_atoms)[store.molecule[conformers]] == 0
         if not known.any():
             raise ValueError(
-                f"store {store.path}: no molecule of the {split} split has only elements with a channel: prepare it "
+                f"store {store.path}: every molecule of the {split} split has an element without a channel: prepare it "
                 "with more molecules or other fractions of them"
             )
         left_out = conformers[~known]

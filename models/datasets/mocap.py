@@ -1,4 +1,4 @@
-"""Batches of motion capture: where the joints are and will be (spec egno.md 2.4, 2.8, 3.1)."""
+"""Batches of motion capture: present and future positions of joints (spec egno.md 2.4, 2.8, 3.1)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ HEIGHT_UNIT = 10.0  # [ASF units]
 
 @cache
 def skeleton_graph(device: torch.device) -> tuple[Tensor, Tensor]:
-    """The graph that all samples share: index (2, 130), row 0 the receivers, and type (130,), 1.0 or 2.0."""
+    """The graph of all samples: index (2, 130), row 0 the receivers, and the edges' type (130,), 1.0 or 2.0."""
     index, kind = edges()
     return torch.from_numpy(index).to(device), torch.from_numpy(kind).float().to(device)
 
@@ -34,7 +34,7 @@ class MotionBatch(TensorBatch):
     """B samples of 31 joints.
 
     x, v: (B, 31, 3) positions and velocities of the input frame. targets: (B, T, 31, 3) positions at later frames.
-    height: (B, 31) along the vertical, over the largest in the batch, a number that does not turn. samples: (B,) their
+    height: (B, 31) along the vertical, divided by the largest in the batch; invariant. samples: (B,) their
     numbers in the store.
     """
 
@@ -64,7 +64,7 @@ class MotionBatch(TensorBatch):
 
 
 def read_batch(store: MotionStore, samples: np.ndarray, frames: int) -> MotionBatch:
-    """The samples with these numbers, with `frames` target frames."""
+    """The samples with these numbers in the store, with `frames` target frames."""
     windows = store.read(samples, frames)
     x = torch.from_numpy(windows.x)
     y = x[..., VERTICAL] / HEIGHT_UNIT
@@ -78,7 +78,7 @@ def read_batch(store: MotionStore, samples: np.ndarray, frames: int) -> MotionBa
 
 
 class _Samples(Dataset):
-    """A data set that is asked for whole batches of rows."""
+    """A data set that returns whole batches of rows."""
 
     def __init__(self, data: "MocapData"):
         self.store, self.samples, self.frames = data.store, data.train_samples, data.frames
@@ -91,9 +91,9 @@ class _Samples(Dataset):
 
 
 class MocapData(StepData):
-    """Training batches by step, validation and test batches in order, and the fixed samples that are twirled.
+    """Training batches by step, validation and test batches in order, and the monitor's fixed samples.
 
-    seed, steps: the run's.
+    seed, steps: of the run.
     """
 
     def __init__(self, settings: MocapDataSettings, seed: int, steps: int):
@@ -114,13 +114,13 @@ class MocapData(StepData):
         return batch_loader(_Samples(self), batches, 0)
 
     def held_out_batches(self, split: Literal["validation", "test"]) -> Iterator[MotionBatch]:
-        """A whole split in order, the last batch as short as it comes."""
+        """A whole split in order; the last batch may be short."""
         samples = {"validation": self.validation_samples, "test": self.test_samples}[split]
         for first in range(0, len(samples), self.batch_size):
             yield self._batch(samples[first : first + self.batch_size])
 
     def monitor_dataloader(self) -> list[MotionBatch]:
-        """The monitor's samples, the same in every run of a motion."""
+        """The monitor's samples, which are the same in every run on a motion."""
         parts = range(0, len(self.monitor_samples), self.batch_size)
         return [self._batch(self.monitor_samples[k : k + self.batch_size]) for k in parts]
 
@@ -128,13 +128,13 @@ class MocapData(StepData):
         return read_batch(self.store, samples, self.frames)
 
     def describe(self, batch: MotionBatch) -> str:
-        """Names the records of a batch, for error messages."""
+        """The records of a batch, for error messages."""
         return f"samples {batch.samples.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary; caveat: what each of them must say.
+        """The data on which a run's numbers depend, for its summary.
 
-        untrained_errors: of simple predictions of the test split.
+        caveat: a sentence for readers of the numbers. untrained_errors: of simple predictions of the test split.
         """
         errors = self.store.predictors[self.motion]["test"]
         names = {"static": "static", "velocity": "constant_velocity", "drift": "scaled_velocity"}

@@ -1,4 +1,4 @@
-"""Batches of point clouds, augmented as the recipe asks (spec vn_pointnet.md 2.2, 2.3, 5)."""
+"""Batches of point clouds with the published augmentation (spec vn_pointnet.md 2.2, 2.3, 5)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class CloudBatch(TensorBatch):
 
 
 class _TrainingViews(Dataset):
-    """A data set that is asked for whole batches of (step, row) and augments them, as (seed, step, rank) say."""
+    """A data set that returns whole batches for (step, row) pairs, augmented with seeds from (seed, step, rank)."""
 
     def __init__(self, data: "ModelnetData", rank: int):
         self.store, self.clouds, self.points = data.store, data.train_clouds, data.points
@@ -58,7 +58,7 @@ def read_batch(store: CloudStore, clouds: np.ndarray, points: int) -> CloudBatch
 
 
 class ModelnetData(StepData):
-    """Training batches by step, test batches, and the fixed test clouds that are twirled. seed, steps: the run's."""
+    """Training batches by step, test batches, and the monitor's fixed test clouds. seed, steps: of the run."""
 
     def __init__(self, settings: ModelnetDataSettings, seed: int, steps: int):
         super().__init__(settings.batch_size, seed, steps, drop_last=True)
@@ -76,14 +76,14 @@ class ModelnetData(StepData):
         return batch_loader(_TrainingViews(self, rank), NumberedRows(batches), self.workers)
 
     def test_batches(self, step: int) -> Iterator[CloudBatch]:
-        """The whole test split in an order and in orientations of its own for every step."""
+        """The whole test split, with an order and orientations that depend on the step."""
         generator = torch.Generator().manual_seed(stream_seed(self.seed, "test", step))
         order = torch.randperm(len(self.test_clouds), generator=generator)
         for rows in order.split(self.batch_size):
             yield self._test_view(self.test_clouds[rows.numpy()], generator)
 
     def monitor_dataloader(self) -> list[CloudBatch]:
-        """The monitor's clouds, oriented once and for all, the same in every run of a view."""
+        """The monitor's clouds in fixed orientations, which are the same in every run with the same view."""
         generator = torch.Generator().manual_seed(stream_seed(0, "test"))
         parts = np.array_split(self.monitor_clouds, min(4, len(self.monitor_clouds)))
         return [self._test_view(part, generator) for part in parts]
@@ -94,11 +94,11 @@ class ModelnetData(StepData):
         return CloudBatch(points, batch.label, batch.clouds)
 
     def describe(self, batch: CloudBatch) -> str:
-        """Names the records of a batch, for error messages."""
+        """The records of a batch, for error messages."""
         return f"clouds {batch.clouds.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary."""
+        """The data on which a run's numbers depend, for its summary."""
         return {
             "dataset": self.store.dataset,
             "source": self.store.source,

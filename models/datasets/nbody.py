@@ -1,4 +1,4 @@
-"""Batches of charged particles: where they are, how they move, and where they will be (spec segnn.md 2.2)."""
+"""Batches of charged particles: positions, velocities, charges and future positions (spec segnn.md 2.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from twirl.groups import SO3
 class NBodyBatch(TensorBatch):
     """B graphs of n particles. x, v: (B, n, 3). charges: (B, n). targets: (B, K, n, 3), positions at K later frames.
 
-    trajectories: (B,) their numbers in the store. No direction is special.
+    trajectories: (B,) their numbers in the store.
     """
 
     vertical: ClassVar[None] = None
@@ -43,7 +43,7 @@ class NBodyBatch(TensorBatch):
 
     @property
     def index(self) -> Tensor:
-        """Edges (2, n (n - 1)), every particle to every other: receivers and senders."""
+        """Edges (2, n (n - 1)) from every particle to every other: receivers and senders."""
         return complete_graph(self.x.shape[1], self.x.device)
 
     def points(self) -> Points:
@@ -53,13 +53,13 @@ class NBodyBatch(TensorBatch):
         return Points(self.x, self.v, self.x.new_empty(*self.x.shape[:2], 0), products.unsqueeze(-1))
 
     def rows(self, rows: Tensor) -> "NBodyBatch":
-        """Some of the graphs."""
+        """The graphs of these rows."""
         fields = (self.x, self.v, self.charges, self.targets, self.trajectories)
         return NBodyBatch(*(field[rows] for field in fields))
 
 
 class _TrainingBatches(Dataset):
-    """A data set that is asked for whole batches of (step, row)."""
+    """A data set that returns whole batches for (step, row) pairs."""
 
     def __init__(self, data: "NBodyData", rank: int):
         self.everything, self.turn, self.seed, self.rank = data.train, data.rotate, data.seed, rank
@@ -79,9 +79,9 @@ class _TrainingBatches(Dataset):
 
 
 class NBodyData(StepData):
-    """Training batches by step, whole splits to evaluate on, and the fixed graphs that are twirled.
+    """Training batches by step, whole splits for evaluation, and the monitor's fixed graphs.
 
-    The store is held in memory. seed, steps: the run's.
+    The store is held in memory. seed, steps: of the run.
     """
 
     def __init__(self, settings: NBodyDataSettings, seed: int, steps: int):
@@ -119,18 +119,18 @@ class NBodyData(StepData):
             yield everything.rows(rows)
 
     def monitor_dataloader(self) -> list[NBodyBatch]:
-        """The monitor's graphs, the same in every run."""
+        """The monitor's graphs, which are the same in every run."""
         validation = self.held_out["validation"]
         rows = np.arange(min(self.monitor_trajectories, len(validation.x)))
         parts = np.array_split(rows, min(4, len(rows)))
         return [validation.rows(torch.from_numpy(part)) for part in parts]
 
     def describe(self, batch: NBodyBatch) -> str:
-        """Names the records of a batch, for error messages."""
+        """The records of a batch, for error messages."""
         return f"trajectories {batch.trajectories.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary.
+        """The data on which a run's numbers depend, for its summary.
 
         untrained_errors: of simple predictions of the test split.
         """
@@ -146,6 +146,6 @@ class NBodyData(StepData):
 
     @cached_property
     def untrained_errors(self) -> dict[str, float]:
-        """Mean squared errors on the test split of predictions without a network, see data.nbody.baselines."""
+        """Mean squared errors on the test split of simple predictions without a network, see data.nbody.baselines."""
         errors = baselines(self.store, self.frames[0], self.frames[-1])
         return {name: errors[name]["test"] for name in ("static", "velocity", "drift")}

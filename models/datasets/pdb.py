@@ -43,7 +43,7 @@ def padded(
 ) -> ChainBatch:
     """A batch of chains (n_b, 3) [nm] with their residue numbers (n_b,), padded to the longest, or to `length`.
 
-    Monitor batches padded to one length make every chain weigh the same in the percent over all of them.
+    With monitor batches padded to one length, all chains have the same weight in the percent.
     """
     n = max(map(len, coordinates)) if length is None else length
     B = len(coordinates)
@@ -59,7 +59,7 @@ def padded(
 
 
 class _Chains(Dataset):
-    """A data set that is asked for whole batches, so that a batch is one read of the store."""
+    """A data set that returns whole batches, so that a batch is one read of the store."""
 
     def __init__(self, store: ChainStore, chains: np.ndarray):
         self.store, self.chains = store, chains
@@ -72,7 +72,7 @@ class _Chains(Dataset):
 
 
 class _Clusters(Dataset):
-    """The same, asked for clusters: of each one chain, drawn from (seed, step, cluster)."""
+    """The same for batches of clusters: one chain of each, drawn with a seed from (seed, step, cluster)."""
 
     def __init__(self, store: ChainStore, clusters: list[np.ndarray], seed: int):
         self.store, self.clusters, self.seed = store, clusters, seed
@@ -95,7 +95,7 @@ def read_batch(store: ChainStore, chains: np.ndarray, length: int | None = None)
 
 
 class ChainData(StepData):
-    """Training batches by step, and the fixed validation chains that are twirled. seed, steps: the run's."""
+    """Training batches by step, and the monitor's fixed validation chains. seed, steps: of the run."""
 
     def __init__(self, settings: ChainDataSettings, seed: int, steps: int):
         super().__init__(settings.batch_size, seed, steps, drop_last=True)
@@ -109,7 +109,7 @@ class ChainData(StepData):
 
     @cached_property
     def clusters(self) -> list[np.ndarray]:
-        """The training chains, by group."""
+        """The training chains, by sequence cluster."""
         groups = self.store.group[self.train_chains]
         order = np.argsort(groups, kind="stable")
         return np.split(self.train_chains[order], np.flatnonzero(np.diff(groups[order])) + 1)
@@ -125,19 +125,19 @@ class ChainData(StepData):
         return batch_loader(_Chains(self.store, self.train_chains), batches, self.workers)
 
     def monitor_dataloader(self) -> list[ChainBatch]:
-        """The paper's validation batches of 3 chains; of one length, so that every chain weighs the same."""
+        """The paper's validation batches of 3 chains, padded to one length, so that all chains have the same weight."""
         longest = int(self.store.counts[self.monitor_chains].max())
         firsts = range(0, len(self.monitor_chains), self.monitor_batch)
         parts = [self.monitor_chains[first : first + self.monitor_batch] for first in firsts]
         return [read_batch(self.store, part, longest) for part in parts]
 
     def describe(self, batch: ChainBatch) -> str:
-        """Names the records of a batch, for error messages."""
+        """The records of a batch, for error messages."""
         names = self.store.names
         return f"chains {', '.join(names[chain] for chain in batch.chains.tolist())} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary."""
+        """The data on which a run's numbers depend, for its summary."""
         return {
             "dataset": self.store.dataset,
             "source": self.store.source,

@@ -1,4 +1,4 @@
-"""Points that move, as networks are given them: what turns with them, and numbers that do not (spec egno.md 3.1)."""
+"""Moving points as networks read them: vectors, and invariant features (spec egno.md 3.1)."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +11,7 @@ from twirl.representations import Identity, Tree, Vectors
 
 @dataclass(frozen=True)
 class Points:
-    """B graphs of N points. x, v: (B, N, 3). nodes: (B, N, F), edges: (B, E, A), whatever else is known of them."""
+    """B graphs of N points. x, v: (B, N, 3). nodes: (B, N, F), edges: (B, E, A), invariant features from the data."""
 
     x: Tensor
     v: Tensor
@@ -23,9 +23,9 @@ ACTS_ON_POINTS = Tree({"x": Vectors(), "v": Vectors(), "nodes": Identity(), "edg
 
 
 def features(points: Points, index: Tensor) -> tuple[Tensor, Tensor]:
-    """What is known of nodes (B, N, 1 + F) and edges (B, E, A + 1): speeds first, squared distances last.
+    """Invariant features of nodes (B, N, 1 + F), speeds first, and of edges (B, E, A + 1), squared distances last.
 
-    index: (2, E), receivers and senders. Squared distances are of the input frame, and no gradient runs through them.
+    index: (2, E), receivers and senders. Squared distances are those of the input frame and get no gradient.
     """
     h = torch.cat([points.v.norm(dim=-1, keepdim=True), points.nodes], dim=-1)
     r = points.x.index_select(1, index[0]) - points.x.index_select(1, index[1])

@@ -57,7 +57,7 @@ class Normaliser:
 
 
 def _normaliser(settings: SpiceDataSettings, store: ConformationStore) -> Normaliser:
-    """The units that the settings give, else the store's own."""
+    """The units in the settings, or else those of the store."""
 
     def unit(name: str) -> float:
         given = getattr(settings, name)
@@ -67,7 +67,7 @@ def _normaliser(settings: SpiceDataSettings, store: ConformationStore) -> Normal
 
 
 class _StoreBatches(Dataset):
-    """A data set that is asked for whole batches, so that a batch is one read of the store."""
+    """A data set that returns whole batches, so that a batch is one read of the store."""
 
     def __init__(self, store: ConformationStore, conformations: np.ndarray, normaliser: Normaliser):
         self.store, self.conformations, self.normaliser = store, conformations, normaliser
@@ -81,7 +81,7 @@ class _StoreBatches(Dataset):
 
 
 class SpiceData(StepData):
-    """Training batches by step, and the fixed validation molecules that are twirled. seed, steps: the run's."""
+    """Training batches by step, and the monitor's fixed validation molecules. seed, steps: of the run."""
 
     def __init__(self, settings: SpiceDataSettings, seed: int, steps: int):
         super().__init__(settings.batch_size, seed, steps, drop_last=False)
@@ -105,16 +105,16 @@ class SpiceData(StepData):
         return batch_loader(stored, batches, self.workers)
 
     def monitor_dataloader(self) -> list[MoleculeBatch]:
-        """The paper's four validation batches of 16 molecules (fewer where the test split is smaller)."""
+        """The paper's four validation batches of 16 molecules (fewer if the test split is smaller)."""
         parts = np.array_split(self.monitor_conformations, min(4, len(self.monitor_conformations)))
         return [self.normaliser(self.store.read(part), part) for part in parts]
 
     def describe(self, batch: MoleculeBatch) -> str:
-        """Names the records of a batch, for error messages."""
+        """The records of a batch, for error messages."""
         return f"conformations {batch.conformations.tolist()} of {self.store.path}"
 
     def provenance(self) -> dict[str, object]:
-        """What the numbers of a run rest on, for its summary."""
+        """The data on which a run's numbers depend, for its summary."""
         return {
             "labels": self.store.labels,
             "source": self.store.source,

@@ -44,7 +44,7 @@ def random_chains(chains: int, residues: int) -> ChainBatch:
 
 
 def case(sizes: dict, chains: int, residues: int, rival: bool = True) -> Case:
-    """A training step; every other one shows the network its first guess, as half of them do in training."""
+    """A training step; every other one uses self-conditioning, as half of them do in training."""
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     torch.manual_seed(0)

@@ -1,11 +1,11 @@
-"""The parts of the network, in the order in which they are met (spec proteina.md 4.3).
+"""The parts of the network, in order of execution (spec proteina.md 4.3).
 
 B chains, r registers, n residues, T = r + n tokens, d token channels, p pair channels, c channels of the condition.
 
-The condition of a chain is the same for all of its residues, and that of registers is zero: what is computed from
-it is computed once per chain and once for the registers, never per token or pair. Padding is kept out of the
-attention, of sums over a third residue and of what the network returns; between those, padded places hold numbers
-that nothing reads.
+The condition of a chain is the same for all of its residues, and that of registers is zero. Functions of the condition
+are therefore computed once per chain and once for the registers, not per token or pair. Masks exclude padding from
+attention, from sums over a third residue and from the network's output; elsewhere padded entries hold numbers that
+nothing reads.
 """
 
 import torch
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def per_token(rows: Tensor, registers: int, residues: int) -> Tensor:
-    """(B + 1, w), the last row that of registers, -> (B, T, w)."""
+    """(B + 1, w), whose last row is for registers, -> (B, T, w)."""
     B, w = len(rows) - 1, rows.shape[1]
     of_registers = rows[-1].expand(B, registers, w)
     return torch.cat([of_registers, rows[:-1, None].expand(B, residues, w)], dim=1)
@@ -65,7 +65,7 @@ def attention_biases(biases: list[PairBias], z: Tensor, mask: Tensor) -> list[Te
     """The logit bias of several layers that see the same pairs: each (B, heads, T, T), -inf at padded keys.
 
     z: (B, m, m, p); with m < T the first T - m tokens are registers whose pair features are zero. mask: (B, T).
-    All layers normalise z alike, up to an affine map, which here is part of the linear one.
+    All layers normalise z in the same way up to an affine map, which here is folded into the linear one.
     """
     normed = F.layer_norm(z, z.shape[-1:]).flatten(1, 2)
     W = torch.cat([bias.linear.weight * bias.norm.weight for bias in biases])
@@ -103,7 +103,7 @@ class PairBiasAttention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and transition, each read through an adaptive norm and gated by sigmoid(W cond + b) before it adds."""
+    """Attention and transition: each reads an adaptive norm of x, and sigmoid(W cond + b) gates what it adds to x."""
 
     def __init__(self, width: int, heads: int, pair: int, cond: int, normalise: bool):
         super().__init__()
@@ -129,7 +129,7 @@ class Layer(nn.Module):
         return [per_token(part, registers, residues) for part in rows]
 
     def attended(self, x: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, gate: Tensor) -> Tensor:
-        """What the attention adds to x."""
+        """The increment of x by attention."""
         return gate * self.attention(self.attention_adaptive(x, scale, shift), bias)
 
     def forward(self, x: Tensor, bias: Tensor, cond: Tensor, registers: int) -> Tensor:
@@ -140,9 +140,9 @@ class Layer(nn.Module):
 
 
 class TriangleMultiplication(nn.Module):
-    """Pairs (i, j) gather over a third token k: sum of a_ik b_jk (outgoing) or of a_ki b_kj (incoming).
+    """Updates pairs (i, j) by sums over a third token k: of a_ik b_jk (outgoing) or of a_ki b_kj (incoming).
 
-    Gated in and out; h hidden channels. Starts as zero.
+    Input and output are gated; h hidden channels. Initially zero.
     """
 
     def __init__(self, pair: int, hidden: int, outgoing: bool):
@@ -183,7 +183,7 @@ class TriangleMultiplication(nn.Module):
 
 
 class PairTransition(nn.Module):
-    """LN, p -> 2p, ReLU, 2p -> p. Starts as zero."""
+    """LN, p -> 2p, ReLU, 2p -> p. Initially zero."""
 
     def __init__(self, pair: int):
         super().__init__()
@@ -198,7 +198,7 @@ class PairTransition(nn.Module):
 
 
 class PairUpdate(nn.Module):
-    """Tokens write to pairs, z_ij += u_j + w_i, and pairs to each other through triangles and a transition."""
+    """Updates pairs from tokens, z_ij += u_j + w_i, then from pairs by triangle multiplication and a transition."""
 
     def __init__(self, width: int, pair: int, hidden: int, triangles: bool):
         super().__init__()
@@ -209,7 +209,7 @@ class PairUpdate(nn.Module):
         self.transition = PairTransition(pair)
 
     def forward(self, z: Tensor, x: Tensor, mask: Tensor, recompute: bool) -> Tensor:
-        """z: (B, T, T, p), x: (B, T, d), mask: (B, T). recompute: each part anew in the backward pass."""
+        """z: (B, T, T, p), x: (B, T, d), mask: (B, T). recompute: recomputes each part in the backward pass."""
         column, row = self.outer_sum(self.norm(x)).chunk(2, dim=-1)
         z = z + (column[:, None] + row[:, :, None])
         pairs = mask[:, :, None] & mask[:, None]
@@ -220,14 +220,14 @@ class PairUpdate(nn.Module):
 
 
 def maybe_recomputed(recompute: bool, function, *inputs):
-    """function(*inputs), whose intermediate values are computed again in the backward pass if `recompute`."""
+    """function(*inputs); with `recompute`, intermediate values are recomputed in the backward pass."""
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *inputs, use_reentrant=False)
     return function(*inputs)
 
 
 def _truncated_normal(linear: nn.Linear, gain: float) -> None:
-    """Standard deviation sqrt(gain / fan_in) after cutting at two of the normal's own; zero bias."""
+    """Normal weights cut at two standard deviations, then of standard deviation sqrt(gain / fan_in); zero bias."""
     cut = 0.8796256610342398  # standard deviation of a standard normal cut at +-2
     std = (gain / linear.in_features) ** 0.5 / cut
     nn.init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std)

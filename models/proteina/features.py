@@ -1,7 +1,7 @@
-"""What the network reads of times, residue numbers and coordinates (spec proteina.md 4.2).
+"""Encodings of times, residue numbers and coordinates (spec proteina.md 4.2).
 
-B chains of n residues. Pair features are one-hot vectors; here they are the numbers of their hot columns, and the
-linear layer on them adds up rows of its matrix.
+B chains of n residues. Pair features are one-hot vectors; here they are represented by the indices of the ones, and the
+linear layer on them adds rows of its matrix.
 """
 
 import math
@@ -17,8 +17,8 @@ INDEX_BASE = 2056.0
 def time_embedding(t: Tensor, width: int) -> Tensor:
     """(B,) -> (B, width): sines, then cosines, of 2000 t f_k, f_k geometric from 1 to 1/2000.
 
-    Angles reach 2000. They are computed in float32 from 2000 t at its own precision, as upstream does, and returned in
-    that precision.
+    Angles reach 2000. They are computed in float32 from 2000 t in the precision of t, as officially; the result
+    has the precision of t.
     """
     half = width // 2
     k = torch.arange(half, dtype=torch.float32, device=t.device)
@@ -28,19 +28,19 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
 
 
 def index_embedding(index: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """Residue numbers (B, n), the first of a chain being 1, -> (B, n, width): sines, then cosines."""
+    """Residue numbers (B, n), which start at 1 in every chain, -> (B, n, width): sines, then cosines."""
     k = torch.arange(width // 2, dtype=dtype, device=index.device)
     angle = index[..., None].to(dtype) * (math.pi / INDEX_BASE ** (2 * k / width))
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """(B, n, 3) -> (B, n, n). From differences: the expanded product depends on orientation in its last digits."""
+    """(B, n, 3) -> (B, n, n), from differences, because rounding of the expanded square depends on the orientation."""
     return (x[:, :, None] - x[:, None]).square().sum(-1)
 
 
 def distance_bins(x: Tensor, bins: int, least: float, largest: float) -> Tensor:
-    """(B, n, 3) [nm] -> (B, n, n): how many of the bins - 1 even limits lie strictly below each distance."""
+    """(B, n, 3) [nm] -> (B, n, n): the number of limits strictly below each distance, of bins - 1 evenly spaced."""
     limits = torch.linspace(least, largest, bins - 1, dtype=x.dtype, device=x.device)
     return torch.bucketize(squared_distances(x).sqrt(), limits, out_int32=True)
 
@@ -48,7 +48,7 @@ def distance_bins(x: Tensor, bins: int, least: float, largest: float) -> Tensor:
 def separation_bins(index: Tensor, bins: int) -> Tensor:
     """Residue numbers (B, n) -> (B, n, n): i - j, clipped to +-(bins - 1) / 2 and counted from 0.
 
-    Upstream's bins // 2 limits on either side lie at half-integers for odd `bins`, at integers for even ones.
+    The official code's bins // 2 limits on either side are half-integers for odd `bins` and integers for even ones.
     """
     edge = bins / 2 - 1
     limits = torch.linspace(-edge, edge, bins - 1, dtype=torch.float64, device=index.device)

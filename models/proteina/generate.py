@@ -24,7 +24,7 @@ from models.training.trained import UntrainedError, module_of_run, write_or_say_
 
 
 def task_of_checkpoint(path: Path, size: str) -> tuple[ProteinaTask, dict]:
-    """A task with the weights of an official checkpoint of a published size, raw and averaged alike."""
+    """A task whose raw and averaged weights are both those of an official checkpoint of a published size."""
     state = read_checkpoint(path)
     config = ProteinaConfig(**PUBLISHED[size], fold_classes=fold_classes(state, str(path)))
     task = ProteinaTask(ProteinaTaskSettings(network=config))
@@ -34,7 +34,7 @@ def task_of_checkpoint(path: Path, size: str) -> tuple[ProteinaTask, dict]:
 
 
 def blank_chains(lengths: Sequence[int], first: int) -> ChainBatch:
-    """Chains of these lengths without gaps, numbered from `first` on, whose coordinates are still to be found."""
+    """Chains of these lengths without gaps, numbered from `first` on, with placeholder coordinates."""
     numbers = [np.arange(1, n + 1) for n in lengths]
     return padded([np.zeros((n, 3)) for n in lengths], numbers, range(first, first + len(lengths)))
 
@@ -42,7 +42,7 @@ def blank_chains(lengths: Sequence[int], first: int) -> ChainBatch:
 def generate(
     task: ProteinaTask, lengths: Sequence[int], batch_size: int, steps: int, noise: Noise | None, **options
 ) -> Iterator[np.ndarray]:
-    """A sample (n, 3) [Angstrom] for every length, in order. options: of ProteinaTask.generate."""
+    """A sample (n, 3) [Angstrom] for every length, in order. options: arguments of ProteinaTask.generate."""
     times = sampling_times(steps)
     for first in range(0, len(lengths), batch_size):
         batch = blank_chains(lengths[first : first + batch_size], first).to(task.device)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_samples(given: argparse.Namespace) -> Path:
-    """Writes what the command line asks for, the report last. Returns its path."""
+    """Writes the files that the command line asks for, the report last. Returns the report's path."""
     if given.out is None and given.run is None:
         raise UntrainedError("--checkpoint: say with --out where to write")
     if min(given.lengths) < 2 or given.samples < 1 or given.batch_size < 1:

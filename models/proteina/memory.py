@@ -1,7 +1,7 @@
 """Memory that training takes, counted without computing anything: `python -m models.proteina.memory --size 400M-tri`.
 
-The network runs on tensors without content, and what it keeps for the backward pass is added up. Where parts are
-computed again (ProteinaConfig.recompute), the inside of one part at a time comes on top of what is kept.
+The network runs on meta tensors, and the sizes of those that it keeps for the backward pass are summed. Parts that
+are recomputed (ProteinaConfig.recompute) need additional memory, one part at a time.
 """
 
 import argparse
@@ -13,18 +13,18 @@ from torch import Tensor
 from models.proteina.network import Proteina
 from models.proteina.settings import PUBLISHED, ProteinaConfig
 
-COPIES = 5  # of every parameter in float32: itself, its gradient, two moments of Adam, its average
+COPIES = 5  # per parameter in float32: itself, its gradient, two moments of Adam, its average
 MODES = ("nothing", "pairs", "everything")
 
 
 def remembered(network: Proteina, chains: int, residues: int) -> int:
-    """Bytes that one forward pass with self-conditioning keeps for the backward pass, weights apart.
+    """Bytes that one forward pass with self-conditioning keeps for the backward pass, without the weights.
 
     network: on any device; on "meta" nothing is computed.
     """
     device, dtype = network.registers.device, network.registers.dtype
     of_weights = {p.untyped_storage()._cdata for p in network.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+    kept: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no address is reused
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -45,12 +45,12 @@ def remembered(network: Proteina, chains: int, residues: int) -> int:
 def coefficients(config: ProteinaConfig) -> tuple[float, float]:
     """Bytes a per pair and b per token, in float32: B chains with T tokens, registers included, keep B (a T^2 + b T).
 
-    From the counts at two lengths, each less what belongs to neither.
+    From the counts at two lengths, without the part that does not grow with the chains.
     """
     with torch.device("meta"):
         network = Proteina(config)
     lengths = [config.registers + n for n in (64, 128, 192)]
-    # Two chains less one: what does not grow with the chains falls out.
+    # The difference of two chains and one removes the part that does not grow with the chains.
     counts = [
         remembered(network, 2, T - config.registers) - remembered(network, 1, T - config.registers)
         for T in lengths

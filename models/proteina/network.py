@@ -1,7 +1,7 @@
-"""Proteína's network: noised C-alpha coordinates and a time to a velocity (spec proteina.md section 4).
+"""Proteína's network, from noised C-alpha coordinates and a time to a velocity (spec proteina.md section 4).
 
-Read from top to bottom in order of execution. B chains padded to n residues, r registers, T = r + n tokens. Nothing
-here is equivariant: coordinates enter through a linear map, and the velocity leaves through one.
+Read from top to bottom in order of execution. B chains padded to n residues, r registers, T = r + n tokens. The network
+is not equivariant: a linear map reads coordinates, and another one gives the velocity.
 """
 
 import torch
@@ -21,7 +21,7 @@ from models.proteina.settings import ProteinaConfig
 
 
 class FoldEmbedding(nn.Module):
-    """CATH labels (B, 3), negative where unknown, -> (B, 3 * width). The last row of each table is the unknown's."""
+    """CATH labels (B, 3), negative where unknown, -> (B, 3 * width). The last row of a table is the unknown label."""
 
     def __init__(self, classes: tuple[int, int, int], width: int):
         super().__init__()
@@ -36,9 +36,9 @@ class FoldEmbedding(nn.Module):
 
 
 class PairFeatures(nn.Module):
-    """First features of pairs of residues: (B, n, n, p).
+    """Initial features of pairs of residues: (B, n, n, p).
 
-    One-hot separations and distances, a linear map, a norm, and an adaptive norm by the time.
+    One-hot separations and distances, a linear map, a norm, and an adaptive norm that depends on the time.
     """
 
     def __init__(self, config: ProteinaConfig):
@@ -52,7 +52,7 @@ class PairFeatures(nn.Module):
         self.adaptive = AdaptiveNorm(config.pair, config.cond)
 
     def columns(self, x_t: Tensor, index: Tensor, x_sc: Tensor | None) -> Tensor:
-        """The hot columns of every pair: (B, n, n, 3), or 2 without x_sc, whose distances then are in no bin."""
+        """The indices of the ones of every pair: (B, n, n, 3), or 2 without x_sc, which then contributes nothing."""
         c = self.config
         hot = [separation_bins(index, c.separation_bins)]
         if x_sc is not None:
@@ -67,7 +67,7 @@ class PairFeatures(nn.Module):
         return self.norm(rows.unflatten(0, columns.shape[:3]))
 
     def forward(self, columns: Tensor, time: Tensor) -> Tensor:
-        """columns: as above; time: (B, E) embedded."""
+        """columns: from `columns`; time: (B, E) embedded."""
         scale, shift = self.adaptive.modulation(self.cond_norm(self.cond(time)))
         return self.adaptive(self.embedded(columns), scale[:, None, None], shift[:, None, None])
 
@@ -85,7 +85,7 @@ class Decoder(nn.Module):
 
 
 class Proteina(nn.Module):
-    """Velocities of chains, and logits of their final distances where pairs are updated."""
+    """Velocities of chains and, if the network updates pairs, logits of the distances in the clean chain."""
 
     def __init__(self, config: ProteinaConfig):
         super().__init__()
@@ -176,7 +176,7 @@ class Proteina(nn.Module):
 
         biases: list[Tensor] = []
         for i, layer in enumerate(self.layers):
-            if not biases:  # of this layer and of those that follow before the next update
+            if not biases:  # biases of this layer and of those that follow before the next update
                 biases = attention_biases([other.pair_bias for other in self._readers(i)], z, tokens)
             x = maybe_recomputed(c.recompute == "everything", layer, x, biases.pop(0), cond, r)
             if c.updates_after(i):
@@ -185,7 +185,7 @@ class Proteina(nn.Module):
         return velocity, None if self.pair_head is None else self.pair_head(self._of_residues(z, n))
 
     def _readers(self, first: int) -> nn.ModuleList:
-        """The layers from `first` on that see the same pairs."""
+        """The layers from `first` to the next pair update, which read the same pairs."""
         last = first
         while last < len(self.layers) - 1 and not self.config.updates_after(last):
             last += 1

@@ -1,4 +1,4 @@
-"""Official Proteína weights to ours: the key names of spec proteina.md section 8."""
+"""Loading official Proteína weights: the key names of spec proteina.md section 8."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -69,8 +69,8 @@ def load_state(
 ) -> None:
     """Copies an official state dict into `network`; missing, extra or misshapen keys raise CheckpointError.
 
-    The `nn.` before every key of a training checkpoint is removed. Two things are in no shape: the order of the
-    sequence features, and how the pair features are split between bins.
+    The prefix `nn.` of the keys of a training checkpoint is removed. Shapes do not show the order of the
+    sequence features and the numbers of bins of the pair features: the network must be built with the right ones.
     """
     state = {key.removeprefix("nn."): value for key, value in state.items()}
     triangles = any(".tri_mult_" in key for key in state)
@@ -86,7 +86,7 @@ def load_state(
 def fold_classes(
     state: Mapping[str, Tensor], source: str = "official Proteína state dict"
 ) -> tuple[int, int, int]:
-    """The numbers of CATH classes that an official state dict was built with, for ProteinaConfig."""
+    """The numbers of CATH labels in an official state dict, for ProteinaConfig.fold_classes."""
     prefix = "cond_factory.feat_creators.1.embedding_"
     rows = {key.removeprefix("nn."): len(value) for key, value in state.items() if prefix in key}
     try:
@@ -101,8 +101,8 @@ def fold_classes(
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The `state_dict` of a Lightning checkpoint file. Raises CheckpointError for anything else.
 
-    Upstream's files hold configuration objects beside the weights. They are not built: torch's reader of plain
-    tensors reads the file, and whatever else it names becomes an empty object.
+    Official files also hold pickled configuration objects. They are not built: torch's reader of plain
+    tensors reads the file, and every other name becomes an inert object.
     """
     with torch.serialization.safe_globals(_stand_ins(path)):
         content = read_tensors(path, REMEDY)
@@ -113,12 +113,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_checkpoint(network: Proteina, path: str | Path) -> None:
-    """Loads the weights of an official checkpoint file (of X-EMA.ckpt: the averaged ones)."""
+    """Loads the weights of an official checkpoint file; X-EMA.ckpt has the averaged ones."""
     load_state(network, read_checkpoint(path), str(path))
 
 
 class _Inert:
-    """Stands for an object whose class is not wanted: takes everything and does nothing."""
+    """Replaces objects of unknown classes: accepts any arguments and does nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
         return super().__new__(cls)
@@ -131,18 +131,18 @@ class _Inert:
 
 
 def _empty_dict(*args: Any) -> dict:
-    """Stands for a defaultdict, which torch's reader fills, without its factory."""
+    """Replaces a defaultdict by a dict that torch's reader fills, without its factory."""
     return {}
 
 
 def _stand_ins(path: str | Path) -> list[tuple[Callable, str]]:
-    """What replaces everything that a checkpoint file names and torch does not know as a part of tensors.
+    """The replacements of all names in a checkpoint file that torch's reader of plain tensors does not know.
 
-    Raises CheckpointError for what torch.save did not write, TorchScript among it, whose code would run.
+    Raises CheckpointError for files that torch.save did not write, such as TorchScript, whose code would run.
     """
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception as error:  # torch reports damaged files with unrelated exception types
+    except Exception as error:  # torch raises many unrelated exception types for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: not a checkpoint ({reason}); {REMEDY}") from error
     return [(_empty_dict if name == "collections.defaultdict" else _Inert, name) for name in names]

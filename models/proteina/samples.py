@@ -1,4 +1,4 @@
-"""Generated chains as files, and what can be said of them without another network (spec proteina.md section 7)."""
+"""Files of generated chains, and a report on them that needs no other network (spec proteina.md section 7)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ ANGSTROM = 10.0  # per nanometre
 BOND = 3.8  # between neighbouring C-alpha atoms of a chain [Angstrom]
 BOND_TOLERANCE = 0.2
 CLASH = 2.0  # two C-alpha atoms of a protein are never this close [Angstrom]
-LARGEST = 9999.999  # what the columns of the format hold
+LARGEST = 9999.999  # largest coordinate that the format's columns can hold
 
 
 def write_calpha(path: Path, points: np.ndarray, remark: str = "") -> None:
     """A PDB file with the C-alpha atoms of one chain A, residues 1..n, all called alanine.
 
-    points: (n, 3) [Angstrom]. Complete or absent. Errors: ValueError, naming the file, for what the format's columns
-    cannot hold.
+    points: (n, 3) [Angstrom]. The file is written atomically. Errors: ValueError, naming the file, for coordinates or
+    lengths that the format's columns cannot hold.
     """
     points = np.asarray(points, float)
     if points.ndim != 2 or points.shape[1:] != (3,) or not 0 < len(points) < 10_000:
@@ -65,9 +65,9 @@ def describe(points: np.ndarray) -> dict[str, float]:
 
 
 def report(chains: Sequence[np.ndarray]) -> dict:
-    """What samples (n, 3) [Angstrom] of two residues or more are like together.
+    """Statistics over samples (n, 3) [Angstrom] of at least two residues.
 
-    radius_over_native: mean ratio of the radius of gyration to 2.2 n^0.38 Angstrom, that of folded proteins.
+    radius_over_native: mean ratio of the radius of gyration to that of folded proteins, 2.2 n^0.38 Angstrom.
     bonds: mean, standard deviation, quantiles and the share within 3.8 +- 0.2 Angstrom. clash_rate: pairs closer than
     2 Angstrom, per residue; chains_with_clashes: share.
     """

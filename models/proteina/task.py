@@ -1,4 +1,4 @@
-"""Training Proteína and saying what of it is to be twirled (spec proteina.md sections 3, 5 and 6)."""
+"""Training Proteína, and the problems whose equivariance error the monitor measures (spec proteina.md 3, 5 and 6)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from twirl.groups import SO3
 from twirl.problem import Problem
 from twirl.representations import Identity, Tree, Vectors
 
-# How the network's inputs turn with the chain: nothing but coordinates does.
+# How the network's inputs transform when the chain rotates: only coordinates do.
 INPUTS = Tree(
     {
         "x_t": Vectors(),
@@ -40,7 +40,7 @@ INPUTS = Tree(
 
 @dataclass(frozen=True)
 class Draw:
-    """What is random in one training step: rotations (B, 3, 3), noise x_0 (B, n, 3), times t (B,), and the coin."""
+    """The random numbers of a step: rotations (B, 3, 3), noise x_0 (B, n, 3), times t (B,), self-conditioning."""
 
     rotations: Tensor
     x_0: Tensor
@@ -58,7 +58,7 @@ class ProteinaTask(AveragedTask):
         self.times = TimeDistribution(settings.flow.times.power, settings.flow.times.uniform)
 
     def draw(self, batch: ChainBatch, seed: int, step: int) -> Draw:
-        """The randomness of a step: functions of (seed, step, chain), whichever process has the chain."""
+        """The random numbers of a step, functions of (seed, step, chain) in whichever process."""
         generators = [_generator(seed, "view", step, chain) for chain in batch.chains.tolist()]
         dtype = batch.coordinates.dtype
         rotations = [SO3().sample(1, generator, dtype) for generator in generators]
@@ -73,14 +73,14 @@ class ProteinaTask(AveragedTask):
         )
 
     def losses(self, batch: ChainBatch, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Flow and distogram loss of every chain, each (B,); the latter weighted, and zero where there is none."""
+        """Flow and weighted distogram loss of every chain, each (B,); the latter is zero if the network has none."""
         x_1 = (draw.rotations[:, None] * batch.coordinates[:, :, None]).sum(-1)
         sample = self.path.sample(draw.x_0, centred(x_1, batch.mask), draw.t)
         x_sc = None
         if draw.self_condition:
             with torch.no_grad():
                 x_sc, _ = self.denoise(self.network, batch, sample.x_t, sample.t)
-            # Weights that autocast converted without gradients would be used again with them.
+            # Otherwise autocast would reuse weights that it converted without gradients where gradients are needed.
             torch.clear_autocast_cache()
         x1_hat, logits = self.denoise(self.network, batch, sample.x_t, sample.t, x_sc)
         error = squared_error(x1_hat, sample.x_1, batch.mask)
@@ -93,7 +93,7 @@ class ProteinaTask(AveragedTask):
     def denoise(
         self, network: nn.Module, batch: ChainBatch, x_t: Tensor, t: Tensor, x_sc: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """x1_hat (B, n, 3) [nm] of a network at points x_t of the path, and its logits of distances."""
+        """A network's x1_hat (B, n, 3) [nm] at points x_t of the path, and its logits of distances."""
         output, logits = network(x_t, t, batch.mask, batch.residue_index, batch.chain_breaks, x_sc)
         return self.path.clean(x_t, t, output), logits
 
@@ -106,7 +106,7 @@ class ProteinaTask(AveragedTask):
         return optimizer(self.settings.optimizer, self.network.parameters())
 
     def monitored_ends(self, batch: ChainBatch) -> tuple[Tensor, Tensor]:
-        """x_0 and x_1 of the monitor's problems: noise belongs to the chain."""
+        """x_0 and x_1 of the monitor's problems; the noise of a chain is fixed."""
         generators = [
             _generator(self.settings.monitor_noise_seed, "test", chain) for chain in batch.chains.tolist()
         ]
@@ -114,9 +114,9 @@ class ProteinaTask(AveragedTask):
         return self.prior.sample(batch.mask, generators, x_1.dtype), x_1
 
     def twirl_problems(self, batch: ChainBatch) -> Mapping[str, Problem]:
-        """Squared error of x1_hat [nm^2] at each fixed time, of raw and averaged weights, without self-conditioning.
+        """Squared error of x1_hat [nm^2] at each fixed time, for raw and averaged weights, without self-conditioning.
 
-        Noise is fixed per chain, so that measurements are paired over steps and times. Divided by (1 - t)^2 the
+        The noise of a chain is fixed, so that measurements are paired over steps and times. Divided by (1 - t)^2 the
         losses are those of the velocity; the percent is the same.
         """
         ends = self.monitored_ends(batch)
@@ -133,12 +133,12 @@ class ProteinaTask(AveragedTask):
     def fixed_time_problem(
         self, network: nn.Module, batch: ChainBatch, x_0: Tensor, x_1: Tensor, t: float
     ) -> Problem:
-        """The network's x1_hat at time t, to twirl, less what an output of zero means. x_0, x_1: (B, n, 3), centred.
+        """The twirling problem of the network's x1_hat at time t, minus `path.idle`. x_0, x_1: (B, n, 3), centred.
 
         A chain of n_b residues is one row, scaled by sqrt(n / n_b): its loss is per component of the chain, not
-        of the padded row, and chains weigh alike. On the path of velocities, x_t is what zero means; taken from
-        prediction and target alike, it leaves every loss as it is, and makes the constant-zero predictor that
-        of no velocity.
+        of the padded row, and all chains have the same weight. For networks that predict velocities, `idle` is x_t,
+        the x1_hat of a zero output. Subtracting it from prediction and target changes no loss, and makes the
+        constant-zero predictor the one with zero velocity.
         """
         path = self.path
         sample = path.sample(x_0, x_1, x_1.new_full((len(x_1),), t))
@@ -173,12 +173,11 @@ class ProteinaTask(AveragedTask):
     ) -> Tensor:
         """New chains (B, n, 3) [nm] with the lengths, residue numbers and breaks of `batch`, by `sample_path`.
 
-        chains number the samples: up to rounding, chain k and a seed give the same one wherever it is in a batch.
+        batch.chains number the samples: up to rounding, number k and a seed give the same sample in any batch.
         """
         network = self.ema.module if averaged else self.network
-        own = stream_seed(
-            seed, "test"
-        )  # at the given one, sample k would start from the noise of the monitor's chain k
+        # Derived, so that sample k does not start from the noise of the monitor's chain k.
+        own = stream_seed(seed, "test")
         generators, of_noise = (
             [_generator(own, stream, chain) for chain in batch.chains.tolist()] for stream in ("test", "step")
         )
@@ -191,7 +190,7 @@ class ProteinaTask(AveragedTask):
 
 
 def _per_chain(x: Tensor, mask: Tensor) -> Tensor:
-    """x (B, n, 3) with zeros at padding, times sqrt(n / n_b)."""
+    """x (B, n, 3), zero at padding, times sqrt(n / n_b)."""
     weight = mask.to(x.dtype)
     return x * (weight * (mask.shape[1] / weight.sum(1, keepdim=True)).sqrt())[..., None]
 

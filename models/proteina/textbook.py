@@ -1,8 +1,8 @@
-"""The formulas of spec proteina.md section 4 as they stand: what a test and the benchmark compare with.
+"""The formulas of spec proteina.md section 4 without optimisation, which tests and the benchmark compare with.
 
-Pair features are one-hot and multiplied by a matrix, the condition is repeated for every token and pair and mapped
-there, pairs are normalised in every layer, every part masks what it returns, and attention is products and a
-softmax. Weights are those of a Proteina.
+Pair features are one-hot and multiplied by a matrix, the condition is repeated and mapped for every token and pair,
+pairs are normalised in every layer, every part masks its output, and attention is products and a
+softmax. The weights are those of a Proteina.
 """
 
 import torch

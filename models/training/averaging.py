@@ -1,4 +1,4 @@
-"""Training that keeps an exponential moving average of its weights, and clips by what it trains alone."""
+"""Training with an exponential moving average (EMA) of the weights."""
 
 from lightning.pytorch import LightningModule
 from torch import nn
@@ -6,9 +6,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class AveragedTask(LightningModule):
-    """Holds `network`, which is trained, and `ema`, whose `module` has the averaged weights.
+    """A task with `network`, which is trained, and `ema`, whose `module` has the averaged weights.
 
-    ema_decay: per step, from step 0 without bias correction.
+    ema_decay: decay per step; the average starts at step 0, without bias correction.
     """
 
     def __init__(self, network: nn.Module, ema_decay: float):
@@ -20,11 +20,11 @@ class AveragedTask(LightningModule):
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """What is measured, by series."""
+        """The networks that are measured, by series."""
         return {"raw": self.network, "ema": self.ema.module}
 
     def twirl_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """What the predictions of each series depend on."""
+        """The parameters that the predictions of each series depend on."""
         return {series: list(network.parameters()) for series, network in self.networks.items()}
 
     def configure_gradient_clipping(

@@ -1,4 +1,4 @@
-"""Batches of tensors that move as one, and their loader."""
+"""Batches of tensors, which move between devices together, and their loader."""
 
 from dataclasses import fields
 from typing import Self
@@ -18,9 +18,9 @@ class TensorBatch:
 
 
 def batch_loader(dataset: Dataset, batches: Sampler, workers: int) -> DataLoader:
-    """Loads what `dataset` gives for every list of rows in `batches`, which is a whole batch already.
+    """A loader of `dataset`, which returns a whole batch for each list of rows in `batches`.
 
-    workers: processes that read ahead; 0 reads in this one.
+    workers: processes that read ahead; 0 reads in the training process.
     """
     return DataLoader(
         dataset,

@@ -1,4 +1,4 @@
-"""What every run does beside its training step: exact randomness, finite losses, resumable rows, progress."""
+"""Callbacks of every run: reproducible random numbers, finite losses, resumable rows, time limit, progress."""
 
 import math
 import sys
@@ -17,7 +17,7 @@ class NonFiniteLossError(FloatingPointError):
 
 
 class SeedEachStep(Callback):
-    """Makes dropout and noise functions of (seed, step, rank), so that a resumed run repeats them."""
+    """Seeds dropout and noise as functions of (seed, step, rank), so that a resumed run repeats them."""
 
     def __init__(self, seed: int):
         self.seed = seed
@@ -27,7 +27,7 @@ class SeedEachStep(Callback):
 
 
 class FiniteLoss(Callback):
-    """Stops before the backward pass of a loss that is not finite: weights and checkpoint stay as they were."""
+    """Stops before the backward pass if the loss is not finite, so that weights and checkpoint do not change."""
 
     def __init__(self, run: str):
         self.run = run
@@ -39,16 +39,16 @@ class FiniteLoss(Callback):
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
                 f"{self.run}: the training loss is {loss.item()} at step {trainer.global_step} on "
-                f"{trainer.datamodule.describe(self.batch)}; look at these records or lower the learning rate "
+                f"{trainer.datamodule.describe(self.batch)}; check these records or lower the learning rate "
                 "(the last checkpoint is kept)"
             )
 
 
 class TrainingRows(Callback):
-    """Logs what training_step returns, every so many steps, under the step whose weights it was computed with.
+    """Logs the values that training_step returns, at regular steps, under the step of the weights that gave them.
 
     Lightning's own logging adds a row whenever a run is stopped, which an uninterrupted run does not have. With
-    several processes it is the first one's share of the batch.
+    several processes the values are those of the first one's share of the batch.
     """
 
     def __init__(self, every: int):
@@ -61,14 +61,14 @@ class TrainingRows(Callback):
 
 
 class Evaluation(Callback):
-    """Logs what `rows` gives every so many steps and after the last one, once per step, resumed or not."""
+    """Logs the values of `rows` at regular steps and after the last one, once per step, also in resumed runs."""
 
     def __init__(self, every: int):
         self.every = every
         self.last_step = -1
 
     def rows(self, trainer, pl_module) -> dict[str, float]:
-        """What to log now, on rank 0."""
+        """The values to log now, on rank 0."""
         raise NotImplementedError
 
     def state_dict(self):
@@ -87,7 +87,7 @@ class Evaluation(Callback):
 
 
 class RememberRows(Callback):
-    """Keeps in the checkpoint how many rows were logged, and drops later ones when training resumes."""
+    """Saves the number of logged rows in the checkpoint, and drops later rows when training resumes."""
 
     def __init__(self, table: MetricsTable):
         self.table = table
@@ -106,11 +106,11 @@ class TimeLimit(Timer):
         return {}
 
     def load_state_dict(self, state):
-        """Nothing to restore: a resumed run has its whole time again."""
+        """Restores nothing: a resumed run has the whole time limit again."""
 
 
 class ProgressLines(Callback):
-    """A line every tenth of a run on stderr: for log files, where a bar would be noise."""
+    """Prints a line on stderr at every tenth of a run: for log files, where a progress bar would be noise."""
 
     def __init__(self, run: str):
         self.run = run

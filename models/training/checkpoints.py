@@ -1,4 +1,4 @@
-"""Where a run resumes from: one folder per configuration, and checkpoints that are whole or absent."""
+"""The state that a run resumes from: one folder per configuration, with checkpoints written atomically."""
 
 import copy
 import hashlib
@@ -12,7 +12,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from data.files import replacing
 
-# Settings that cannot change a run's numbers beyond rounding: changing them does not start it anew.
+# Settings that change at most the rounding of a run's numbers: a run resumes although they changed.
 INDIFFERENT = (
     ("run", "label"),
     ("trainer", "max_time"),
@@ -24,7 +24,7 @@ INDIFFERENT = (
 
 
 def fingerprint(config: Mapping[str, Any], sources: str, data: Mapping[str, Any]) -> str:
-    """Digest of everything that decides a run's numbers.
+    """Digest of everything that determines a run's numbers.
 
     config: its complete configuration. sources: digest of the code it imports. data: the provenance of its
     data, with a digest of their content.
@@ -40,14 +40,14 @@ def fingerprint(config: Mapping[str, Any], sources: str, data: Mapping[str, Any]
 
 
 def state_folder(run_folder: Path, mark: str) -> Path:
-    """checkpoints/<mark>: what a run with this fingerprint resumes from. Those of other fingerprints stay."""
+    """The folder checkpoints/<mark> of a run with this fingerprint. Folders of other fingerprints are not deleted."""
     folder = run_folder / "checkpoints" / mark
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames; Lightning's own moves from /tmp, which may be another disk."""
+    """Writes next to the target, then renames; Lightning's own writer moves from /tmp, which may be another disk."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
         with replacing(Path(path)) as temporary:

@@ -1,7 +1,7 @@
-"""Classes by name: which settings one takes, which arguments, and the class itself.
+"""Classes by name: their settings, their arguments, and the classes themselves.
 
-Only names in models and twirl are admitted. What a class takes is read off its file, so that a plan is checked without
-importing torch.
+Only names in models and twirl are accepted. The arguments of a class are read from its source file, so that planning
+does not import torch.
 """
 
 import ast
@@ -17,7 +17,7 @@ PACKAGES = ("models", "twirl")
 
 
 def settings_of(class_path: str) -> type | None:
-    """The class of settings that a class takes, or None: it takes plain arguments.
+    """The settings class of a class, or None if it takes plain arguments.
 
     The settings of `models.<system>.<module>.Name` are `models.<system>.settings.NameSettings`, those of
     `models.datasets.<dataset>.Name` are `data.<dataset>.settings.NameSettings`. Raises SettingsError where there is no
@@ -34,7 +34,7 @@ def settings_of(class_path: str) -> type | None:
 
 @cache
 def arguments_of(class_path: str) -> tuple[str, ...]:
-    """Names of the arguments that a class takes; of those that it hands on, what its bases in our packages take."""
+    """Names of a class's arguments, including those that it passes on to base classes in our packages."""
     definition, known = _definition(class_path)
     own = next((part for part in definition.body if getattr(part, "name", "") == "__init__"), None)
     inherited = [
@@ -51,7 +51,7 @@ def arguments_of(class_path: str) -> tuple[str, ...]:
 
 
 def check_arguments(class_path: str, given: dict[str, Any], where: str) -> None:
-    """Raises SettingsError at an argument that a class does not take. where: begins the sentence."""
+    """Raises SettingsError for an argument that a class does not take. where: begins the sentence."""
     known = arguments_of(class_path)
     for name in given:
         if name not in known:
@@ -59,7 +59,7 @@ def check_arguments(class_path: str, given: dict[str, Any], where: str) -> None:
 
 
 def load(class_path: str) -> Any:
-    """The class, or another object of a module, by its name."""
+    """The class, or other object of a module, with this name."""
     module, _, name = class_path.rpartition(".")
     if module.split(".")[0] not in PACKAGES:
         raise SettingsError(f"{class_path} is not a name in {' or '.join(PACKAGES)}.")
@@ -67,7 +67,7 @@ def load(class_path: str) -> Any:
 
 
 def build(class_path: str, init_args: dict[str, Any]) -> Any:
-    """An object of a class that takes plain arguments. A text that names something of ours stands for that."""
+    """An object of a class that takes plain arguments. A string that names an object of our packages becomes it."""
     check_arguments(class_path, init_args, "init_args")
     return load(class_path)(**{name: _value(given) for name, given in init_args.items()})
 
@@ -79,7 +79,7 @@ def _value(given: Any) -> Any:
 
 
 def _definition(class_path: str) -> tuple[ast.ClassDef, dict[str, str]]:
-    """A class as its file defines it, and the class paths of all names that the file defines or imports."""
+    """The syntax tree of a class, and the class paths of all names that its file defines or imports."""
     module, _, name = str(class_path).rpartition(".")
     if module.split(".")[0] not in PACKAGES:
         raise SettingsError(f"{class_path} is not a class in {' or '.join(PACKAGES)}.")
@@ -103,7 +103,7 @@ def _file(module: str) -> Path:
 def _names(module: str) -> tuple[dict[str, ast.ClassDef], dict[str, str]]:
     """The classes that a module defines, and the class paths of what it imports, by name.
 
-    A package that imports on first use says in `_HOME` which of its modules has which names.
+    A package that imports on first use maps names to its modules in `_HOME`.
     """
     body = ast.parse(_file(module).read_text()).body
     imported = {

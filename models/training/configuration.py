@@ -1,13 +1,13 @@
 """A run's configuration: files and options merged over the defaults, checked, and built.
 
-    run:      what it is called                    RunIdentity
+    run:      its names and seed                   RunIdentity
     model:    class_path, init_args                a LightningModule; init_args are the fields of its settings
     data:     class_path, init_args                a LightningDataModule; likewise
-    trainer:  how long and on what it trains       Budget
+    trainer:  training length and hardware         Budget
     monitor:  how equivariance is measured         MonitorSettings
-    callbacks:  what else happens during training, a list of class_path, init_args
+    callbacks:  further callbacks of the training, a list of class_path, init_args
 
-Light until something is built: the plan is checked by the same functions as a run.
+Importing this module is fast, and planning checks settings with the same functions as a run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,9 +84,9 @@ def _nested(key: str, text: str) -> dict[str, Any]:
 
 
 def schema_of(model: str, data: str, partial: bool = False) -> dict[str, Any]:
-    """The JSON schema of a run's settings but for `run`, whose model and data are of these classes.
+    """The JSON schema of the settings, except `run`, of a run with these classes of model and data.
 
-    partial: nothing is required, for layers that say only some of them.
+    partial: nothing is required, for files that set only some values.
     """
     properties: dict[str, Any] = {}
     for name, class_path in (("model", model), ("data", data)):
@@ -104,14 +104,14 @@ def schema_of(model: str, data: str, partial: bool = False) -> dict[str, Any]:
     properties["callbacks"] = {
         "type": "array",
         "items": schema(Component),
-        "description": "What else happens during training, each a lightning.Callback.",
+        "description": "Callbacks of the training, each a lightning.Callback.",
     }
     whole = {"type": "object", "additionalProperties": False, "properties": properties}
     return whole if partial else whole | {"required": list(properties)}
 
 
 def defaults_of(model: str, data: str) -> dict[str, Any]:
-    """What a run's settings are where nobody says them."""
+    """The default settings of a run."""
     components = {
         name: {"class_path": class_path, "init_args": defaults(_settings(name, class_path))}
         for name, class_path in (("model", model), ("data", data))
@@ -120,7 +120,7 @@ def defaults_of(model: str, data: str) -> dict[str, Any]:
 
 
 def complete(config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A configuration with every value, checked. where: begins the sentence of a SettingsError about it."""
+    """A checked configuration with every value set. where: begins the sentence of a SettingsError about it."""
     paths = class_paths(config, where)
     whole, settings = schema_of(*paths), merge(defaults_of(*paths), config)
     properties = {"run": schema(RunIdentity)} | whole["properties"]
@@ -138,7 +138,7 @@ def class_paths(config: Mapping[str, Any], where: str) -> tuple[str, str]:
 
 
 def check_together(settings: Mapping[str, Any], where: str) -> None:
-    """Raises SettingsError where admitted values do not go together, or a component has no such argument."""
+    """Raises SettingsError if valid values contradict each other, or a component has an unknown argument."""
     for name in COMPONENTS:
         component = settings[name]
         read(_settings(name, component["class_path"]), component["init_args"], f"{where}: {name}.init_args")
@@ -155,7 +155,7 @@ def check_together(settings: Mapping[str, Any], where: str) -> None:
 
 
 def _components(settings: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every {class_path, init_args} within settings, with the key that it is under."""
+    """Every {class_path, init_args} within settings, with its key."""
     if isinstance(settings, Mapping):
         if settings.keys() == {"class_path", "init_args"}:
             yield path, settings
@@ -172,7 +172,7 @@ def _settings(name: str, class_path: str) -> type:
         raise SettingsError(f"{name}.class_path: {error}") from error
     if kind is None:
         raise SettingsError(
-            f"{name}.class_path: {class_path} has no settings; its package's settings.py says them."
+            f"{name}.class_path: {class_path} has no settings class in its package's settings.py."
         )
     return kind
 
@@ -190,9 +190,9 @@ class Training:
 
 
 def built(config: Mapping[str, Any]) -> Training:
-    """The objects of a complete configuration; initial weights take torch's random numbers."""
+    """The objects of a complete configuration; torch's random numbers give the initial weights."""
     run, budget = read(RunIdentity, config["run"], "run"), read(Budget, config["trainer"], "trainer")
-    from twirl.monitor import EquivarianceMonitor  # not before: it imports torch
+    from twirl.monitor import EquivarianceMonitor  # here, since it imports torch
 
     monitor = EquivarianceMonitor(**config["monitor"], seed=run.seed)
     return Training(
@@ -206,9 +206,9 @@ def built(config: Mapping[str, Any]) -> Training:
 
 
 def made(component: Mapping[str, Any], **context: Any) -> Any:
-    """The object that a component names: of its settings where its class has some, else of plain arguments.
+    """The object that a component names, built from its settings if its class has some, else from plain arguments.
 
-    context: arguments besides.
+    context: further arguments.
     """
     class_path, init_args = component["class_path"], component.get("init_args", {})
     kind = settings_of(class_path)

@@ -1,4 +1,4 @@
-"""What every data module does alike: training batches that are functions of (seed, step)."""
+"""The base of all data modules: training batches that are functions of (seed, step)."""
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -7,10 +7,10 @@ from models.training.sampling import StepBatches
 
 
 class StepData(LightningDataModule):
-    """Training batches by step; a subclass says how many `examples` there are and loads the rows of a batch.
+    """Training batches by step; a subclass gives the number of `examples` and loads the rows of a batch.
 
-    batch_size: examples per step over all processes. seed, steps: the run's. drop_last: what does not fill a batch
-    waits for the next epoch.
+    batch_size: examples per step over all processes. seed, steps: of the run. drop_last: examples that do not fill a
+    batch are left for the next epoch.
     """
 
     def __init__(self, batch_size: int, seed: int, steps: int, drop_last: bool):
@@ -19,7 +19,7 @@ class StepData(LightningDataModule):
 
     @property
     def examples(self) -> int:
-        """Training examples that there are."""
+        """The number of training examples."""
         raise NotImplementedError
 
     def load(self, batches: StepBatches, rank: int) -> DataLoader:
@@ -34,7 +34,7 @@ class StepData(LightningDataModule):
         return self._batches().samples_seen(step)
 
     def train_dataloader(self) -> DataLoader:
-        """Goes on at the trainer's step."""
+        """Starts at the trainer's step."""
         trainer = self.trainer
         batches = self._batches(trainer.global_step, trainer.global_rank, trainer.world_size)
         return self.load(batches, trainer.global_rank)

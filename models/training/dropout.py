@@ -1,4 +1,4 @@
-"""Dropout that is not the slowest operation of a CPU training step."""
+"""Dropout with fewer random numbers on a CPU."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch import Tensor
 def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
     """Zeroes entries with `probability` (rounded to 1/65536 on CPU) and scales the rest by 1 / (1 - probability).
 
-    On CPU torch draws one 64-bit random number for every entry, which cost a fifth of EScAIP's step; here four
+    On a CPU torch draws one 64-bit random number for every entry, which takes a fifth of EScAIP's step; here four
     entries share one. Other devices use torch's own kernel.
     """
     if not training or probability == 0.0:

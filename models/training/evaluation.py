@@ -1,4 +1,4 @@
-"""Mean squared errors on held-out splits, and at the step that does best on validation."""
+"""Mean squared errors on held-out splits, and at the step with the lowest validation error."""
 
 import math
 from typing import Any
@@ -13,14 +13,14 @@ SPLITS = ("validation", "test")
 
 
 class HeldOutErrors(Evaluation):
-    """Measures every so many steps and after the last one: rows {validation,test}/<series>/mse.
+    """Measures at regular steps and after the last one: rows {validation,test}/<series>/mse.
 
-    test/<series>/mse_selected is the test error at the step with the lowest validation error so far, which is what
-    papers report, and test/<series>/selected_step that step; every series has its own. patience: after so many
-    evaluations without a better one the choice stands, as if training had stopped there; None: it never does.
+    test/<series>/mse_selected is the test error at the step with the lowest validation error so far, which
+    papers report, and test/<series>/selected_step that step; it is selected for every series separately. patience:
+    after this many evaluations without improvement the selection is final, as with early stopping; None: never.
 
     The module's `readings()` gives the series, and its `errors(read, batch)` the mean squared error of every sample
-    (B,); the data module's `held_out_batches(split)` gives the samples. Training's random numbers are left alone.
+    (B,); the data module's `held_out_batches(split)` gives the samples. The random numbers of training are not touched.
     """
 
     def __init__(self, every: int, patience: int | None = None):
@@ -56,7 +56,7 @@ class HeldOutErrors(Evaluation):
         return best
 
     def measure(self, trainer, pl_module) -> dict[str, float]:
-        """Errors over whole splits as they stand; the host waits once."""
+        """The current errors over whole splits, with one synchronisation of the host."""
         data, totals, counts = trainer.datamodule, {}, dict.fromkeys(SPLITS, 0)
         with undisturbed(pl_module, stream_seed(data.seed, "test", trainer.global_step)):
             readings = pl_module.readings()

@@ -1,4 +1,4 @@
-"""Every key of a run's configuration with its type, its default and its sentence."""
+"""The help text of a run's configuration: every key with its type, its default and its sentence."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from models.training.settings import RunIdentity
 
 
 def explanation(config: Mapping[str, Any]) -> str:
-    """The keys of a configuration; those of model and data only where it says which classes they are."""
+    """The help text of a configuration's keys; those of model and data only if it names their classes."""
     parts = {"run": schema(RunIdentity)}
     if config:
         parts |= schema_of(*class_paths(config, "the configuration"))["properties"]

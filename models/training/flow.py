@@ -1,7 +1,7 @@
 """Flow matching from noise at t = 0 to data at t = 1: path, prior, times, sampler (spec proteina.md sections 3 and 7).
 
-B chains padded to n points: x (B, n, 3), mask (B, n), t (B,). Whatever is predicted, samplers and losses see a
-prediction of the clean points, x1_hat. The score is that of a standard normal prior.
+B chains padded to n points: x (B, n, 3), mask (B, n), t (B,). Networks may predict velocities or clean points;
+samplers and losses always see a prediction of the clean points, x1_hat. The score is that of a standard normal prior.
 """
 
 import math
@@ -17,7 +17,7 @@ LARGEST_TIME = 1 - 1e-5
 
 
 def centred(x: Tensor, mask: Tensor) -> Tensor:
-    """x less each chain's mean over its points, and zero at padding."""
+    """x minus each chain's mean over its points, and zero at padding."""
     weight = mask[..., None].to(x.dtype)
     mean = (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
     return (x - mean) * weight
@@ -47,7 +47,7 @@ class PathSample:
 class LinearPath:
     """x_t = (1 - t) x_0 + t x_1, whose velocity is x_1 - x_0.
 
-    output: what a network on this path is trained to give, the velocity or the clean points.
+    output: what the network predicts, the velocity or the clean points.
     """
 
     output: Literal["velocity", "clean"] = "velocity"
@@ -66,7 +66,7 @@ class LinearPath:
         return x_t if self.output == "velocity" else torch.zeros_like(x_t)
 
     def gain(self, t: Tensor, output: Tensor) -> Tensor:
-        """What an output adds to that: (1 - t) v, or the output itself."""
+        """The difference between `clean` and `idle`: (1 - t) v, or the output itself."""
         return (1 - _over_points(t)) * output if self.output == "velocity" else output
 
     @staticmethod
@@ -82,7 +82,7 @@ class LinearPath:
 
     @staticmethod
     def weight(t: Tensor) -> Tensor:
-        """1 / ((1 - t)^2 + 1e-5), which makes the error of x1_hat that of the velocity: (B,)."""
+        """1 / ((1 - t)^2 + 1e-5), which converts the error of x1_hat to that of the velocity: (B,)."""
         return 1 / ((1 - t).square() + 1e-5)
 
 
@@ -93,9 +93,9 @@ class GaussianPrior:
     scale: float = 1.0
 
     def sample(self, mask: Tensor, generators: Sequence[torch.Generator], dtype=torch.float32) -> Tensor:
-        """(B, n, 3), zero at padding. Chain b takes what it needs from generator b, however far it is padded.
+        """(B, n, 3), zero at padding. Chain b draws from generator b; its numbers do not depend on the padding.
 
-        Drawn on the CPU, so that every device gets the same numbers.
+        They are drawn on the CPU, so that they are the same for every device.
         """
         return centred(self.scale * normal_points(mask.cpu(), generators, dtype), mask.cpu()).to(mask.device)
 
@@ -140,10 +140,10 @@ def sampling_times(
 
 @dataclass(frozen=True)
 class Noise:
-    """Noise that a stochastic sampler adds while it takes away as much along the score.
+    """The noise of a stochastic sampler, which a drift along the score balances.
 
-    strength: g(t), how much of both, as a function of the time: "1/t", (1 - t) / t ("us") or a tangent ("tan").
-    scale: of the noise alone; 1 keeps the path's distribution, less sharpens it. until: the last time with noise.
+    strength: g(t), the strength of both as a function of the time: "1/t", (1 - t) / t ("us") or a tangent ("tan").
+    scale: factor of the noise only; 1 keeps the path's distribution, less sharpens it. until: the last time with noise.
     """
 
     strength: Literal["1/t", "us", "tan"] = "1/t"
@@ -181,9 +181,9 @@ def sample_path(
     noise: Noise | None = None,
     generators: Sequence[torch.Generator] = (),
 ) -> Tensor:
-    """Carries prior samples x (B, n, 3) along `times` to t = 1: the probability flow, or with noise.
+    """Integrates prior samples x (B, n, 3) along `times` to t = 1: by the probability flow, or with noise.
 
-    denoise: (x_t, t, the previous x1_hat or None) -> x1_hat. Everything is centred after every step. generators: of
+    denoise: (x_t, t, the previous x1_hat or None) -> x1_hat. Chains are centred after every step. generators: of
     the noise, one per chain, so that it does not depend on a chain's batch; on the CPU.
     """
     x, x1_hat = centred(x, mask), None

@@ -1,4 +1,4 @@
-"""Optimisers and schedules of torch, made of settings."""
+"""Optimisers and learning-rate schedules, built from settings."""
 
 import math
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ OPTIMIZERS = {
 def optimizer(
     settings: Optimizer, parameters: Iterable[Tensor] | list[dict[str, Any]]
 ) -> torch.optim.Optimizer:
-    """An optimiser of these parameters or groups of them; what a group says of itself stands."""
+    """An optimiser of these parameters or parameter groups; a group's own options take precedence."""
     parameters = list(parameters)
     options: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
     if settings.name != "sgd":
@@ -33,24 +33,24 @@ def optimizer(
 
 
 def least_epsilon(dtype: torch.dtype, beta: float) -> float:
-    """In the place of no epsilon at all, which would be 0 / 0 where gradients are zero (spec voxmol.md section 5).
+    """An epsilon that stands for none, which would give 0 / 0 for zero gradients (spec voxmol.md section 5).
 
-    It is the gradient whose square is too small to be averaged: larger ones move weights as without it to 1e-7 from
-    1e7 times that on (3e-11 in float32), and zero ones not at all.
+    It is the size of a gradient whose square is too small to be averaged. With gradients of 1e7 times this size or more
+    (3e-11 in float32), updates differ from those without epsilon by at most 1e-7; zero gradients give no update.
     """
     return (torch.finfo(dtype).tiny / (1 - beta)) ** 0.5
 
 
 def scheduled(optimizer: torch.optim.Optimizer, schedule: Schedule) -> dict[str, Any]:
-    """An optimiser whose learning rate the schedule multiplies at every step, as Lightning takes both."""
+    """An optimiser and the schedule of its learning rate, in the form that Lightning expects."""
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(multiplier, schedule))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def multiplier(schedule: Schedule, step: int) -> float:
-    """What the learning rate is multiplied by at a step.
+    """The factor of the learning rate at a step.
 
-    cosine: from 1 to `final_factor`, counted from step 0, warm-up or not. steps: `factor` to the power
+    cosine: from 1 to `final_factor`, counted from step 0 even with a warm-up. steps: `factor` to the power
     (step + `ahead`) // `every`.
     """
     if schedule.warmup_steps > 0 and step <= schedule.warmup_steps:

@@ -1,4 +1,4 @@
-"""Settings of a training process that change no result beyond rounding."""
+"""Settings of a training process that change at most the rounding of results."""
 
 import ctypes
 import logging
@@ -25,7 +25,7 @@ def tune_process() -> None:
 
 
 def quiet_lightning() -> None:
-    """Keeps log files to what concerns the run: no devices, tips and adverts, and no warnings that are answered."""
+    """Removes from log files Lightning's messages about devices, its tips, and warnings that do not apply here."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for answered in (
         ".*isinstance.treespec, LeafSpec.. is deprecated",  # Lightning's own use of torch

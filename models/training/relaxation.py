@@ -1,7 +1,7 @@
-"""Training a network whose equivariant layers are relaxed (paper B): what every system's task does for its method.
+"""Training a network with relaxed layers (paper B): the part of a task that is the same in every system.
 
-A task hands its network, the configured method and the kind of its targets to `RelaxedTask`, adds
-`network.extra_loss()` to its loss and lists its `readings()` wherever a network is tested or twirled.
+A task passes its network, the configured method and the type of its targets to `RelaxedTask`, and adds
+`network.extra_loss()` to its loss. Tests and measurements use all evaluation variants that `readings()` lists.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +22,9 @@ from twirl.relaxation import Relaxed, Targets, relax
 
 
 class RelaxedTask(LightningModule):
-    """A training of a relaxed network; with Method as its method nothing is relaxed.
+    """Base of tasks that train a relaxed network; with the method `Method` nothing is relaxed.
 
-    relaxation: names the method. targets: what RECM's update rule sees, unless the method was told otherwise.
+    relaxation: names the method. targets: the targets that RECM's update rule sees, unless the method specifies others.
     alphas_every: steps between rows of alpha and beta.
     """
 
@@ -53,7 +53,7 @@ class RelaxedTask(LightningModule):
         self.network.after_step()
 
     def relaxed_optimizer(self, settings: RelaxedOptimizer) -> torch.optim.Optimizer:
-        """An optimiser with the method's own parameters in a group of their own."""
+        """The optimiser, with the method's own parameters in a separate group."""
         groups = self.network.parameter_groups(
             settings.lr, settings.recm_lr_mult, weight_decay=settings.weight_decay
         )
@@ -63,7 +63,7 @@ class RelaxedTask(LightningModule):
         checkpoint["relaxation"] = self.network.gather_local_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Before the state_dict is loaded, whose own state is rank 0's.
+        # Kept until the state_dict, which holds rank 0's local state, has been loaded.
         self._local_states = checkpoint["relaxation"]
 
     def on_train_start(self) -> None:
@@ -71,9 +71,9 @@ class RelaxedTask(LightningModule):
             self.network.load_local_state(states)
 
     def readings(self) -> dict[str, Callable]:
-        """The network as it can be read out, by the keys of series: functions of its inputs.
+        """The network in each evaluation variant, as functions of its inputs, by the keys of series.
 
-        The method's own readout, and those that differ from it.
+        The method's default variant comes first, then those of "kept" and "projected" that differ from it.
         """
         network = self.network
         own = network.method.readout
@@ -84,17 +84,17 @@ class RelaxedTask(LightningModule):
         return {series: partial(_read, network, readout) for series, readout in readouts.items()}
 
     def problems(self, batch: Any, readings: Mapping[str, Callable]) -> Mapping[str, Problem]:
-        """The loss of every reading of the network on one batch, to twirl."""
+        """The twirling problems of the loss on one batch, one for each of `readings`."""
         raise NotImplementedError
 
     def twirl_problems(self, batch: Any) -> Mapping[str, Problem]:
-        """The loss of every readout on one batch."""
+        """The twirling problems of the loss on one batch, one for every evaluation variant."""
         return self.problems(batch, self.readings())
 
     def attributed(self) -> dict[str, Callable]:
-        """The method's own readout with one place's terms left out, of every place that has any.
+        """The default evaluation variant with one place's terms left out, for every place that has terms.
 
-        What that takes from the equivariance error is the place's share of it (claim X2).
+        The equivariance error that this removes is the place's share of it (claim X2).
         """
         network = self.network
         own, alive = network.method.readout, zip(network.places, network.read(), strict=True)
@@ -111,9 +111,9 @@ def _read(network: Relaxed, readout: str, *inputs, without: list[str] = ()):
 
 
 class AlphaRows(Callback):
-    """Logs alpha, beta and the method's own quantities of every place, and numbers of parameters.
+    """Logs alpha, beta and the method's own quantities for every place, and numbers of parameters.
 
-    Rows relaxation/place=<place>/<quantity> and relaxation/<count>, as they stand after so many steps.
+    Rows relaxation/place=<place>/<quantity> and relaxation/<count>, every so many steps and after the last one.
     """
 
     def __init__(self, every: int):
@@ -134,7 +134,7 @@ class AlphaRows(Callback):
 
 
 def quantities(network: Relaxed) -> Iterator[tuple[str, str, float]]:
-    """(place, quantity, value) of alpha, beta and what the method reports of itself."""
+    """(place, quantity, value) of alpha, beta and the method's own quantities."""
     for place, alphas in network.alphas().items():
         yield from ((place, f"alpha_{term}", value) for term, value in alphas.items())
     for name, values in {"beta": network.betas(), **network.method.diagnostics()}.items():

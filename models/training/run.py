@@ -1,4 +1,4 @@
-"""One run from its configuration to its outputs: the training loop of every system."""
+"""The training loop of every system: one run from its configuration to its outputs."""
 
 import json
 import math
@@ -51,7 +51,7 @@ def train(
 ) -> Path:
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
-    callbacks: what is measured and kept beside the training. config: the run's complete configuration, saved beside
+    callbacks: measurements and files besides the training. config: the run's complete configuration, saved next to
     the results. Outputs appear only when the run is complete. A module may have `facts()`,
     what else the summary is to say. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """
@@ -59,7 +59,7 @@ def train(
     torch.set_float32_matmul_precision(budget.float32_matmul)
     tune_process()
     quiet_lightning()
-    # The processes that DDP starts beside rank 0 share its lock.
+    # The other processes of DDP share the lock of rank 0.
     with locked(folder) if rank_zero_only.rank == 0 else nullcontext():
         sources = digest(*training_modules(config))
         state = state_folder(folder, fingerprint(config, sources, data.provenance()))
@@ -143,7 +143,7 @@ def _write_outputs(
 
 
 def _name(row) -> str:
-    """The key under which a row of the metrics table was logged, without its split."""
+    """The key of a row of the metrics table, without its split."""
     series = Series(*(getattr(row, name) for name in SERIES_COLUMNS))
     return "/".join([series.key, *([] if math.isnan(row.t) else [f"t={row.t:g}"]), row.metric])
 

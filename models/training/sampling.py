@@ -1,4 +1,4 @@
-"""Which examples and which noise belong to a step: pure functions of (seed, step), so that a resume is exact."""
+"""The examples and the seeds of a step, as pure functions of (seed, step), so that resumed runs are exact."""
 
 from collections.abc import Iterator
 
@@ -6,20 +6,20 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-# One number per use of randomness keeps the streams of a run apart.
+# One number per use of random numbers makes the streams of a run independent.
 STREAMS = {"subset": 1, "shuffle": 2, "step": 3, "view": 4, "test": 5}
 
 
 def stream_seed(seed: int, stream: str, *position: int) -> int:
-    """A 63-bit seed for one use of randomness (a key of STREAMS) at one position of a run."""
+    """A 63-bit seed for one use of random numbers (a key of STREAMS) at one position of a run."""
     sequence = np.random.SeedSequence([seed, STREAMS[stream], *position])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
 def nested_subset(indices: np.ndarray, size: int | None, seed: int) -> np.ndarray:
-    """The first `size` of a seeded permutation of `indices`, so smaller subsets lie within larger ones.
+    """The first `size` of a seeded permutation of `indices`, so that smaller subsets are contained in larger ones.
 
-    None keeps everything. Raises ValueError where `size` asks for more than there is.
+    None keeps everything. Raises ValueError if `size` is larger than the number of indices.
     """
     if size is None:
         return indices
@@ -30,10 +30,10 @@ def nested_subset(indices: np.ndarray, size: int | None, seed: int) -> np.ndarra
 
 
 class StepBatches(Sampler[list[int]]):
-    """The batches of steps `start` .. `steps` - 1: every epoch a fresh seeded shuffle.
+    """The batches of steps `start` .. `steps` - 1, with a new seeded shuffle in every epoch.
 
-    The last batch of an epoch may be short; with `drop_last` there is none, and the rest waits for the next epoch.
-    The length is that of the whole run, which is what Lightning counts when it resumes. With `world_size`
+    The last batch of an epoch may be short; with `drop_last` it is left out, and its examples wait for the next epoch.
+    The length is that of the whole run, because Lightning counts so when it resumes. With `world_size`
     processes each takes every world_size-th example of the global batch.
     """
 
@@ -78,13 +78,13 @@ class StepBatches(Sampler[list[int]]):
                 order = generator.permutation(self.shuffled)[: self.examples]
             first = (step % self.steps_per_epoch) * self.batch_size
             batch = order[first : first + self.batch_size]
-            # A short last batch still gives every process something to do.
+            # Every process needs at least one example of a short last batch.
             share = batch[self.rank :: self.world_size]
             yield (share if len(share) else batch[-1:]).tolist()
 
 
 class NumberedRows(Sampler[list[tuple[int, int]]]):
-    """The rows of StepBatches, each with its step, which may decide how they are augmented."""
+    """The rows of StepBatches, each with its step, from which augmentation is seeded."""
 
     def __init__(self, batches: StepBatches):
         self.batches = batches
@@ -98,5 +98,5 @@ class NumberedRows(Sampler[list[tuple[int, int]]]):
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Fixes dropout and noise of one training step on one process."""
+    """Seeds dropout and noise of one training step on one process."""
     torch.manual_seed(stream_seed(seed, "step", step, rank))

@@ -1,8 +1,9 @@
-"""What a logged value is of: a series, and the keys under which loggers receive it.
+"""`Series`, which identifies what a logged value describes, and the keys of values in loggers.
 
 A key is <split>/<weights>/<name>=<value>/.../<metric>: `val/ema/percent`, `val/ema/t=0.4/percent`,
 `val/raw/readout=kept/group=vertical/percent`, `relaxation/place=layers.0.message/alpha_W`. The parts between split and
-metric may be left out: those of a series have the values of `Series()`, and `t` is the time on a flow's path.
+metric are optional. The fields of a series that are left out have the defaults of `Series()`; `t` is the time on a
+flow's path.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, order=True)
 class Series:
-    """Of what a value is.
+    """What a value describes.
 
-    weights: "raw", as trained; "ema", averaged over training; "zero", no network: the prediction that is always zero.
-    readout: of a relaxed network: "own", as its method means it; "kept", with every term; "projected", without any.
-    group: the rotations that the equivariance error is of: "", the problem's own (all rotations unless the system says
-    otherwise); "vertical", those about the vertical; "octahedral", all 24 of the grid. without: the place whose terms
-    are left out, "" for none. place: the layer that a quantity of a relaxed network is of, "" for the whole network.
+    weights: "raw"; "ema", their exponential moving average; "zero", the constant-zero predictor instead of a network.
+    readout: evaluation variant of a relaxed network: "own", the method's default; "kept", with every term; "projected",
+    without terms. group: the rotations of the equivariance error: "", those of the problem (all rotations unless the
+    system chooses others); "vertical", those about the vertical axis; "octahedral", all 24 of the grid. without: the
+    place whose terms are left out, "" for none. place: the relaxed layer that a quantity belongs to, "" for the whole
+    network.
     """
 
     weights: str = "raw"
@@ -30,7 +32,7 @@ class Series:
 
     @property
     def key(self) -> str:
-        """As a part of a logger's key: "raw", "raw/readout=kept/group=vertical"."""
+        """The series as part of a logger's key: "raw", "raw/readout=kept/group=vertical"."""
         own = Series()
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         weights = named.pop("weights")
@@ -39,7 +41,7 @@ class Series:
         )
 
     def __str__(self) -> str:
-        """As the CSV files beside figures call it: raw, ema, zero, kept, raw-vertical, without <place>."""
+        """The series' name in the CSV files of figures: raw, ema, zero, kept, raw-vertical, without <place>."""
         read = self.weights if self.readout == "own" else self.readout
         name = f"without {self.without}" if self.without else read
         return f"{name}-{self.group}" if self.group else name
@@ -50,7 +52,7 @@ SERIES_COLUMNS = tuple(field.name for field in fields(Series))
 
 
 def parse_key(key: str) -> dict[str, str | float]:
-    """split, the fields of a Series, t and metric of a logger's key; t is nan where it is not given.
+    """split, the fields of a Series, t (nan if absent) and metric of a logger's key.
 
     Raises ValueError for a key of another form.
     """

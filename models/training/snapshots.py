@@ -1,4 +1,4 @@
-"""Weights alone, kept at the steps that a run asks for: for what is measured of a network before its training ended."""
+"""Files of weights at the steps that a run asks for, to measure networks that are not fully trained."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,15 +10,15 @@ from data.files import replacing
 
 
 def snapshot_file(state: Path, step: int) -> Path:
-    """Where the weights after so many steps are kept, beside the checkpoint in `state`."""
+    """The file of the weights at a step, in the folder `state` of the checkpoint."""
     return state / f"weights-{step}.ckpt"
 
 
 class Snapshots(Callback):
-    """Keeps parameters and buffers, of the averaged weights too, after each of some steps; 0: before the first.
+    """Saves parameters and buffers, including averaged weights, at each of `steps`; 0 is before the first step.
 
-    state: the folder that the run resumes from, so that snapshots are of one training. A resumed run writes those
-    again that it passes again, with the same weights.
+    state: the folder that the run resumes from; all its snapshots belong to one training. A resumed run that repeats
+    steps rewrites their snapshots, with the same weights.
     """
 
     def __init__(self, state: Path, steps: Iterable[int]):

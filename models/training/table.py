@@ -1,13 +1,13 @@
 """The metrics of a run as one tidy table: a Lightning logger that survives interruption.
 
-While a run lasts, rows are appended to `metrics.jsonl`; a resumed run first drops those its checkpoint does
-not know. At the end they become metrics.parquet, which holds no wall clock and is therefore identical for
-identical runs, and timing.parquet.
+During a run, rows are appended to `metrics.jsonl`; a resumed run first drops the rows after its checkpoint. At the end
+they become metrics.parquet, which contains no wall-clock times and is therefore identical for identical runs, and
+timing.parquet.
 
-A row of metrics.parquet is one value: `step` and `samples_seen` when it was measured; `split`, what it was measured on
-(train, val: the samples that the monitor watches, validation, test) or "relaxation", what a relaxed network is;
-`weights`, `readout`, `group`, `without`, `place`, what it is of (models.training.series.Series); `t`, the time on a
-flow's path, or nan; `metric` and `value`.
+A row of metrics.parquet is one value. `step` and `samples_seen` say when it was measured. `split` says on which samples
+(train; val: those of the monitor; validation; test), or is "relaxation" for quantities of the relaxed layers.
+`weights`, `readout`, `group`, `without` and `place` say what it describes (models.training.series.Series). `t` is the
+time on a flow's path, or nan. `metric` and `value` are its name and number.
 """
 
 import json
@@ -30,7 +30,7 @@ TYPES = {"step": "int64", "samples_seen": "int64", "t": "float64", "value": "flo
 class MetricsTable(Logger):
     """Collects the rows of metrics.parquet.
 
-    file: where rows are kept while the run lasts. samples_seen: maps a step to the number of examples seen by then.
+    file: the file of rows during the run. samples_seen: maps a step to the number of examples seen by then.
     """
 
     def __init__(self, file: Path, samples_seen: Callable[[int], int]):
@@ -51,7 +51,7 @@ class MetricsTable(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params, *args, **kwargs) -> None:
-        """Nothing to do: the configuration is in run.yaml."""
+        """Does nothing: the configuration is in run.yaml."""
 
     @property
     def wall_s(self) -> float:
@@ -68,11 +68,11 @@ class MetricsTable(Logger):
 
     @rank_zero_only
     def rewind(self, rows: int) -> None:
-        """Keeps the first `rows` entries and forgets the rest; wall time goes on from the last one kept."""
+        """Keeps the first `rows` entries and drops the rest; wall time continues from the last one kept."""
         lines = self.file.read_text().splitlines()[:rows] if self.file.exists() else []
         if len(lines) < rows:
             raise ValueError(
-                f"{self.file}: holds {len(lines)} entries but the checkpoint beside it was written after {rows}; "
+                f"{self.file}: holds {len(lines)} entries but its checkpoint was written after {rows}; "
                 "delete this folder to train the run anew"
             )
         with replacing(self.file) as temporary:
@@ -82,7 +82,7 @@ class MetricsTable(Logger):
         self.started = time.monotonic()
 
     def write_tables(self, folder: Path) -> pd.DataFrame:
-        """Writes metrics.parquet and timing.parquet, each complete or not at all. Returns the metrics."""
+        """Writes metrics.parquet and timing.parquet atomically. Returns the metrics."""
         logged = [json.loads(line) for line in self.file.read_text().splitlines()]
         rows = [
             {

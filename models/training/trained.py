@@ -1,4 +1,4 @@
-"""A trained run's module, built from its configuration and latest checkpoint, and commands that write from one."""
+"""The module of a trained run, built from its configuration and checkpoint, and a frame for commands that use one."""
 
 import argparse
 import sys

@@ -1,8 +1,8 @@
 """Relaxed equivariance for any network: RECM and its rivals ES, RPP and ACE (paper B).
 
-A backbone declares its equivariant layers as places; `relax` copies it with every place turned into
-f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z). A network of vector neurons with forces as targets, and what
-RECM makes of each layer:
+A backbone declares its equivariant layers as places; `relax` copies the backbone and replaces every place by a relaxed
+layer f(z) = beta f_eq(z) + sum_i alpha_i f_un,i(z). An example with a network of vector neurons whose targets are
+vectors, and the alphas that RECM learns:
 
 >>> import torch, twirl
 >>> from twirl.relaxation import RECM, Place, Targets, relax
@@ -23,7 +23,7 @@ RECM makes of each layer:
 
 from importlib import import_module
 
-# Imported on first use: whoever needs a light module of this package need not load torch.
+# Imported on first use, so that light modules of this package can be imported without torch.
 _HOME = {
     "ace": "ACE",
     "es": "ES",

@@ -18,7 +18,7 @@ CONSTRAINTS = ("equality", "resilient", "one_sided")
 
 
 def slack(gamma: Tensor, constraint: str, u: Tensor | None = None, epsilon: float = 0.0) -> Tensor:
-    """s_l, which the constraint wants to be 0 (equality) or at most 0 (the others): gamma (places,) -> (places,).
+    """s_l, which the constraint requires to be 0 (equality) or at most 0 (the others): gamma (places,) -> (places,).
 
     equality: gamma, or |gamma| - epsilon with epsilon > 0; resilient: |gamma| - u; one_sided: gamma.
 
@@ -32,7 +32,7 @@ def slack(gamma: Tensor, constraint: str, u: Tensor | None = None, epsilon: floa
 
 
 def lagrangian(s: Tensor, multipliers: Tensor, c: float = 0.0, mean: bool = False) -> Tensor:
-    """sum_l lambda_l s_l + c s_l^2, or its mean over places; the multipliers get no gradient.
+    """sum_l lambda_l s_l + c s_l^2, or the mean over places; the multipliers get no gradient.
 
     >>> lagrangian(torch.tensor([1.0, -0.5]), torch.tensor([2.0, 2.0]))
     tensor(1.)
@@ -42,7 +42,7 @@ def lagrangian(s: Tensor, multipliers: Tensor, c: float = 0.0, mean: bool = Fals
 
 
 def dual_ascent(multipliers: Tensor, s: Tensor, lr: float, nonnegative: bool) -> Tensor:
-    """lambda + lr s, held at 0 from below where the constraint is an inequality (spec relaxation.md 3.1).
+    """lambda + lr s, clamped to at least 0 if the constraint is an inequality (spec relaxation.md 3.1).
 
     >>> dual_ascent(torch.zeros(2), torch.tensor([1.0, -1.0]), lr=0.5, nonnegative=True)
     tensor([0.5000, 0.0000])
@@ -74,7 +74,7 @@ def adam_ascent(
 
 
 def slack_descent(u: Tensor, multipliers: Tensor, lr: float, rho: float) -> Tensor:
-    """u - lr (rho u - lambda): the allowance grows where the constraint is expensive (spec relaxation.md 3.1).
+    """u - lr (rho u - lambda): the slack variable u grows where the multiplier is large (spec relaxation.md 3.1).
 
     >>> slack_descent(torch.tensor([1.0]), torch.tensor([3.0]), lr=0.5, rho=1.0)
     tensor([2.])
@@ -83,7 +83,7 @@ def slack_descent(u: Tensor, multipliers: Tensor, lr: float, rho: float) -> Tens
 
 
 def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
-    """g of ACE's SEGNN: linear maps with biases, and an exact GELU between them (spec relaxation.md 3.4).
+    """g of ACE's SEGNN: linear maps with biases and exact GELUs between them (spec relaxation.md 3.4).
 
     >>> mlp(4, (8,), 2)
     Sequential(
@@ -100,7 +100,7 @@ def mlp(dim_in: int, hidden: Sequence[int], dim_out: int) -> nn.Sequential:
 
 
 def published_mlp(place: Place) -> nn.Sequential:
-    """`mlp` of the published widths for a place of SEGNN; its dotted name can be ACE's g in a configuration.
+    """`mlp` with the published widths for a place of SEGNN; a configuration can name it as ACE's g.
 
     >>> place = Place("0", twirl.Scalars(), twirl.Scalars(), 8, 4)
     >>> [layer.out_features for layer in published_mlp(place)[::2]]
@@ -115,9 +115,9 @@ class ACE(Method):
     constraint: "equality" (gamma = 0), "resilient" (|gamma| <= u, at the cost rho / 2 |u|^2: the paper's
     partial equivariance) or "one_sided" (gamma <= 0, what the published motion-capture code enforces).
     dual_lr, dual_optimizer ("sgd" or "adam"), dual_eps: of the multipliers lambda. slack_lr: of u.
-    epsilon: allow |gamma| <= epsilon in place of gamma = 0. c: weight of an added sum of s^2.
-    mean: mean over places in the loss, not the sum. g: place -> module, in place of a linear map.
-    readout: "projected" (ACE-exact) or "kept" (ACE-appr).
+    epsilon: allow |gamma| <= epsilon instead of gamma = 0. c: weight of an additional sum of s^2.
+    mean: the loss takes the mean over places, not the sum. g: place -> module, instead of a linear map.
+    readout: default evaluation variant, "projected" (ACE-exact) or "kept" (ACE-appr).
 
     >>> from twirl.relaxation import ACE, Place, relax
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
@@ -161,7 +161,7 @@ class ACE(Method):
 
     @property
     def nonnegative(self) -> bool:
-        """Whether lambda is held at 0 from below: for inequalities."""
+        """Whether lambda is clamped to at least 0, as for inequalities."""
         return self.constraint != "equality" or self.epsilon > 0
 
     def attach(self, places: list[Place], layers: list[nn.Module], like: Tensor) -> list[Terms | None]:
@@ -189,18 +189,18 @@ class ACE(Method):
         return [Modulation(1.0, dict.fromkeys(terms.names, value)) for terms, value in scalars]
 
     def extra_loss(self) -> Tensor:
-        """The dual terms; with u also its cost, a constant to the gradient."""
+        """The dual terms, and the cost of u, which has no gradient."""
         s = slack(self.gamma, self.constraint, self.u, self.epsilon)
         loss = lagrangian(s, self.multipliers.clone(), self.c, self.mean)
         return loss + self.rho / 2 * self.u.square().sum() if self.constraint == "resilient" else loss
 
     def after_backward(self) -> None:
-        """Keeps the slack of gamma as it was before the primal step, which is what the dual step uses."""
+        """Stores s for the gamma before the primal step, which the dual step uses."""
         self._slack = slack(self.gamma.detach(), self.constraint, self.u, self.epsilon).clone()
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """The dual step (and u's)."""
+        """The dual step, and the step of u."""
         super().after_step()
         if self._slack is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Representations as matrices in equal diagonal blocks, and the generators of rotations in them."""
+"""Representations as block-diagonal matrices, and the generators of rotations in a representation."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from twirl.groups import about_axis
 from twirl.representations import Representation
 
-_COLUMNS = 64  # of a matrix at a time: bounds memory for wide features
+_COLUMNS = 64  # columns of a matrix at a time, which bounds memory for wide features
 _ZERO = 1e-12
 _LARGEST_DEGREE = 8
 
@@ -27,9 +27,7 @@ class BlockDiagonal:
         self.blocks = blocks
         self.dim = dim
         self.is_identity = torch.equal(blocks, torch.eye(blocks.shape[-1]).to(blocks).expand_as(blocks))
-        self._side_by_side = (
-            blocks[:, 0].transpose(0, 1).flatten(1)
-        )  # (d, k d), for blocks that are all equal
+        self._side_by_side = blocks[:, 0].transpose(0, 1).flatten(1)  # (d, k d), if all blocks are equal
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -45,10 +43,10 @@ class BlockDiagonal:
     def right(self, W: Tensor) -> Tensor:
         """W A_i: W (..., dim) -> (k, ..., dim)."""
         k, n, d, _ = self.blocks.shape
-        if n == 1:  # one product for all of them
+        if n == 1:  # one product for all matrices
             products = (W.reshape(-1, d) @ self._side_by_side).view(*W.shape[:-1], -1, k, d)
             return products.movedim(-2, 0).flatten(-2)
-        # Block by block, each for all rows: the blocks themselves are not copied.
+        # One product per block, for all rows, so that the blocks are not copied.
         parts = W.reshape(-1, n, d).transpose(0, 1)  # (dim / d, rows, d)
         return (parts @ self.blocks).transpose(1, 2).reshape(k, *W.shape)
 

@@ -1,4 +1,4 @@
-"""ES: relaxation on a schedule, with a penalty on the equivariance error of the added map (spec relaxation.md 2).
+"""ES: alpha on a schedule, and a penalty on the equivariance error of the unconstrained map (spec relaxation.md 2).
 
 Pertigkiozoglou et al. 2024, "Improving equivariant model training via constraint relaxation".
 """
@@ -28,7 +28,7 @@ def schedule(epoch: int, epochs: int) -> float:
 
 
 def lie_derivative(W: Tensor, A_in: Tensor, A_out: Tensor) -> Tensor:
-    """C_a = W A_in,a - A_out,a W, which vanishes for all generators iff W is equivariant.
+    """C_a = W A_in,a - A_out,a W, which is zero for all generators if and only if W is equivariant.
 
     W: (dim_out, dim_in); A_in: (k, dim_in, dim_in), A_out: (k, dim_out, dim_out), or their BlockDiagonal forms.
     Returns (k, dim_out, dim_in).
@@ -50,8 +50,8 @@ def lie_norm(
 
         LD^2 = sum |g(A_in,a z) - A_out,a g(z)|^2,   N^2 = sum |g(z)|^2.
 
-    z gets no gradient. Both are quadratic forms of the maps' matrices in the rows' second moments, so that
-    their backward passes never touch the rows.
+    z gets no gradient. Both are quadratic forms of the maps' matrices in the second moments of the rows, so the
+    backward passes do not need the rows.
 
     >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
     >>> LD2, N2 = lie_norm(torch.eye(3, dtype=A.dtype), None, A, A, torch.ones(5, 3, dtype=A.dtype))
@@ -64,7 +64,7 @@ def lie_norm(
     if b is None:
         S = z.mT @ z
     else:
-        # The constant of g(A z) - A g(z) is b - A b.
+        # The constant part of g(A z) - A g(z) is b - A b.
         turned = A_out.left(b[:, None]) if isinstance(A_out, BlockDiagonal) else A_out @ b[:, None]
         maps = torch.cat([maps, torch.cat([b[None, :, None] - turned, b[None, :, None]])], dim=-1)
         z = torch.cat([z, z.new_ones(len(z), 1)], dim=-1)
@@ -76,7 +76,7 @@ def lie_norm(
 def lie_norm_of(
     g: Callable[[Tensor], Tensor], A_in: Tensor | BlockDiagonal, A_out: Tensor | BlockDiagonal, z: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`lie_norm` of any map g on rows, row by row.
+    """`lie_norm` for any map g on rows, computed row by row.
 
     >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
     >>> W, z = torch.randn(3, 3, dtype=A.dtype), torch.randn(5, 3, dtype=A.dtype)
@@ -91,10 +91,10 @@ def lie_norm_of(
 
 
 def scrambled(A: Tensor) -> Tensor:
-    """The matrices that the published code uses instead of A (3, dim, dim), because of a wrong reshape.
+    """The matrices that the published code uses by mistake instead of A (3, dim, dim), because of a wrong reshape.
 
-    It stacks z A_x^T | z A_y^T | z A_z^T along the features and cuts the 3 dim columns into dim triples, where
-    three runs of dim were meant: row j of its k-th matrix is row 3 j + k of the stack (spec relaxation.md 2.3).
+    It concatenates z A_x^T | z A_y^T | z A_z^T along the features and reshapes the 3 dim columns to dim triples instead
+    of three groups of dim: row j of its k-th matrix is row 3 j + k of the stack (spec relaxation.md 2.3).
 
     >>> A = rotation_generators(twirl.Vectors(), (3,)).dense()
     >>> scrambled(A).shape, torch.equal(scrambled(A), A)
@@ -114,13 +114,13 @@ def penalty(sums: Iterable[tuple[Tensor, Tensor]], reg: float = 0.01) -> Tensor:
 
 
 class ES(Method):
-    """alpha rises from 0 to 1 and falls back over `epochs`; evaluation reads f_eq alone.
+    """alpha rises from 0 to 1 and falls again over `epochs`; evaluation uses f_eq only.
 
-    epochs: E of the schedule; `set_epoch` tells where it is. reg: weight of the penalty (0.01 as published).
-    init: of W: a standard deviation (1e-4 as for SEGNN) or "zero" (as for VN-PointNet).
-    bias: whether the added maps have one, where the place allows it. lie_derivative: "correct", or "upstream"
-    for the published code's, which also penalises, in place of a map that reads another one's input (the
-    directions of vector neurons), that other map a second time.
+    epochs: E of the schedule; `set_epoch` sets the current epoch. reg: weight of the penalty (published: 0.01).
+    init: initial W: a standard deviation (1e-4 for SEGNN) or "zero" (for VN-PointNet).
+    bias: whether the unconstrained maps have a bias, where the place allows one. lie_derivative: "correct", or
+    "upstream" for that of the published code. Where a map reads another map's input (the directions of vector
+    neurons), the published code penalises the other map a second time instead.
 
     >>> from twirl.relaxation import ES, Place, relax
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
@@ -170,7 +170,7 @@ class ES(Method):
         return [Modulation(1.0, dict.fromkeys(terms.names, self.alpha)) for terms in self.all_terms]
 
     def extra_loss(self) -> Tensor:
-        """The penalty on the inputs of the last forward pass in training; no gradient below the places."""
+        """The penalty on the inputs of the last forward pass in training; these inputs get no gradient."""
         if not self.reg:
             return super().extra_loss()
         loss = penalty(self.sums(), self.reg)
@@ -178,7 +178,7 @@ class ES(Method):
         return loss
 
     def sums(self) -> list[tuple[Tensor, Tensor]]:
-        """(LD^2, N^2) of every place on the inputs of the last forward pass in training, see `lie_norm`."""
+        """(LD^2, N^2) of every place on the inputs of the last forward pass in training; see `lie_norm`."""
         if not self._inputs:
             raise ValueError("ES: extra_loss() needs a forward pass in training mode before it.")
         found = []
@@ -196,19 +196,19 @@ class ES(Method):
         self.alpha = state["alpha"]
 
     def _record(self, i: int, z: Tensor) -> None:
-        # A place that runs more than once in a pass counts with all its rows.
+        # If a place runs more than once in a pass, all its rows count.
         z = self.places[i].flatten(self.places[i].joined(z).detach()).flatten(0, -2)
         self._inputs[i] = z if i not in self._inputs else torch.cat([self._inputs[i], z])
 
     def _penalised(self, i: int) -> int:
-        """The place whose map is penalised on the input of place i."""
+        """Index of the place whose map is penalised on the input of place i."""
         reads = self.places[i].reads
         if self.variant == "correct" or reads is None:
             return i
         return next(j for j, place in enumerate(self.places) if place.name == reads)
 
     def _generators_of(self, i: int, like: Tensor) -> tuple:
-        """(A_in, A_out) of place i, made on first use."""
+        """(A_in, A_out) of place i, computed on first use."""
         key = (i, like.device, like.dtype)
         if key not in self._generators:
             place = self.places[i]

@@ -1,4 +1,4 @@
-"""`RelaxedLayer`: what stands in a place of a relaxed backbone, and `FixedLayer`, what is left of it after pruning."""
+"""`RelaxedLayer`, which replaces a declared layer of the backbone, and `FixedLayer`, its form after pruning."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from twirl.relaxation.terms import Terms
 
 @dataclass
 class Modulation:
-    """The scalars of one place in one forward pass: beta, and alpha of those terms that contribute at all.
+    """The scalars of one place in one forward pass: beta, and alpha of the terms that contribute.
 
     >>> Modulation(beta=1.0, alpha={"W": 0.5})
     Modulation(beta=1.0, alpha={'W': 0.5})
@@ -22,7 +22,7 @@ class Modulation:
 
 
 class Shared:
-    """What a relaxed network hands its layers for one forward pass; copied and saved empty.
+    """The values that a relaxed network passes to its layers in a forward pass; copies and files of it are empty.
 
     modulations: one per place. noise: (place index, device) -> its seeded generator. record: called with
     (index, z) by the places in `recorded`.
@@ -65,7 +65,7 @@ class RelaxedLayer(nn.Module):
 
     @property
     def acts_as(self) -> nn.Module | None:
-        """f_eq, while this layer gives its numbers and nobody needs its input; else None."""
+        """f_eq, if this layer currently gives the same output and its input need not be recorded; else None."""
         if self.shared.modulations is None or self.index in self.shared.recorded:
             return None
         m = self.shared.modulations[self.index]
@@ -76,7 +76,7 @@ class RelaxedLayer(nn.Module):
             raise RuntimeError(
                 "call the relaxed network itself, not its backbone: it sets alpha and beta first."
             )
-        self.place.row_shape(z)  # refuses z of other features
+        self.place.row_shape(z)  # raises for z with other features
         if self.index in self.shared.recorded:
             self.shared.record(self.index, z)
         device = (z[0] if isinstance(z, tuple) else z).device
@@ -123,9 +123,9 @@ def _is_plain(m: Modulation) -> bool:
 
 
 class FixedLayer(nn.Module):
-    """A place whose alpha and beta are settled: f_eq and the terms that contribute, with their bounds applied.
+    """A relaxed layer with fixed alpha and beta: f_eq and the terms that contribute, with their bounds applied.
 
-    Parameters: those of f_eq, and W, b, g where their term is alive; alpha and beta are buffers.
+    Parameters: those of f_eq, and W, b, g of the remaining terms; alpha and beta are buffers.
 
     >>> place, layer = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), torch.nn.Linear(3, 4)
     >>> fixed = FixedLayer(place, layer, Terms(place, ("W", "b")), Modulation(1.0, {"W": 0.5}))
@@ -143,7 +143,7 @@ class FixedLayer(nn.Module):
         like = next(layer.parameters(), torch.zeros(()))
         for name in ("beta", *self.names):
             value = m.beta if name == "beta" else m.alpha[name]
-            if not isinstance(value, Tensor):  # a number has double precision, which the layer may need
+            if not isinstance(value, Tensor):  # a Python number, since the layer may need double precision
                 value = like.new_tensor(value, dtype=torch.promote_types(like.dtype, torch.float32))
             self.register_buffer(f"scale_{name}", value.detach().clone())
 

@@ -1,4 +1,4 @@
-"""`Method`: the small interface between a relaxed network and the rule that sets its alpha and beta.
+"""`Method`: the interface between a relaxed network and the rule that sets its alpha and beta.
 
 Spec relaxation.md 6. A training loop calls, once per optimiser step and in this order:
 `observe(targets)`, the forward pass, `extra_loss()`, backward, `after_backward()`, the optimiser's step,
@@ -19,10 +19,10 @@ PRUNE_BELOW = 0.01  # paper B appendix C
 
 
 class Method(nn.Module):
-    """The base of all methods, and by itself the one that relaxes nothing.
+    """The base of all methods; used directly, it relaxes nothing.
 
-    name: the mark of checkpoints. readout: what evaluation uses by default: "projected"
-    (f_eq alone, beta kept), "kept" (every term) or "pruned" (terms of |alpha| under `prune_below` left out).
+    name: identifies the method in checkpoints. readout: the default evaluation variant: "projected"
+    (f_eq with its beta), "kept" (every term) or "pruned" (without the terms with |alpha| below `prune_below`).
     seed: of the method's random numbers; a training loop sets it to the seed of the run.
 
     >>> from twirl.relaxation import Method, Place, relax
@@ -41,46 +41,46 @@ class Method(nn.Module):
         self.places: list[Place] = []
 
     def attach(self, places: list[Place], layers: list[nn.Module], like: Tensor) -> list[Terms | None]:
-        """Take up the places of one network and their layers f_eq; the terms of each. like: gives dtype and device."""
+        """Attaches the method to a network's places and layers f_eq; returns their terms. like: gives dtype, device."""
         if self.places:
             raise ValueError(f"this {type(self).__name__} already belongs to a network; make one for each.")
         self.places = places
         terms = [self.make_terms(place, like) for place in places]
-        # Both live in the network's layers, and are not registered a second time.
+        # Both are registered in the network's layers, and must not be registered a second time.
         self.__dict__["all_terms"], self.__dict__["layers"] = terms, layers
         return terms
 
     def make_terms(self, place: Place, like: Tensor) -> Terms | None:
-        """The terms f_un of one place; None for none."""
+        """The terms f_un of one place, or None."""
         return None
 
     def training_modulations(self, shared: Shared) -> list[Modulation]:
-        """alpha and beta for a forward pass in training; may ask `shared` to record inputs."""
+        """alpha and beta for a forward pass in training; may request that `shared` records inputs."""
         return [Modulation() for _ in self.places]
 
     def settled(self) -> list[Modulation]:
-        """alpha and beta of every term as they stand, without gradients: what evaluation reads."""
+        """The current alpha and beta of every term, without gradients, for evaluation."""
         return [Modulation() for _ in self.places]
 
     def observe(self, targets: Tensor, index: Any = None) -> None:
-        """The targets of this step's batch: see RECM, the one method that looks at them."""
+        """Receives the targets of this step's batch; only RECM uses them."""
 
     def extra_loss(self) -> Tensor:
-        """What to add to the task's loss in this step; 0 for most methods."""
+        """The method's term of the loss in this step; 0 for most methods."""
         return torch.zeros(())
 
     def after_backward(self) -> None:
-        """Between the backward pass and the optimiser's step."""
+        """Called between the backward pass and the optimiser's step."""
 
     def after_step(self) -> None:
-        """After the optimiser's step."""
+        """Called after the optimiser's step."""
         after_steps([terms for terms in self.all_terms if terms is not None])
 
     def set_epoch(self, epoch: int) -> None:
-        """At the start of an epoch, counted from 0."""
+        """Called at the start of an epoch, counted from 0."""
 
     def diagnostics(self) -> dict[str, dict[str, float]]:
-        """Quantities of the method worth watching, of every place: {quantity: {place: value}}."""
+        """Quantities of the method to log for every place: {quantity: {place: value}}."""
         return {}
 
     def own_parameters(self) -> list[nn.Parameter]:
@@ -88,7 +88,7 @@ class Method(nn.Module):
         return []
 
     def local_state(self) -> dict[str, Any]:
-        """What differs between the ranks of a distributed run."""
+        """The state that differs between the ranks of a distributed run."""
         return {}
 
     def load_local_state(self, state: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """`Place`: the declaration of one learnable equivariant layer that may be relaxed.
 
-A backbone lists its places and knows nothing else of relaxation; this module knows no method.
+A backbone lists its places and depends on nothing else of relaxation; this module depends on no method.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from twirl.relaxation.blocks import BlockDiagonal, matrices
 from twirl.representations import Representation
 
-_TOLERANCE = 1e-3  # of a float32 layer's output, relative
+_TOLERANCE = 1e-3  # relative error of a float32 layer's output
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Place:
     with IrrepsRep. An unconstrained map sees them flattened in this order.
     axes: which axes of z, and of f_eq(z), these are, such as (1, 2) for (batch, channels, 3, points); None:
     the last ones. All other axes list rows.
-    bias: whether an unconstrained term may add a constant (no, where that has no meaning).
-    reads: the name of an earlier place that reads the same z, so that what is stored of it is stored once.
+    bias: whether an unconstrained term may add a constant (False where a constant has no meaning).
+    reads: the name of an earlier place that reads the same z, so that their common input is stored once.
 
-    A layer that stands in for another has `acts_as`: the layer whose numbers it gives at present, or None. A
-    backbone that takes shorter ways through plain layers may look at it.
+    A relaxed layer has an attribute `acts_as`: the plain layer that it currently equals, or None. A backbone with
+    optimised formulations for plain layers may use it.
 
-    A layer that is linear in z alone and costs a matrix product may offer `matrix() -> (dim_out, dim_in)`,
-    its dense form on flattened features; it is then relaxed within one product instead of two. If it maps the first
-    of two feature axes alone, it may offer `channel_matrix() -> (features_out[0], features_in[0])` as well.
+    A layer whose only input is z, and which is a matrix product, may offer `matrix() -> (dim_out, dim_in)`,
+    its dense form on flattened features; it is then relaxed within one product instead of two. If it acts only on the
+    first of two feature axes, it may also offer `channel_matrix() -> (features_out[0], features_in[0])`.
 
-    A layer that says `takes_parts` also accepts a tuple for z: features in parts, which lie side by side along the
-    first feature axis, later ones with 1 for any row axis along which they do not change.
+    A layer with `takes_parts` set also accepts a tuple for z: parts of the features, concatenated along the
+    first feature axis; later parts have size 1 on any row axis along which they do not change.
 
     >>> v = twirl.Vectors()
     >>> place = Place("0", v, v, features_in=(8, 3), features_out=(4, 3))  # 8 vector channels to 4
@@ -92,7 +92,7 @@ class Place:
         return self._features_last(z, self.features_in, "input")
 
     def joined(self, z: Tensor | tuple[Tensor, ...]) -> Tensor:
-        """z as one tensor, if it comes in parts."""
+        """z as one tensor, also if it comes in parts."""
         if not isinstance(z, tuple):
             return z
         axis = self._channel_axis(z[0])
@@ -100,7 +100,7 @@ class Place:
         return torch.cat([part.expand(sizes) for part in z], dim=axis)
 
     def row_shape(self, z: Tensor | tuple[Tensor, ...]) -> torch.Size:
-        """The row axes of z. Errors: ValueError for z of other features."""
+        """The row axes of z. Errors: ValueError for z with other features."""
         if isinstance(z, tuple):
             shape = list(z[0].shape)
             shape[self._channel_axis(z[0])] = sum(part.shape[self._channel_axis(part)] for part in z)
@@ -108,7 +108,7 @@ class Place:
         return self.rows(z).shape[: -len(self.features_in)]
 
     def some_rows(self, z: Tensor | tuple[Tensor, ...], index: Tensor) -> Tensor:
-        """Of the flattened row axes of z those at `index`: (len(index), dim_in)."""
+        """The rows `index` of the flattened row axes of z: (len(index), dim_in)."""
         k = len(self.features_in)
         if not isinstance(z, tuple):
             return self.rows(z).flatten(0, -k - 1)[index].flatten(1)
@@ -118,18 +118,18 @@ class Place:
         return torch.cat(found, dim=1).flatten(1)
 
     def spread(self, b: Tensor, ndim: int) -> Tensor:
-        """A vector (dim_out,), shaped to be added to an f_eq(z) of `ndim` axes."""
+        """A vector (dim_out,), reshaped to be added to an f_eq(z) with `ndim` axes."""
         return self.unflatten(b.view(*[1] * (ndim - len(self.features_out)), -1))
 
     def linear(self, z: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
         """W z + b in the layout of f_eq(z): W (dim_out, dim_in), b (dim_out,).
 
-        Where the features lie in another order in memory, the matrix is put in that order and not the data.
+        If memory has the features in another order, the matrix is permuted, not the data.
         """
         if self.axes is None:
             return self.unflatten(F.linear(self.flatten(z), W, b))
         k = len(self.axes)
-        order = sorted(range(k), key=lambda i: self.axes[i] % z.ndim)  # of the features, as they lie
+        order = sorted(range(k), key=lambda i: self.axes[i] % z.ndim)  # the order of the features in memory
         axes = tuple(self.axes[i] for i in order)
         lies = [self.features_out[i] for i in order]
         W = W.view(*self.features_out, *self.features_in).permute(*order, *(k + i for i in order))
@@ -147,9 +147,9 @@ class Place:
         return self._matrices(self.acts_on_out, g, self.features_out, "acts_on_out")
 
     def check(self, layer: nn.Module, g: Tensor) -> None:
-        """ValueError unless `layer` takes and gives what is declared, and is equivariant under g (k, ...).
+        """ValueError unless `layer` has the declared input and output and is equivariant under g (k, ...).
 
-        Numerically, on random features; a layer that needs more than z is checked for shapes as it runs.
+        The check is numerical, on random features; a layer with more inputs than z is checked for shapes when it runs.
         """
         parameters = inspect.signature(layer.forward).parameters.values()
         required = [
@@ -218,7 +218,7 @@ class Place:
 
 
 def check_places(places: list[Place], module: nn.Module) -> None:
-    """ValueError unless every place names another module, and `reads` an earlier place with the same input.
+    """ValueError unless all places name different modules, and every `reads` an earlier place with the same input.
 
     >>> s = twirl.Scalars()
     >>> check_places([Place("1", s, s, 3, 4)], torch.nn.Sequential(torch.nn.Linear(3, 4)))

@@ -1,7 +1,8 @@
 """The merged product of a place: beta f_eq(z) + alpha_W W z + alpha_b b + noise as one product (spec recm.md 7).
 
-Written out with its gradients. By autograd the steps between the parameters and the matrix would be some forty small
-operations a place, and noise, bias and the layout of vector features each cost passes over data of the output's size.
+Its gradients are explicit. With autograd the steps from the parameters to the matrix would be some forty small
+operations per place, and noise, bias and the layout of vector features would each need passes over data of the output's
+size.
 """
 
 import math
@@ -17,7 +18,7 @@ from twirl.relaxation.places import Place
 
 @dataclass(frozen=True)
 class Rule:
-    """What a product is besides its tensors: bounds as in `Terms` (None: none), and the noise's generator.
+    """Everything that defines a product except its tensors: bounds as in `Terms` (None: none), generator of noise.
 
     >>> place = Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)
     >>> Rule(place, B=1.0, always=False, bias_bound=None, generator=None).B
@@ -26,7 +27,7 @@ class Rule:
 
     place: Place
     B: float | None
-    always: bool  # W over its norm, and not only where that exceeds B
+    always: bool  # whether W is always divided by its norm, not only if that exceeds B
     bias_bound: float | None
     generator: torch.Generator | None
 
@@ -61,7 +62,7 @@ def merged(
 
 
 def add_noise_(y: Tensor, scale: Tensor | float, generator: torch.Generator) -> Tensor:
-    """Adds scale * eps, eps ~ N(0, I), to y, in place; eps.
+    """Adds scale * eps, eps ~ N(0, I), to y in place; returns eps.
 
     >>> y = torch.zeros(3)
     >>> eps = add_noise_(y, 2.0, torch.Generator())
@@ -93,10 +94,11 @@ class Noise(torch.autograd.Function):
 
 
 class _Layout:
-    """How features of a place lie in a tensor of `ndim` axes.
+    """The memory layout of a place's features in a tensor with `ndim` axes.
 
-    order: of the feature axes, as they lie in memory; axes: where. planes: whether the first of two lies before all
-    rows and the second behind them; then a product with all of a row's features is a batch of products, one a plane.
+    order: order of the feature axes in memory; axes: their positions. planes: whether one of two feature axes precedes
+    all rows and the other follows them; a product with all of a row's features is then a batch of products, one per
+    plane.
     """
 
     def __init__(self, features_in: tuple, features_out: tuple, axes: tuple | None, ndim: int):
@@ -113,7 +115,7 @@ class _Layout:
         self.back_to_place = (*at, *(k + i for i in at))
 
     def rows(self, x: Tensor) -> tuple[Tensor, torch.Size]:
-        """(rows, features as they lie), and the shape of the rows."""
+        """(rows, features in memory order), and the shape of the rows."""
         x = x.movedim(self.axes, self.last)
         return x.reshape(x.shape[: -self.k].numel(), -1), x.shape[: -self.k]
 
@@ -125,11 +127,11 @@ class _Layout:
         return [x.shape[axis] for axis in self.axes]
 
     def natural(self, M: Tensor, x: Tensor) -> Tensor:
-        """A matrix on features of x as they lie, (dim_out, dim_in), as (*features_out, *features_in) of the place."""
+        """A matrix (dim_out, dim_in) in memory order, as (*features_out, *features_in) of the place."""
         return M.view(*self.out, *self.features_of(x)).permute(self.back_to_place)
 
     def lying(self, b: Tensor) -> Tensor:
-        """A vector (dim_out,) of the place as it lies."""
+        """A vector (dim_out,) of the place in memory order."""
         return b if self.k == 1 else b.view(self.features_out).permute(self.order).reshape(-1)
 
     def unlying(self, b: Tensor) -> Tensor:
@@ -137,7 +139,7 @@ class _Layout:
         return b.view(self.out).permute(self.back_to_place[: self.k]).reshape(-1)
 
     def columns(self, W: Tensor, parts: tuple[Tensor, ...]) -> list[Tensor]:
-        """W (dim_out, dim_in) as (*features_out, *features_in), cut into what acts on each part."""
+        """W (dim_out, dim_in) as (*features_out, *features_in), split into the matrices that act on each part."""
         W = W.view(*self.features_out, *self.features_in)
         return [W] if len(parts) == 1 else W.split([x.shape[self.channel_axis] for x in parts], dim=self.k)
 
@@ -240,7 +242,7 @@ class _Product(torch.autograd.Function):
             dW.mul_(alpha_W / size)
             if _acts(size, rule.always):
                 shrinks = d_alpha_W * (-alpha_W / (rule.B * size))
-                # Where the bound does not act, `size` is exactly 1 and does not follow W.
+                # Where the bound is inactive, `size` is exactly 1 and does not depend on W.
                 dW.addr_(u * (shrinks if rule.always else shrinks * (size > 1)), v)
         of_scalars = (d_alpha_W, d_alpha_b, d_alpha_noise, d_beta)
         of_scalars = (d if given else None for d, given in zip(of_scalars, ctx.given, strict=True))
@@ -248,7 +250,7 @@ class _Product(torch.autograd.Function):
 
 
 def _number(x: Tensor | float | None) -> Tensor | float | None:
-    """A scalar as a number where reading it costs no synchronisation: arithmetic is then next to free."""
+    """A scalar as a Python number if reading it needs no synchronisation; arithmetic with it is then almost free."""
     return x.item() if isinstance(x, Tensor) and x.device.type == "cpu" else x
 
 
@@ -257,7 +259,7 @@ def _exp(x: Tensor | float) -> Tensor | float:
 
 
 def _over(norm: Tensor, B: float, always: bool = False) -> Tensor | float:
-    """What to divide by so that a norm is at most B (always: is B)."""
+    """The divisor that makes a norm at most B (always: equal to B)."""
     size = _number(norm) / B
     if always:
         return size
@@ -265,7 +267,7 @@ def _over(norm: Tensor, B: float, always: bool = False) -> Tensor | float:
 
 
 def _acts(size: Tensor | float, always: bool = False) -> bool:
-    """Whether a bound acts, or may."""
+    """Whether a bound is active, or may be."""
     return always or isinstance(size, Tensor) or size > 1
 
 
@@ -289,7 +291,7 @@ def _apply(lies: _Layout, rows: Tensor, M: Tensor, bias: Tensor | None, shape: t
 def _transposed(
     lies: _Layout, g: Tensor, rows: Tensor, M: Tensor, needs_rows: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Gradients of `_apply` with respect to M and, if asked for, rows."""
+    """Gradients of `_apply` with respect to M and, if requested, rows."""
     if not lies.planes:
         g, _ = lies.rows(g)
         return g.mT @ rows, g @ M if needs_rows else None
@@ -310,7 +312,7 @@ def _row_shape(lies: _Layout, x: Tensor) -> list[int]:
 
 
 def _through_bound(g: Tensor, b: Tensor, alpha: Tensor | float, B: float | None) -> tuple[Tensor, Tensor]:
-    """Gradients with respect to b and alpha of alpha b / max(1, |b| / B), whose own is g."""
+    """Gradients with respect to b and alpha of alpha b / max(1, |b| / B), whose gradient is g."""
     along = _dot(g, b)
     if B is None:
         return alpha * g, along
@@ -333,7 +335,7 @@ def _differentiable_over(norm: Tensor, B: float, always: bool = False) -> Tensor
 
 
 def _differentiable(ctx, g, inputs, constants, parts) -> tuple[Tensor | None, ...]:
-    """The gradients by autograd, which can be differentiated again."""
+    """The gradients by autograd, which are differentiable again."""
     rule, (E, W, b, log_sigma, alpha_W, alpha_b, alpha_noise, beta), (u, v, eps) = ctx.rule, inputs, constants
     place = rule.place
     M = W if u is None else W / _differentiable_over(u @ (W @ v), rule.B, rule.always)

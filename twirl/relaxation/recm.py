@@ -21,18 +21,18 @@ TERMS = ("W", "b", "noise")
 
 
 class RECM(Method):
-    """A recurrent state h_t of every place sets its alpha and beta; how symmetric the data are drives the state.
+    """A recurrent state h_t of every place sets its alpha and beta; the symmetry of the data drives the state.
 
-    a, b: gamma_t = a / (b + a t); for h_0 to be forgotten after T steps a T should be about 100.
-    targets: what the update rule sees beside a layer's input (Targets, Labels); None: the input alone.
-    terms: of W, b, noise. group, size: C_G, see `constraint_set`.
-    m, hidden: widths of h and r_theta. h0_scale: |h_0|. max_samples: rows of the input a step looks at.
+    a, b: gamma_t = a / (b + a t); to forget h_0 after T steps, a T should be about 100.
+    targets: the type of targets that the update rule sees with a layer's input (Targets, Labels); None: input only.
+    terms: some of W, b, noise. group, size: of C_G, see `constraint_set`.
+    m, hidden: widths of h and r_theta. h0_scale: |h_0|. max_samples: rows of the input that each step uses.
     pool: mean of a layer's input over all row axes but the first before rows are drawn.
-    norm_bound, init: of the terms, see `Terms`. r_bound: largest spectral norm of r_theta's layers (None: free).
-    learn_beta: beta = 1 + GELU(w_beta^T h), or 1. undo_gamma: leave gamma_t out of the gradient of theta.
-    skip_after: a place whose every |alpha| was under prune_below for so many steps is projected for the rest of
-    training, and costs nothing from then on (under DDP this needs find_unused_parameters). None: never.
-    seed: of the noise and of the rows drawn, which are functions of (seed, rank, step, place) alone.
+    norm_bound, init: of the terms, see `Terms`. r_bound: bound on the spectral norm of r_theta's layers (None: none).
+    learn_beta: beta = 1 + GELU(w_beta^T h), else 1. undo_gamma: leaves gamma_t out of the gradient of theta.
+    skip_after: a place whose every |alpha| was below prune_below for this many steps is projected for the rest of
+    training, and then costs nothing (under DDP this needs find_unused_parameters). None: never.
+    seed: of the noise and the drawn rows, which are functions of (seed, rank, step, place).
 
     >>> from twirl.relaxation import RECM, Place, relax
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
@@ -87,14 +87,14 @@ class RECM(Method):
         )
         self.t = 0  # updates of h so far
         self.steps = 0  # optimiser steps so far
-        self._stored: list[Tensor] | None = None  # of every source, rows of [z_{t-1}, y_{t-1}]
+        self._stored: list[Tensor] | None = None  # for every source, rows of [z_{t-1}, y_{t-1}]
         self._step = _Step()
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def attach(self, places: list[Place], layers: list[nn.Module], like: Tensor) -> list[Terms | None]:
         terms = super().attach(places, layers, like)
         state = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
-        # Sources: the stored inputs, one for all places that read it; `order` lists places by their source.
+        # Sources: the stored inputs, each shared by all places that read it; `order` lists places by their source.
         source = {place.name: [i] for i, place in enumerate(places) if place.reads is None}
         for i, place in enumerate(places):
             if place.reads is not None:
@@ -102,7 +102,8 @@ class RECM(Method):
         self.sources = list(source.values())
         order = [i for readers in self.sources for i in readers]
         positions = torch.tensor(order, device=like.device).argsort()
-        self.register_buffer("positions", positions, persistent=False)  # of the places among the rule's
+        # indices of the places in the rule's order
+        self.register_buffer("positions", positions, persistent=False)
         rho_y = [] if self.targets is None else [self.targets.rho(self.elements)]
         parts = [
             ([places[readers[0]].rho_in(self.elements), *rho_y], len(readers)) for readers in self.sources
@@ -121,7 +122,7 @@ class RECM(Method):
         return Terms(place, self.term_names, bound=self.norm_bound, init=self.init, like=like)
 
     def training_modulations(self, shared: Shared) -> list[Modulation]:
-        """alpha_t, beta_t with their graph; h_t is kept aside until `after_step`."""
+        """alpha_t and beta_t with gradients; h_t is stored until `after_step`."""
         if all(self._skipped):
             self._step.values = self._step.values or (self.h, self.scalars)
             return self.settled()
@@ -142,7 +143,7 @@ class RECM(Method):
 
     def _modulations(self, scalars: Tensor) -> list[Modulation]:
         K = scalars.shape[1]
-        values = scalars.flatten().unbind()  # at once: one node of the graph, not one a place
+        values = scalars.flatten().unbind()  # all at once: one node of the autograd graph, not one per place
         rows = [values[i : i + K] for i in range(0, len(values), K)]
         modulations = []
         states = zip(self.all_terms, rows, self._skipped, self._folded, strict=True)
@@ -161,7 +162,7 @@ class RECM(Method):
         return torch.cat([values[:, :-1], 1 + values[:, -1:]], dim=1)
 
     def _next_state(self) -> Tensor:
-        """h_t of this step; h_0 in the first, which has no previous batch."""
+        """h_t of this step; h_0 in the first step, which has no previous batch."""
         h = self.h.clone()
         x = self._stored if self._stored is not None else self._nothing()
         if x[0].device != h.device:
@@ -175,11 +176,11 @@ class RECM(Method):
         return next_state(h, l, self.t + 1, self.a, self.b)
 
     def _nothing(self) -> list[Tensor]:
-        """In place of inputs that there are not: a row of zeros, which no rotation changes."""
+        """Placeholders for inputs that do not exist: rows of zeros, which no rotation changes."""
         return [self.w.new_zeros(1, dim) for dim in self.rule.dims]
 
     def observe(self, targets: Tensor, index: Tensor | Mapping[str, Tensor] | None = None) -> None:
-        """The targets of this step's batch, as loaded: leading axes as in the layers' inputs (see `rows_of_targets`).
+        """Receives the targets of this step's batch; leading axes as in the layers' inputs (see `rows_of_targets`).
 
         index: for ragged batches, which target belongs to each entry of the layers' first axis; a mapping from
         place names where that differs between them (nodes and edges). Only the first call in a step counts.
@@ -189,7 +190,7 @@ class RECM(Method):
             self._step.targets = targets.detach(), index
 
     def after_step(self) -> None:
-        """h_t, alpha_t, beta_t become the state, and this step's inputs and targets those of the previous step."""
+        """Stores h_t, alpha_t and beta_t as the state, and this step's inputs and targets for the next step."""
         step, self._step = self._step, _Step()
         if step.values is None:
             raise ValueError("RECM: after_step() needs a forward pass in training mode before it.")
@@ -207,7 +208,7 @@ class RECM(Method):
             self._skip()
 
     def _to_store(self, step: "_Step") -> list[Tensor] | None:
-        """What the next step compares: for every source, rows of [z, y]."""
+        """For every source, the rows of [z, y] that the next step uses."""
         if not step.rows:
             return None
         if self.targets is not None and step.targets is None:
@@ -234,7 +235,7 @@ class RECM(Method):
             ) from error
 
     def _record(self, i: int, z: Tensor) -> None:
-        """Keep rows of z, of a place with an input of its own, in the first forward pass of a step."""
+        """Keeps rows of z for a place with its own input, in the first forward pass of a step."""
         s = next(s for s, readers in enumerate(self.sources) if readers[0] == i)
         if s in self._step.rows:
             return
@@ -257,7 +258,7 @@ class RECM(Method):
         return self._seeded(device, "noise", i, self._step.forwards)
 
     def _seeded(self, device: torch.device, *what: Any) -> torch.Generator:
-        """A generator for one use; a forward pass that is computed again draws the same."""
+        """A generator for one use; a recomputed forward pass draws the same numbers."""
         if device not in self._generators:
             self._generators[device] = torch.Generator(device)
         rank = dist.get_rank() if _distributed() else 0
@@ -269,7 +270,7 @@ class RECM(Method):
         there = torch.tensor([[name in terms.names for name in self.term_names] for terms in self.all_terms])
         alphas = self.scalars[:, :-1].abs() * there.to(self.scalars)
         self.quiet.copy_((self.quiet + 1) * (alphas < self.prune_below).all(1))
-        # A look from the host costs a synchronisation: not in every step.
+        # Reading alphas on the host needs a synchronisation, so it is not done in every step.
         if self.steps % max(1, self.skip_after // 4) == 0:
             quiet = (self.quiet >= self.skip_after).tolist()
             for i in range(len(quiet)):
@@ -280,7 +281,7 @@ class RECM(Method):
                 self._stored = None
 
     def _fold(self, i: int) -> None:
-        """Multiply a skipped place's beta into its layer if that is one matrix: the place is then a plain layer."""
+        """Multiplies a skipped place's beta into its layer if that is one matrix; the place is then a plain layer."""
         parameters = list(self.layers[i].parameters())
         if hasattr(self.layers[i], "matrix") and len(parameters) == 1:
             if self.learn_beta:
@@ -291,7 +292,7 @@ class RECM(Method):
         return [*self.rule.parameters(), self.w]
 
     def lipschitz(self) -> dict[str, float]:
-        """B of every place's r_theta (theorem 4.2): an upper bound, worth logging since it is free to grow."""
+        """B of every place's r_theta (theorem 4.2), an upper bound; logged because it may grow without limit."""
         return self._by_place(self.rule.lipschitz()[self.positions])
 
     def diagnostics(self) -> dict[str, dict[str, float]]:
@@ -316,7 +317,7 @@ class RECM(Method):
         self._step = _Step()
 
     def local_state(self) -> dict[str, Any]:
-        """The stored inputs and targets; every rank has its own, and rank 0's checkpoint holds only rank 0's."""
+        """The stored inputs and targets of this rank; a checkpoint of rank 0 has only its own."""
         return {"stored": self._stored}
 
     def load_local_state(self, state: dict[str, Any]) -> None:
@@ -324,7 +325,7 @@ class RECM(Method):
 
 
 class _Step:
-    """What one optimiser step has gathered so far."""
+    """The values that one optimiser step has collected so far."""
 
     def __init__(self):
         self.forwards = 0
@@ -334,7 +335,7 @@ class _Step:
 
 
 class _AverageOverRanks(torch.autograd.Function):
-    """The mean over ranks, with its gradient: DDP averages gradients afterwards, so that the whole is exact."""
+    """The mean over ranks, with the gradient that is exact after DDP has averaged gradients over ranks."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -346,7 +347,7 @@ class _AverageOverRanks(torch.autograd.Function):
 
 
 def average_over_ranks(x: Tensor) -> Tensor:
-    """The mean of x over the ranks of a distributed run, differentiable; x itself outside of one.
+    """The differentiable mean of x over the ranks of a distributed run; otherwise x itself.
 
     >>> average_over_ranks(torch.ones(2))
     tensor([1., 1.])

@@ -1,4 +1,4 @@
-"""`relax`: a copy of any network with its equivariant layers relaxed, and `Relaxed`, what a training loop holds."""
+"""`relax`, which copies a network with relaxed layers in its places, and `Relaxed`, the copy for a training loop."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,15 +18,15 @@ from twirl.relaxation.places import Place, check_places
 def relax(module: nn.Module, method: Method, places: Sequence[Place], check: bool = True) -> "Relaxed":
     """A copy of `module` in which each place is f = beta f_eq + sum_i alpha_i f_un,i; `method` sets the scalars.
 
-    places: the layers that the backbone declares. check: test on random features that every layer is equivariant under
-    its declared representations (a layer with more arguments than its features is only checked for shapes as it runs).
+    places: the layers that the backbone declares. check: tests on random features that every layer is equivariant under
+    its declared representations (a layer with more inputs than its features is only checked for shapes when it runs).
     Errors: ValueError, naming the place, for places that do not exist, overlap or do not fit.
 
     >>> from twirl.relaxation import ES, Place, relax
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
     >>> relaxed = relax(net, ES(epochs=10), [Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4)])
     >>> x = torch.randn(5, 3)
-    >>> torch.equal(relaxed.eval()(x), net(x))  # ES is read out without its terms
+    >>> torch.equal(relaxed.eval()(x), net(x))  # ES is evaluated without its terms
     True
     """
     return Relaxed(module, method, places, check)
@@ -35,8 +35,8 @@ def relax(module: nn.Module, method: Method, places: Sequence[Place], check: boo
 class Relaxed(nn.Module):
     """A relaxed network, called like the backbone that it copies; see `Method` for the other calls of a training loop.
 
-    Evaluation uses the readout of the method (`method.readout`), or that of the context manager `reading`.
-    The method's state is part of the state_dict.
+    Evaluation uses the method's default evaluation variant (`method.readout`), or that of the context manager
+    `reading`. The method's state is part of the state_dict.
 
     >>> from twirl.relaxation import RPP, Place, relax
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
@@ -73,7 +73,7 @@ class Relaxed(nn.Module):
         return self.backbone(*args, **kwargs)
 
     def observe(self, targets: Tensor, index: Tensor | Mapping[str, Tensor] | None = None) -> None:
-        """Hand over the targets of this step's batch; see `RECM.observe`."""
+        """Passes the targets of this step's batch to the method; see `RECM.observe`."""
         self.method.observe(targets, index)
 
     def extra_loss(self) -> Tensor:
@@ -109,7 +109,7 @@ class Relaxed(nn.Module):
 
     @contextmanager
     def reading(self, readout: str, without: Collection[str] = ()) -> Iterator["Relaxed"]:
-        """Within it the network is evaluated as "projected", "kept" or "pruned"; places `without` are projected.
+        """Evaluates the network in the variant "projected", "kept" or "pruned", with the places `without` projected.
 
         Nothing is recorded or updated, not even in training mode.
         """
@@ -125,7 +125,7 @@ class Relaxed(nn.Module):
             self._reading = before
 
     def read(self, readout: str | None = None) -> list[Modulation]:
-        """alpha and beta for evaluation, without gradients, of the terms that the readout leaves."""
+        """alpha and beta for evaluation, without gradients, of the terms in the evaluation variant."""
         chosen, without = self._reading or (self.method.readout, frozenset())
         chosen = readout or chosen
         settled = self.method.settled()
@@ -134,14 +134,14 @@ class Relaxed(nn.Module):
         for place, m, below in zip(self.places, settled, dead, strict=True):
             keep = chosen != "projected" and place.name not in without
             alpha = {name: a for name, a in m.alpha.items() if keep and name not in below}
-            # A scheduled alpha of exactly 0 is no term at all.
+            # A term with a scheduled alpha of exactly 0 is left out.
             modulations.append(
                 Modulation(m.beta, {name: a for name, a in alpha.items() if isinstance(a, Tensor) or a})
             )
         return modulations
 
     def _dead_terms(self, settled: list[Modulation]) -> list[frozenset[str]]:
-        """Names of the terms under the threshold; looked at from the host only when the scalars have changed."""
+        """Names of the terms below the threshold; read on the host only when the scalars have changed."""
         alphas = [alpha for m in settled for alpha in m.alpha.values()]
         key = [(a.data_ptr(), a._version) if isinstance(a, Tensor) else a for a in alphas]
         if self._dead[0] != key:
@@ -152,10 +152,10 @@ class Relaxed(nn.Module):
         return self._dead[1]
 
     def parameter_groups(self, lr: float, recm_lr_mult: float = 1.0, **options) -> list[dict[str, Any]]:
-        """Groups for Adam: everything, but theta and w of RECM apart at lr * recm_lr_mult (spec recm.md 2).
+        """Parameter groups for Adam: RECM's theta and w with lr * recm_lr_mult, and all others (spec recm.md 2).
 
-        options: of the first group, such as weight_decay. RECM's group has no weight decay, and eps 1e-12 because its
-        gradients carry the small factor gamma_t.
+        options: of the group of all others, such as weight_decay. RECM's group has no weight decay, and eps 1e-12
+        because its gradients contain the small factor gamma_t.
         """
         own = self.method.own_parameters()
         apart = {id(p) for p in own}
@@ -165,8 +165,8 @@ class Relaxed(nn.Module):
         return groups
 
     def parameter_counts(self, readout: str | None = None) -> dict[str, int]:
-        """Numbers of parameters: "plain" (the backbone's own), "terms", "method", and "active", those that the
-        readout leaves at inference (paper B's active parameters and Table 4)."""
+        """Numbers of parameters: "plain" (the backbone's own), "terms", "method", and "active", those that
+        inference in the evaluation variant needs (paper B's active parameters and Table 4)."""
         terms = [t for t in self.method.all_terms if t is not None]
         in_terms = sum(p.numel() for t in terms for p in t.parameters())
         plain = sum(p.numel() for p in self.backbone.parameters()) - in_terms
@@ -176,7 +176,7 @@ class Relaxed(nn.Module):
         return {"plain": plain, "terms": in_terms, "method": method, "active": active}
 
     def gather_local_state(self) -> list[dict[str, Any]]:
-        """Every rank's part of the state that the ranks do not share, for rank 0 to save; all ranks call it."""
+        """The states that differ between ranks, of all ranks, for rank 0 to save; all ranks must call it."""
         state = self.method.local_state()
         if not (dist.is_available() and dist.is_initialized()):
             return [state]
@@ -185,7 +185,7 @@ class Relaxed(nn.Module):
         return states
 
     def load_local_state(self, states: list[dict[str, Any]]) -> None:
-        """Take this rank's part out of what `gather_local_state` gave, after load_state_dict."""
+        """Restores this rank's part of the result of `gather_local_state`; call it after load_state_dict."""
         rank, size = (
             (dist.get_rank(), dist.get_world_size())
             if dist.is_available() and dist.is_initialized()
@@ -209,7 +209,7 @@ class Relaxed(nn.Module):
 
 
 def replace(module: nn.Module, name: str, new: nn.Module) -> None:
-    """Put `new` at the module path `name`.
+    """Replaces the module at the path `name` by `new`.
 
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4))
     >>> replace(net, "0", torch.nn.Identity())
@@ -221,7 +221,7 @@ def replace(module: nn.Module, name: str, new: nn.Module) -> None:
 
 
 def _floats(values: list[Tensor | float]) -> list[float]:
-    """Numbers on the host, with one synchronisation for all tensors."""
+    """The tensors as Python numbers, with one synchronisation for all."""
     tensors = [v.detach() for v in values if isinstance(v, Tensor)]
     found = iter(torch.stack(tensors).tolist() if tensors else [])
     return [next(found) if isinstance(v, Tensor) else float(v) for v in values]

@@ -1,6 +1,6 @@
-"""RPP: an unconstrained path beside every equivariant layer, in training and evaluation (spec relaxation.md 5).
+"""RPP: an unconstrained term parallel to every equivariant layer, also in evaluation (spec relaxation.md 5).
 
-Finzi et al. 2021, "Residual pathway priors"; as paper B's Table 1 uses it: no schedule and no constraint.
+Finzi et al. 2021, "Residual pathway priors", as paper B's Table 1 uses it, without schedule or constraint.
 """
 
 import torch
@@ -13,9 +13,9 @@ from twirl.relaxation.terms import Terms
 
 
 class RPP(Method):
-    """alpha = 1 throughout; evaluation keeps the terms.
+    """alpha = 1 always; evaluation keeps the terms.
 
-    init_scale: of the added maps' usual initial values. lambda_basic, lambda_equiv: the Gaussian priors
+    init_scale: factor of the usual initial values of the terms. lambda_basic, lambda_equiv: the Gaussian priors
     lambda_basic * sum |W|^2 + lambda_equiv * sum |w_eq|^2 over weights (no biases), 0 in paper B's use and
     1e2, 1e-3 in the original's.
 
@@ -63,5 +63,5 @@ class RPP(Method):
 
 
 def _weights(layer: nn.Module) -> list[Tensor]:
-    """A layer's parameters but its biases."""
+    """A layer's parameters except its biases."""
     return [p for name, p in layer.named_parameters() if not name.split(".")[-1].startswith("bias")]

@@ -1,4 +1,4 @@
-"""What RECM's update rule sees of a task's targets, and how rotations act on it."""
+"""The targets that RECM's update rule sees, and the action of rotations on them."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +13,7 @@ from twirl.representations import Representation, Scalars
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets whose rows have the shape `features` and turn by `acts_on` (forces per atom: (3,) with Vectors()).
+    """Targets whose rows have the shape `features` and transform by `acts_on` (forces per atom: (3,) with Vectors()).
 
     >>> forces = Targets(twirl.Vectors(), (3,))
     >>> forces.leading(torch.zeros(8, 20, 3))  # 8 molecules of 20 atoms
@@ -45,7 +45,7 @@ class Targets:
 
 @dataclass(frozen=True, init=False)
 class Labels(Targets):
-    """Class labels 0, 1, ..., classes - 1, one-hot for the update rule; they do not turn.
+    """Class labels 0, 1, ..., classes - 1, one-hot for the update rule; they are invariant.
 
     >>> Labels(4).rows(torch.tensor([2, 0]), index=torch.tensor([0]))
     tensor([[0, 0, 1, 0]])
@@ -70,9 +70,9 @@ def rows_of_targets(
 ) -> Tensor:
     """Which row of the targets belongs to each of `rows`, flat indices into row axes `shape` of a layer's input.
 
-    leading: the row axes of the targets. They list the same things as the first axes of the layer's input, or
-    each of theirs covers equally many of its consecutive rows. index: (shape[0],) long, which target belongs
-    to which entry of the layer's first axis (nodes of graphs); for targets with one row axis.
+    leading: the row axes of the targets. They equal the first row axes of the layer's input, or each target belongs to
+    the same number of its consecutive rows. index: (shape[0],) long, the target of each entry of the layer's first axis
+    (nodes of graphs); for targets with one row axis.
     Errors: ValueError if neither holds.
 
     >>> rows_of_targets(torch.arange(6), shape=(2, 3), leading=(2,), index=None)  # 2 clouds of 3 points

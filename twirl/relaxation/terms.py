@@ -1,4 +1,4 @@
-"""The unconstrained terms f_un of a place, and what bounds their norms (specs recm.md 3, relaxation.md 4)."""
+"""The unconstrained terms f_un of a place, and the bounds of their norms (specs recm.md 3, relaxation.md 4)."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -16,16 +16,16 @@ BOUNDS = ("spectral_cap", "spectral_unit", "frobenius_unit", "output_rescale", "
 class Terms(nn.Module):
     """W (an unconstrained linear map), b (a constant vector), noise and g (any map) of one place.
 
-    Each is there if named in `names` (b only where the place allows a bias); all act on flattened features.
+    Those named in `names` exist (b only if the place allows a bias); all act on flattened features.
     bound: with B the largest operator norm and sigma_max that of W, by power iteration,
         spectral_cap     W / max(1, sigma_max / B), b likewise: |W z| <= B |z|
         spectral_unit    W B / sigma_max (ACE's EGNO); b is free
         frobenius_unit   W is divided by its Frobenius norm after every step (ACE's vector neurons); b is free
         output_rescale   W z min(1, B |z| / |W z|), b as in spectral_cap
         none
-    and noise has at most unit variance per element unless "none". g is never bounded.
+    Noise has at most unit variance per element unless "none". g is never bounded.
     init: of W, b: "default" (U(+-1/sqrt(dim_in)), b zero; times init_scale), "zero", or the standard
-    deviation of a normal W. iterations: of the power method, a step: its vectors follow W from step to step.
+    deviation of a normal W. iterations: of the power method per step; its vectors are kept from step to step.
 
     >>> v = twirl.Vectors()
     >>> terms = Terms(Place("0", v, v, (8, 3), (4, 3)), ("W", "b"))
@@ -101,7 +101,7 @@ class Terms(nn.Module):
         """b under its bound: (dim_out,)."""
         if self.bound not in ("spectral_cap", "output_rescale"):
             return self.b
-        # A norm's gradient at 0 is 0 here, and nan for sqrt of a sum.
+        # The gradient of this norm at 0 is 0; that of the sqrt of a sum would be nan.
         return self.b / (torch.linalg.vector_norm(self.b) / self.B).clamp_min(1)
 
     def with_noise(self, y: Tensor, alpha: Tensor | float, generator: torch.Generator) -> Tensor:
@@ -133,14 +133,14 @@ class Terms(nn.Module):
         )
 
     def linear(self, alpha: Mapping[str, Tensor | float]) -> tuple[Tensor, Tensor | None]:
-        """alpha_W W and alpha_b b (None without b in `alpha`), for callers that apply W in their own product."""
-        # alpha on the matrix, not on the product: nothing of the product's size has to be kept for alpha.
+        """alpha_W W and alpha_b b (None if `alpha` has no b), for callers that apply W in their own product."""
+        # alpha multiplies the matrix, not the product, so that autograd keeps no tensor of the product's size for it.
         return alpha["W"] * self.weight(), alpha["b"] * self.bias() if "b" in alpha else None
 
     def forward(self, z: Tensor, alpha: Mapping[str, Tensor | float] | None = None) -> Tensor:
-        """sum_i alpha_i f_un,i(z) over the terms but noise: z (..., dim_in) -> (..., dim_out).
+        """sum_i alpha_i f_un,i(z) over all terms except noise: z (..., dim_in) -> (..., dim_out).
 
-        alpha: the terms to add; without it all of them, each with alpha = 1. With b alone: (dim_out,).
+        alpha: the terms to add; None: all of them, each with alpha = 1. With b only: (dim_out,).
         """
         alpha = dict.fromkeys(self.names, 1.0) if alpha is None else alpha
         bias = alpha["b"] * self.bias() if "b" in alpha else None
@@ -172,13 +172,13 @@ class Terms(nn.Module):
         return copy
 
     def after_step(self) -> None:
-        """What bounds need once the optimiser has moved the parameters."""
+        """Updates what the bounds need after the optimiser has changed the parameters."""
         after_steps([self])
 
 
 @torch.no_grad()
 def after_steps(all_terms: Sequence[Terms]) -> None:
-    """`after_step` of many places, with few launches.
+    """`after_step` of many places, with few operations.
 
     >>> terms = Terms(Place("0", twirl.Scalars(), twirl.Scalars(), 3, 4), ("noise",))
     >>> terms.log_sigma.data += 1
@@ -203,7 +203,7 @@ def _iterate(all_terms: Sequence[Terms]) -> None:
     for left in (True, False):
         targets = [t.u if left else t.v for t in all_terms]
         moved = [
-            # beta: of a zero W, keeps the direction.
+            # beta: keeps the vector if W is zero.
             torch.addmv(t.u, t.W, t.v, beta=1e-12) if left else torch.addmv(t.v, t.W.mT, t.u, beta=1e-12)
             for t in all_terms
         ]

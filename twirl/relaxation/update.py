@@ -1,4 +1,4 @@
-"""RECM's update rule l_theta, its state h_t, and the two functions between state and scalars (paper B eq. 1-3)."""
+"""RECM's update rule l_theta, the recursion of its state h_t, and the scalars from the state (paper B eq. 1-3)."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ def constraint_set(group: Group | None = None, size: int = 2) -> Tensor:
             )
         named = torch.cat([about_axis(axis, angle) for axis in "xzy"])[:size]
         generator = torch.Generator().manual_seed(0)
-        # One by one, so that a larger set begins with the smaller ones.
+        # Drawn one by one, so that a larger set begins with the smaller ones.
         drawn = [torch.randn(3, generator=generator, dtype=torch.float64) for _ in range(size - 3)]
         axes = torch.stack(drawn) if drawn else named.new_zeros(0, 3)
         return torch.cat([named, _about(F.normalize(axes, dim=-1), _ANGLE)])
@@ -93,7 +93,7 @@ def update_rule(
     acts_on_z: Representation,
     acts_on_y: Representation | None = None,
 ) -> Tensor:
-    """l_theta, averaged over rows (paper B eq. 3), from rotated data: the definition, for small things.
+    """l_theta, averaged over rows (paper B eq. 3), by its definition with rotated data, for small inputs.
 
         l = mean of r([z, y]) - 1/|C_G| sum over g in C_G of the mean of r([rho_in(g) z, rho_out(g) y])
 
@@ -113,12 +113,12 @@ def update_rule(
 
 
 class UpdateRule(nn.Module):
-    """r_theta and l_theta of all places: two layers of width `hidden`, GELU between them (spec recm.md 3).
+    """r_theta and l_theta of all places: two layers of width `hidden` with a GELU between them (spec recm.md 3).
 
-    The rows are rotated outside of autograd, and the second layer, being linear, is applied to means over rows.
-    Its bias would cancel and does not exist.
+    The rows are rotated outside autograd, and the second layer, which is linear, is applied to means over rows.
+    Its bias would cancel, so it has none.
 
-    sources: for every stored input x = [z, y], how C_G acts on its parts (z, or z and y), and the number of
+    sources: for every stored input x = [z, y], the action of C_G on its parts (z, or z and y), and the number of
     places that read it; places are numbered in the order of their sources.
     bound: the largest spectral norm of either layer, or None.
 
@@ -151,15 +151,15 @@ class UpdateRule(nn.Module):
         self.W1 = nn.ParameterList(uniform(n, hidden, dim, fan_in=dim) for n, dim in sizes)
         self.b1 = nn.ParameterList(uniform(n, hidden, fan_in=dim) for n, dim in sizes)
         self.W2 = uniform(places, m, hidden, fan_in=hidden)
-        # Not buffers: they follow from the declaration of the places, and DDP need not send them around.
-        # Rows x turn as x rho^T = x rho^-1 written on the right.
+        # Not buffers: they follow from the declaration of the places, so DDP need not broadcast them.
+        # Rows x transform as x rho^T, and rho^T = rho^-1.
         self._inverses = [[rho.transpose() for rho in parts] for parts, _ in sources]
         self._cast: tuple = (None, [])
 
     def forward(self, x: list[Tensor]) -> Tensor:
         """l (places, m) of the stored inputs x[s] = [z, y] (rows_s, dim_s)."""
         first, W2 = self._bounded()
-        # Sources of equally many rows side by side: one GELU and one mean for all of them.
+        # Sources with the same number of rows are concatenated: one GELU and one mean for all of them.
         alike: dict[int, list[int]] = {}
         for s, rows in enumerate(x):
             alike.setdefault(len(rows), []).append(s)
@@ -201,7 +201,7 @@ class UpdateRule(nn.Module):
 
 @torch.no_grad()
 def _turned(x: Tensor, inverses: list[BlockDiagonal]) -> Tensor:
-    """x (rows, dim) and its rows turned by every element: (1 + |C_G|, rows, dim)."""
+    """x (rows, dim) and its rows rotated by every element: (1 + |C_G|, rows, dim)."""
     every = x.new_empty(1 + len(inverses[0]), *x.shape)
     every[0] = x
     begin = 0

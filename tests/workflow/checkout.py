@@ -34,9 +34,9 @@ for name in ("metrics.parquet", "timing.parquet", "summary.json"):
 """
 MEASURE = """
 import pathlib, sys
-table = pathlib.Path(sys.argv[sys.argv.index("--run") + 1], "measured", f"{sys.argv[1]}.parquet")
-table.parent.mkdir(exist_ok=True)
-table.write_text("measured")
+folder = pathlib.Path(sys.argv[sys.argv.index("--run") + 1], "measured")
+folder.mkdir(exist_ok=True)
+(folder / f"{sys.argv[1]}.parquet").write_text("table")
 """
 RENDER = """
 import pathlib, sys

@@ -170,7 +170,7 @@ def _line(result: dict) -> str:
         text += f", {result['speedup']:.2f} times the samples/s of {result['rival']}"
     for name, (other_s, of_medians, of_least) in result.get("beside", {}).items():
         text += (
-            f"\n    beside {name}, {1000 * other_s:.0f} ms: {of_medians:.2f} times as long "
+            f"\n    {name} takes {1000 * other_s:.0f} ms: this step takes {of_medians:.2f} times as long "
             f"(least of each: {of_least:.2f})"
         )
     return text

@@ -1,1 +1,1 @@
-"""Batches of every data set, whichever systems train on them."""
+"""Batches of every data set, which all systems share."""

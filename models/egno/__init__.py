@@ -1,1 +1,1 @@
-"""EGNO: several future frames of a system of points at once, turning and moving with the input."""
+"""EGNO: E(3)-equivariant prediction of several future frames of a system of points at once."""

@@ -40,7 +40,7 @@ def build_graph(
     """The `max_neighbors` nearest atoms of the same graph within `cutoff`; ties go to the lower sender.
 
     positions: (N, 3) [Angstrom], graph_index: (N,) ascending. `box` makes every graph periodic in a cube of
-    that edge, as upstream does with 30 Angstrom; by minimum image, so it must be at least twice the cutoff.
+    that edge, as the official code does with 30 Angstrom; by minimum image, so it must be at least twice the cutoff.
     """
     if box is not None and box < 2 * cutoff:
         raise ValueError(

@@ -34,7 +34,7 @@ class Geometry:
         return node[self.graph.neighbors]
 
     def mean(self, edge: Tensor) -> Tensor:
-        """(N, M, C) -> (N, C): sum over used slots divided by (their number + 1e-5), as upstream does."""
+        """(N, M, C) -> (N, C): sum over used slots divided by (their number + 1e-5), as officially."""
         mask = self.graph.mask
         total = (edge * mask[..., None]).sum(1)
         return total / (mask.sum(1, dtype=edge.dtype) + 1e-5)[:, None]

@@ -1,1 +1,1 @@
-"""PaiNN on charged particles: an E(3)-equivariant network that neither paper has, as one more baseline."""
+"""PaiNN on charged particles: an E(3)-equivariant baseline that is in neither paper."""

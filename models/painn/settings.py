@@ -1,4 +1,4 @@
-"""Settings of PaiNN; the defaults are its paper's for molecules, but for the cutoff, which suits the particles."""
+"""Settings of PaiNN; the defaults are its paper's for molecules, except the cutoff, which suits the particles."""
 
 from pydantic import PositiveFloat, PositiveInt
 
@@ -17,7 +17,7 @@ class PaiNNConfig:
     radial: PositiveInt = 20
     """Waves that a distance is expanded in."""
     cutoff: PositiveFloat = 20.0
-    """Distance from which points no longer tell each other anything; almost no two particles are so far apart."""
+    """Largest distance at which points exchange messages; almost all pairs of particles are closer."""
     node_features: PositiveInt = 1
     """Given of every point: its speed, and whatever else the data set knows."""
     edge_features: PositiveInt = 1

@@ -1,4 +1,4 @@
-"""Training PaiNN to predict positions, as the networks beside which it stands are trained."""
+"""Training PaiNN to predict positions, like the networks that it is compared with."""
 
 from models.painn.network import PaiNN
 from models.painn.settings import PaiNNTaskSettings

@@ -18,7 +18,7 @@ from models.segnn.products import Irreps, Product
 RULES = ((r"(^|\.)bias$", r"\1biases"),)
 # e3nn's internal entries and constants, whose presence depends on its version.
 IGNORED = re.compile(r"tp\.output_mask$|gate\.mul\.(weight|output_mask)$|\._w3j_\d+_\d+_\d+$")
-# Upstream's names of the terms added to an update, and the layer that each is added to.
+# The official names of the terms added to an update, and the layer to which each is added.
 TERMS = {
     "linear_pass1.lin": "update_layer_1",
     "linear_pass2.lin": "update_layer_2",

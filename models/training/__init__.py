@@ -1,1 +1,1 @@
-"""The training loop every system shares: steps, checkpoints, metrics."""
+"""The training loop that all systems share: steps, checkpoints, metrics."""

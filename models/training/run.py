@@ -51,7 +51,7 @@ def train(
 ) -> Path:
     """Trains one run, resuming it if it was interrupted, and returns its folder with all outputs.
 
-    callbacks: what is measured and kept beside the training. config: the run's complete configuration, saved beside
+    callbacks: measurements and files besides the training. config: the run's complete configuration, saved next to
     the results. Outputs appear only when the run is complete. A module may have `facts()`,
     what else the summary is to say. Raises FolderLockedError, NonFiniteLossError or UnfinishedError.
     """

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from data.settings import Probability, Share, settings
 
-# Steps: every so many, or the list of them.
+# Steps: an interval or a list.
 Steps = PositiveInt | list[NonNegativeInt]
 
 
@@ -76,7 +76,7 @@ class MonitorSettings:
     rotations: Annotated[int, Field(ge=2)] = 10
     """Number of rotations per measurement."""
     batches: PositiveInt | None = None
-    """The first so many of the monitor's batches; null: all."""
+    """Number of the monitor's batches that are used, from the first; null: all."""
     chunk: PositiveInt | None = None
     """Rotated copies per forward pass, which bounds memory; null: all in one pass."""
 

@@ -72,7 +72,7 @@ class MetricsTable(Logger):
         lines = self.file.read_text().splitlines()[:rows] if self.file.exists() else []
         if len(lines) < rows:
             raise ValueError(
-                f"{self.file}: holds {len(lines)} entries but the checkpoint beside it was written after {rows}; "
+                f"{self.file}: holds {len(lines)} entries but its checkpoint was written after {rows}; "
                 "delete this folder to train the run anew"
             )
         with replacing(self.file) as temporary:

@@ -1,1 +1,1 @@
-"""VoxMol: denoising voxelised molecules with a 3D U-Net that has no symmetry built in."""
+"""VoxMol: denoising voxelised molecules with a 3D U-Net, which is not equivariant."""

@@ -65,7 +65,7 @@ def test_positions_turn_mirror_and_move_with_the_input(change):
     torch.testing.assert_close(network(x + shift, v, *rest), y + shift, rtol=0, atol=1e-10)
 
 
-def test_numbering_nodes_edges_and_graphs_otherwise_changes_nothing():
+def test_permuting_nodes_edges_and_graphs_changes_nothing():
     network, (x, v, h, edges, edge_attr) = small(), inputs(N=5, edges=complete())
     y = network(x, v, h, edges, edge_attr)
     order = torch.tensor([2, 0, 4, 1, 3])
@@ -167,7 +167,7 @@ def test_the_last_layer_skips_what_positions_do_not_depend_on():
     assert silent == {f"layers.2.{m}.{k}" for m in ("update", "readout") for k in ("weight", "bias")}
 
 
-def test_frames_are_told_apart_by_sines_and_cosines_of_their_numbers():
+def test_frames_are_numbered_by_sines_and_cosines():
     e = time_embedding(3, 5)
     assert e.shape == (3, 5)
     assert e[:, 4].tolist() == [0, 0, 0]

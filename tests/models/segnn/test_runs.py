@@ -75,7 +75,7 @@ def test_a_run_measures_errors_and_equivariance(store):
     ],
     ids=["recm", "es", "ace"],
 )
-def test_a_relaxed_run_tells_its_alphas_and_every_readout(store, method):
+def test_a_relaxed_run_logs_its_alphas_and_every_evaluation_variant(store, method):
     metrics = pd.read_parquet(run(relaxed(store, method)) / "metrics.parquet")
     rows = metrics[metrics.split == "relaxation"]
     assert sorted(rows.step.unique()) == [0, 4, 8, 12]
@@ -158,7 +158,7 @@ def test_a_frame_that_is_not_stored_is_refused(store):
 
 
 @pytest.mark.slow
-def test_a_tiny_network_foretells_better_than_a_linear_map(tmp_path, monkeypatch):
+def test_a_tiny_network_predicts_better_than_a_linear_map(tmp_path, monkeypatch):
     """Spec segnn.md section 9: 180 steps; bounds from eleven seeds of another implementation."""
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)

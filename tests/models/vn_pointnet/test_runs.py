@@ -100,7 +100,7 @@ def test_a_repeated_and_an_interrupted_run_have_identical_metrics(method, store,
     stop_after(5, run, config)
     resumed = run(config) / "metrics.parquet"
     assert resumed.read_bytes() == whole
-    measures_every_readout_and_writes_down_its_alphas(method, pd.read_parquet(resumed))
+    measures_every_variant_and_logs_its_alphas(method, pd.read_parquet(resumed))
 
 
 READOUTS = {
@@ -112,7 +112,7 @@ READOUTS = {
 }
 
 
-def measures_every_readout_and_writes_down_its_alphas(method: str, metrics: pd.DataFrame) -> None:
+def measures_every_variant_and_logs_its_alphas(method: str, metrics: pd.DataFrame) -> None:
     metrics = named(metrics)
     assert set(metrics[metrics.split == "test"].series) == READOUTS[method]
     val = metrics[(metrics.split == "val") & (metrics.metric == "percent")]

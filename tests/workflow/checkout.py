@@ -32,6 +32,12 @@ for name in ("metrics.parquet", "timing.parquet", "summary.json"):
     (folder / name).write_text("result")
 (folder / "run.yaml").write_text(text)
 """
+MEASURE = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--run") + 1], "measured")
+folder.mkdir(exist_ok=True)
+(folder / f"{sys.argv[1]}.parquet").write_text("table")
+"""
 RENDER = """
 import pathlib, sys
 output, folder = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
@@ -49,6 +55,7 @@ pathlib.Path(sys.argv[sys.argv.index("--figures") + 1], "index.html").write_text
 STAND_INS = {
     **{f"data/{path.parent.name}/prepare.py": PREPARE for path in ROOT.glob("data/*/prepare.py")},
     "models/train.py": TRAIN,
+    "analysis/measure/__main__.py": MEASURE,
     "analysis/render.py": RENDER,
     "analysis/metrics.py": METRICS,
     "analysis/gallery.py": GALLERY,

@@ -1,4 +1,4 @@
-"""What README and docs/results.md say holds in the published runs (claims A4, A5, A11, B4, B5, B7, B10), by stated margins.
+"""What README and docs/results.md say holds in the published runs (claims A4, A5, A11, B4, B5, B7, B10), by margins.
 
 Margins are intervals that hold for every seed, not standard errors: three seeds may lie close together by chance.
 """

@@ -87,7 +87,8 @@ def tiers(published: Published) -> str:
 
 def _cost(runs: Iterable) -> list[str]:
     runs = list(runs)
-    return [str(len(runs)), f"{core_minutes(runs):.0f}"]
+    minutes = core_minutes(runs)
+    return [str(len(runs)), "< 1" if minutes < 1 else f"{minutes:.0f}"]
 
 
 def _sizes(parameters: Iterable[int | None]) -> str:

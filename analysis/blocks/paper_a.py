@@ -29,7 +29,7 @@ ROTATIONS = (10, 18)
 
 def escaip(published: Published) -> str:
     """EScAIP's default run: landmarks by tier, beside the paper's."""
-    frames = {tier: _of(published.tiers[tier], ESCAIP) for tier in ("mini", "subset")}
+    frames = {tier: _of(published.need(tier, ESCAIP), ESCAIP) for tier in ("mini", "subset")}
     rows = []
     for landmark in SHOWN:
         ours = [cell(frame.loc[ESCAIP, landmark], "ours") for frame in frames.values()]
@@ -42,7 +42,7 @@ def escaip(published: Published) -> str:
 def escaip_runs(published: Published) -> str:
     """Every run of EScAIP in subset: when the percent falls below one, and where it ends."""
     names = catalogue.by_name("a_fig2").runs
-    frame = _of(published.tiers["subset"], *names)
+    frame = _of(published.need("subset", *names), *names)
     chosen = ("below_1_step", "end")
     headings = [
         "run",
@@ -59,7 +59,8 @@ def escaip_runs(published: Published) -> str:
 
 def flows(published: Published) -> str:
     """Proteína by time of the path, and VoxMol's largest network, in mini beside the paper."""
-    frame = _of(published.tiers["mini"], PROTEINA, VOXMOL_NETWORKS[0])
+    names = (PROTEINA, VOXMOL_NETWORKS[0])
+    frame = _of(published.need("mini", *names), *names)
     chosen = ("start", "dip", "peak", "end")
     headings = ["median over seeds [lowest–highest]", "seeds", *map(_heading, chosen), "paper's end [%]"]
     rows = []
@@ -72,7 +73,7 @@ def flows(published: Published) -> str:
 
 def rotations(published: Published) -> str:
     """Error of Proteína's percent by kind and number of rotations, in mini."""
-    found = errors_over(published.tiers["mini"].of(PROTEINA))
+    found = errors_over(published.need("mini", PROTEINA).of(PROTEINA))
     rows = [
         [f"{KINDS[kind]}, {count}", with_range(found[kind, count], digits)]
         for count in ROTATIONS

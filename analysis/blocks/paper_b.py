@@ -12,7 +12,7 @@ from analysis.quantities import accuracies, errors
 from analysis.quantities.quantity import Quantity
 from analysis.quantities.relaxation import active_ratio_over, largest_alpha_over
 from analysis.results import Results, Run
-from analysis.run_names import DATA, SIZES, VN_METHODS, vn_run
+from analysis.run_names import DATA, SIZES, VN_METHODS, vn_run, vn_runs
 from analysis.run_names import METHODS as NAMES
 from analysis.tables import b_table1, b_table2
 from analysis.tables.a_landmarks import digits
@@ -43,7 +43,7 @@ def vn_accuracies(published: Published) -> str:
     """Instance accuracy after the last step, by method."""
     headings = ["instance accuracy", *(f"`{tier}`, {data}" for tier in REDUCED for data in DATA)]
     rows = []
-    frames = {tier: b_table1.accuracy_frame(published.tiers[tier]) for tier in REDUCED}
+    frames = {tier: b_table1.accuracy_frame(published.need(tier, *vn_runs(*VN_METHODS))) for tier in REDUCED}
     for method in VN_METHODS:
         found = [_accuracy(frames[tier], method, data) for tier in REDUCED for data in DATA]
         paper = [f"{_accuracy(frames['subset'], method, data)['paper']:.2f}" for data in DATA]
@@ -122,7 +122,7 @@ def pruning(published: Published) -> str:
     for tier in REDUCED:
         cells = []
         for data in DATA:
-            runs = published.tiers[tier].of(vn_run(data, "recm"))
+            runs = published.need(tier, vn_run(data, "recm")).of(vn_run(data, "recm"))
             changes = [last_accuracy([run]).value - last_accuracy([run], KEPT).value for run in runs]
             cells.append(f"{max(map(abs, changes)):.3f}")
         rows.append([f"`{tier}`", *cells])

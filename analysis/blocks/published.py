@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.draw.tabular import ABSENT, with_deviation
 from analysis.quantities.quantity import Quantity
-from analysis.results import Results, load_runs
+from analysis.results import Results, ResultsError, load_runs
 
 TIERS = ("mini", "subset", "subset-published")
 """The tiers of which results are published, in the order of columns."""
@@ -25,6 +25,15 @@ class Published:
     def tiers(self) -> dict[str, Results]:
         """The runs of every tier."""
         return {tier: self._load(tier) for tier in TIERS}
+
+    def need(self, tier: str, *names: str) -> Results:
+        """The runs of a tier. Raises ResultsError if one with these names is not published."""
+        if absent := self.tiers[tier].absent(names):
+            raise ResultsError(
+                f"{self._folder / tier} has no {', '.join(absent)}: "
+                f"run python -m analysis.publish --tier {tier} when the whole tier has finished."
+            )
+        return self.tiers[tier]
 
     def _load(self, tier: str) -> Results:
         found = sorted(path.parent for path in self._folder.glob(f"{tier}/*/seed*/summary.json"))

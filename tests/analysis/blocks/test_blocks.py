@@ -8,6 +8,7 @@ from analysis.blocks.documents import BLOCKS, BlockError, documents, filled, nam
 from analysis.blocks.paper_b import percent
 from analysis.blocks.published import Published, number, with_range, with_seeds
 from analysis.quantities.quantity import Quantity
+from analysis.results import ResultsError
 from tests.workflow.checkout import ROOT
 
 
@@ -52,6 +53,14 @@ def test_a_block_that_cannot_be_filled_is_refused_in_a_sentence(tmp_path: Path, 
     document.write_text(text)
     with pytest.raises(BlockError, match=said):
         filled(document, published)
+
+
+def test_a_tier_that_is_published_in_part_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "results/published/mini").mkdir(parents=True)
+    with pytest.raises(
+        ResultsError, match=r"mini has no escaip-default: run python -m analysis\.publish --tier mini"
+    ):
+        BLOCKS["escaip"](Published(tmp_path))
 
 
 def test_numbers_have_three_digits_and_their_deviation_the_same_decimals():

@@ -13,8 +13,8 @@ EXCEPTIONS = {
     # Published from a CSV of six digits, which had rounded up to a half already.
     ("mini", "segnn-es", "test_mse_in_1e-3_kept"): 16.74,
     # Published from what was drawn, the first seed; the largest over all seeds is what the headline says.
-    ("subset_dynamics", "segnn-recm", "largest_alpha_b"): 0.005245,
-    ("subset_dynamics", "egno-run-recm", "largest_alpha_b"): 0.4837,
+    ("subset", "segnn-recm", "largest_alpha_b"): 0.005245,
+    ("subset", "egno-run-recm", "largest_alpha_b"): 0.4837,
 }
 """(tier, run, headline): the number that replaces the published one."""
 

@@ -23,7 +23,7 @@ from analysis.quantities.landmarks import landmark, measured, run_landmarks
 from analysis.quantities.latents import BASELINES, compare, read_latents
 from analysis.quantities.quantity import Quantity
 from analysis.quantities.relaxation import active_ratio_over, largest_alpha_over
-from analysis.quantities.rotation_errors import KINDS, estimate_errors, read_study
+from analysis.quantities.rotation_errors import KINDS, errors_over
 from analysis.results import Results, ResultsError, load_runs
 from analysis.run_names import VOXMOL_NETWORKS
 from analysis.tasks import NETWORKS, OWN, TASKS, Reading, Task
@@ -54,16 +54,11 @@ def landmarks(results: Results) -> Found:
 
 def rotation_errors(results: Results) -> Found:
     """Root mean square error of the percent by kind and number of rotations, median over seeds."""
-    found: dict[tuple[str, str, int], list[float]] = {}
-    for run in results.runs:
-        if (study := read_study(run)) is None:
-            continue
-        frame = estimate_errors(run, study)
-        for row in frame[(frame["quantity"] == "error") & frame["rotations"].isin(ROTATIONS)].itertuples():
-            found.setdefault((run.name, row.kind, row.rotations), []).append(row.value)
-    for (name, kind, count), values in found.items():
-        of_kind = KINDS[kind].replace(" ", "_").replace(",", "")
-        yield name, f"percent_error_of_{count}_rotations_{of_kind}", Quantity.of(values, middle=median)
+    for name in names(results):
+        for (kind, count), error in errors_over(results.of(name)).items():
+            if count in ROTATIONS:
+                called = KINDS[kind].replace(" ", "_").replace(",", "")
+                yield name, f"percent_error_of_{count}_rotations_{called}", error
 
 
 def gradient_correlations(results: Results) -> Found:

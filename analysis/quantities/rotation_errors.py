@@ -6,11 +6,14 @@ mu_i, and T (S,), the mean over a set's rotations of |Z - y|^2 / D. Percents are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import pandas as pd
 
+from analysis.quantities.quantity import Quantity
 from analysis.results import Run
 
 COLUMNS = ("step", "weights", "t", "kind", "rotations", "first", "second", "product", "total")
@@ -134,3 +137,15 @@ def estimate_errors(run: Run, study: Study) -> pd.DataFrame:
             for quantity, (panel, value) in values.items()
         ]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def errors_over(runs: Sequence[Run]) -> dict[tuple[str, int], Quantity]:
+    """Root mean square error of the percent by kind and number of rotations, median over seeds with a study."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for run in runs:
+        if (study := read_study(run)) is None:
+            continue
+        frame = estimate_errors(run, study)
+        for row in frame[frame["quantity"] == "error"].itertuples():
+            found.setdefault((row.kind, row.rotations), []).append(row.value)
+    return {key: Quantity.of(values, "%", middle=median) for key, values in found.items()}

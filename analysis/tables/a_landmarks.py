@@ -125,16 +125,17 @@ def _lines(frame: pd.DataFrame) -> list[Line]:
         for estimator, whose in ESTIMATORS.items():
             part = of_run[of_run["estimator"] == estimator].set_index("landmark")
             if len(part):
-                cells = [_number(part.loc[k], "ours") for k in COLUMNS]
+                cells = [cell(part.loc[k], "ours") for k in COLUMNS]
                 about = f"{name} ({label})" if estimator == "ratio of means" else ""
                 lines.append(Line(about, whose, cells))
         main = of_run[of_run["estimator"] == "ratio of means"].set_index("landmark")
-        lines.append(Line("", "paper", [_number(main.loc[k], "paper") for k in COLUMNS]))
+        lines.append(Line("", "paper", [cell(main.loc[k], "paper") for k in COLUMNS]))
         lines.append(Line("", "difference", [_difference(main.loc[k]) for k in COLUMNS]))
     return lines
 
 
-def _number(row: pd.Series, whose: str) -> str:
+def cell(row: pd.Series, whose: str) -> str:
+    """A landmark as the table prints it, ours or the paper's: median [lowest–highest]."""
     middle, low, high = (row[f"{whose}{part}"] for part in ("", "_low", "_high"))
     if pd.isna(middle):
         return ABSENT

@@ -43,7 +43,8 @@ def test_what_is_unknown_is_named_beside_what_there_is():
 
 
 def test_every_documented_command_names_a_system_that_has_cases():
-    texts = [path.read_text() for path in [ROOT / "README.md", *(ROOT / "models").rglob("*.md")]]
+    guides = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "models").rglob("*.md")]
+    texts = [path.read_text() for path in guides]
     named = {system for text in texts for system in re.findall(r"python -m models\.bench (\w+)", text)}
     assert named
     assert named <= set(SYSTEMS)

@@ -39,6 +39,7 @@ def test_everything_is_made_once(finished):
         .read_text()
         .startswith("training results/smoke/")
     )
+    assert finished.path("results/smoke/proteina-60m/seed0/measured/rotations.parquet").exists()
     assert NOTHING in finished.run()
 
 

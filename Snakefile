@@ -16,10 +16,10 @@ from snakemake.utils import min_version
 sys.path.insert(0, workflow.basedir)
 
 from analysis import catalogue
+from data.validation import SettingsError
 from models import sources
 from models.training.files import RUN_FILES
 from workflow import calls
-from data.validation import SettingsError
 
 min_version("9.0")
 

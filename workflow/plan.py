@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from analysis import catalogue
 from analysis.measure import registry
@@ -157,6 +158,10 @@ class Plan:
     def training(self, run: Run) -> Mapping:
         """What training a run asks for: as all trainings of the tier, but where its system has figures of its own."""
         return training(self.config, run.system)
+
+    def asked_by(self, wildcards: Any, key: str) -> int:
+        """The same of the run that a rule's wildcards name: one of threads, mem_mb, runtime, gpu."""
+        return self.training(self.run(wildcards.run, wildcards.seed))[key]
 
     def priority(self, run: Run) -> float:
         """Runs of what takes least in all come first, so that their figures do; of these the longest first."""

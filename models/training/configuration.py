@@ -27,10 +27,22 @@ SECTIONS = {"trainer": Budget, "monitor": MonitorSettings}
 COMPONENTS = {"model": "The LightningModule.", "data": "The LightningDataModule."}
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice, of which YAML's readers keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            message = f"the key {twice!r} is given twice"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """A YAML file of keys and values. Raises SettingsError."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}.") from error
     except OSError as error:

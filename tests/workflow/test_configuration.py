@@ -15,7 +15,7 @@ from analysis import catalogue
 from data.settings import merge, schema
 from data.validation import SettingsError
 from models.escaip.settings import EScAIPTaskSettings
-from models.training.configuration import as_yaml
+from models.training.configuration import as_yaml, read_file
 from tests.workflow.checkout import ROOT
 from workflow import plan as runs
 from workflow.configuration import tiers
@@ -109,7 +109,7 @@ def test_every_tier_is_valid_and_every_run_has_a_folder_of_its_own():
     "overlay", sorted((ROOT / "config/overlays").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_an_overlay_that_changes_runs_has_folders_of_its_own(overlay):
-    given = yaml.safe_load(overlay.read_text())
+    given = read_file(overlay)
     tier = given.get("tier", "subset")
     declared = {run.folder: run for run in runs.load({"tier": tier, "mirror": "site"}).runs}
     overlaid = {run.folder: run for run in runs.load({"tier": tier, **given, "mirror": "site"}).runs}
@@ -309,6 +309,13 @@ assert not {"torch", "numpy", "h5py", "lightning", "pandas"} & sys.modules.keys(
 def test_a_file_that_is_no_yaml_is_named(root):
     (root / "config/smoke.yaml").write_text("tier: [smoke")
     with pytest.raises(SettingsError, match=r"smoke\.yaml: not readable as YAML"):
+        runs.load({"tier": "smoke"}, root)
+
+
+def test_a_key_that_is_given_twice_is_named(root):
+    path = root / "config/smoke.yaml"
+    path.write_text(path.read_text() + "start: cold\n")
+    with pytest.raises(SettingsError, match=r"smoke\.yaml: .*the key 'start' is given twice"):
         runs.load({"tier": "smoke"}, root)
 
 

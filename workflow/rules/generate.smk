@@ -17,11 +17,11 @@ rule generate:
         run="|".join(map(re.escape, PLAN.generating)) or "none",
     conda:
         "../../envs/conda.yaml"
-    threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
+    threads: lambda wildcards: PLAN.asked_by(wildcards, "threads")
     resources:
-        mem_mb=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["mem_mb"],
-        runtime=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["runtime"],
-        gpu=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["gpu"],
+        mem_mb=lambda wildcards: PLAN.asked_by(wildcards, "mem_mb"),
+        runtime=lambda wildcards: PLAN.asked_by(wildcards, "runtime"),
+        gpu=lambda wildcards: PLAN.asked_by(wildcards, "gpu"),
     params:
         folder=lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).folder,
         program=lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).generator,

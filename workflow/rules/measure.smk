@@ -13,13 +13,15 @@ rule measure:
         f"benchmarks/{TIER}/measure/{{run}}-seed{{seed}}-{{measurement}}.tsv"
     conda:
         "../../envs/conda.yaml"
-    threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
+    threads: lambda wildcards: PLAN.asked_by(wildcards, "threads")
     resources:
-        mem_mb=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["mem_mb"],
-        runtime=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["runtime"],
-        gpu=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["gpu"],
+        mem_mb=lambda wildcards: PLAN.asked_by(wildcards, "mem_mb"),
+        runtime=lambda wildcards: PLAN.asked_by(wildcards, "runtime"),
+        gpu=lambda wildcards: PLAN.asked_by(wildcards, "gpu"),
         # No param, since a measurement does not notice it.
-        program="models.warm analysis.measure.__main__" if PLAN.config["start"] == "warm" else "analysis.measure",
+        program=(
+            "models.warm analysis.measure.__main__" if PLAN.config["start"] == "warm" else "analysis.measure"
+        ),
     params:
         folder=lambda wildcards: PLAN.run(wildcards.run, wildcards.seed).folder,
         settings=lambda wildcards: json.dumps(PLAN.measured(**wildcards).settings),

@@ -15,11 +15,11 @@ rule train:
     priority: lambda wildcards: PLAN.priority(PLAN.run(wildcards.run, wildcards.seed))
     conda:
         "../../envs/conda.yaml"
-    threads: lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["threads"]
+    threads: lambda wildcards: PLAN.asked_by(wildcards, "threads")
     resources:
-        mem_mb=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["mem_mb"],
-        runtime=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["runtime"],
-        gpu=lambda wildcards: PLAN.training(PLAN.run(wildcards.run, wildcards.seed))["gpu"],
+        mem_mb=lambda wildcards: PLAN.asked_by(wildcards, "mem_mb"),
+        runtime=lambda wildcards: PLAN.asked_by(wildcards, "runtime"),
+        gpu=lambda wildcards: PLAN.asked_by(wildcards, "gpu"),
         tasks=0,  # one Slurm task however many GPUs: Lightning starts its own processes
         # No param, since a run does not notice it.
         program="models.warm" if PLAN.config["start"] == "warm" else "models.train",

@@ -221,7 +221,7 @@ def _sizes(results: Results) -> str:
 
 
 def _distinct(blocks) -> list[dict]:
-    """Different answers about the data, in order of first appearance, by what they are and whence only.
+    """Different answers about the data, in order of first appearance, by what they are and where they come from only.
 
     Of runs on parts of the same data, the answer of the one that has most of it.
     """

@@ -16,10 +16,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from data.settings import merge
+from models.sources import ROOT
+from models.training.configuration import read_file
 from models.training.process import tune_process
 from twirl.relaxation import Method, relax
 
@@ -40,6 +44,12 @@ class Case:
     cadence: int | None = None
     rival: tuple[Callable[[], None], str] | None = None
     beside: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+
+
+def network_of(tier: str, runs: str) -> dict[str, Any]:
+    """What a tier says of the network of the runs in config/runs/<runs>.yaml."""
+    declared = read_file(ROOT / "config" / "runs" / f"{runs}.yaml")
+    return merge(declared["base"], declared["tiers"][tier]["base"])["model"]["init_args"]["network"]
 
 
 def seconds(function: Callable[[], None]) -> float:

@@ -108,7 +108,7 @@ class Asked:
 class Plan:
     """A tier, resolved: everything the workflow needs to know.
 
-    left_out: a sentence for each data set that cannot be had here, about what is missing for want of it.
+    left_out: a sentence for each data set that cannot be had here, and what is missing without it.
     """
 
     config: Mapping

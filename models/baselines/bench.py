@@ -6,7 +6,7 @@ import torch
 
 from models.baselines.network import build
 from models.baselines.settings import BaselineConfig, BaselineTaskSettings
-from models.bench import Case
+from models.bench import Case, network_of
 from models.datasets.points import Points, complete_graph
 from models.training.optimizer import optimizer
 
@@ -32,7 +32,7 @@ def case(config: BaselineConfig, graphs: int) -> Case:
 
 
 CASES = {
-    f"{size}, {kind}": partial(case, BaselineConfig(kind=kind, layers=layers, hidden=hidden), graphs)
-    for size, layers, hidden, graphs in (("mini", 3, 16, 50), ("published", 4, 64, 100))
+    f"{size}, {kind}": partial(case, BaselineConfig(**sizes | {"kind": kind}), graphs)
+    for size, sizes, graphs in (("mini", network_of("mini", "baselines_nbody"), 50), ("published", {}, 100))
     for kind in ("egnn", "gnn", "rf", "linear")
 }

@@ -1,4 +1,4 @@
-"""Cases of `python -m models.bench egno`: published sizes for motion capture and particles, and the small size."""
+"""Cases of `python -m models.bench egno`: published sizes for motion capture and particles, and small sizes."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from data.mocap.skeleton import edges as skeleton_edges
-from models.bench import Case, relaxed_step
+from models.bench import Case, network_of, relaxed_step
 from models.egno import textbook
 from models.egno.network import EGNO
 from models.egno.settings import EGNOConfig
 from twirl.relaxation import RECM, Method, Targets
 from twirl.representations import Vectors
 
-SMALL, PUBLISHED = EGNOConfig(layers=3, hidden=32), EGNOConfig()
+MINI, SUBSET = (EGNOConfig(**network_of(tier, "egno_mocap")) for tier in ("mini", "subset"))
+PUBLISHED = EGNOConfig()
 
 
 def batch(config: EGNOConfig, graphs: int, nodes: int, edges: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -74,9 +75,10 @@ def particles() -> Case:
 
 
 CASES = {
-    "motion capture, mini (39k)": lambda: mocap(case, SMALL),
+    "motion capture, mini (7k)": lambda: mocap(case, MINI),
+    "motion capture, subset (39k)": lambda: mocap(case, SUBSET),
     "motion capture, published (1.2M)": lambda: mocap(case, PUBLISHED),
     "particles, published (202k)": particles,
-    "motion capture, mini, RECM": lambda: mocap(recm, SMALL),
+    "motion capture, subset, RECM": lambda: mocap(recm, SUBSET),
     "motion capture, published, RECM": lambda: mocap(recm, PUBLISHED),
 }

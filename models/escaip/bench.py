@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.bench import Case
+from models.bench import Case, network_of
 from models.datasets.spice import MoleculeBatch
 from models.escaip import textbook
 from models.escaip.settings import EScAIPConfig, EScAIPTaskSettings
@@ -12,20 +12,7 @@ from twirl.metric import EquivarianceError
 from twirl.rotations import rotation_set
 
 MOLECULES, ATOMS, ROTATIONS = 8, 20, 10
-MINI = EScAIPConfig(
-    hidden_size=32,
-    num_heads=4,
-    num_layers=2,
-    atom_embedding_size=16,
-    edge_distance_embedding_size=32,
-    edge_distance_expansion_size=48,
-    node_direction_embedding_size=8,
-    node_direction_expansion_size=5,
-    max_neighbors=8,
-    max_radius=6.0,
-    attention_dropout=0.0,
-    mlp_dropout=0.0,
-)
+MINI = EScAIPConfig(**network_of("mini", "escaip"))
 
 
 def random_batch() -> MoleculeBatch:

@@ -70,7 +70,7 @@ class EScAIPTaskSettings:
     """Linear warm-up, then a cosine."""
     ema_decay: Share = 0.999
     """Decay per step of the exponential moving average of the weights; it starts at the initial weights, without bias
-+    correction."""
+    correction."""
     energy_weight: NonNegativeFloat = 4.0
     """Weight of the energy's mean absolute error in the training loss."""
     force_weight: NonNegativeFloat = 100.0

@@ -11,27 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.bench import Case
+from models.bench import Case, network_of
 from models.datasets.pdb import ChainBatch, padded
 from models.proteina import textbook
 from models.proteina.network import Proteina
 from models.proteina.settings import PUBLISHED, ProteinaConfig, ProteinaTaskSettings
 from models.proteina.task import ProteinaTask
 
-MINI = {
-    "width": 48,
-    "layers": 3,
-    "heads": 4,
-    "pair": 24,
-    "cond": 32,
-    "time": 32,
-    "index": 16,
-    "fold": 8,
-    "x_t_bins": 16,
-    "x_sc_bins": 16,
-    "separation_bins": 15,
-    "registers": 2,
-}
+MINI = network_of("mini", "proteina")
 
 
 def random_chains(chains: int, residues: int) -> ChainBatch:

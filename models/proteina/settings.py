@@ -58,7 +58,7 @@ class ProteinaConfig:
     """Order of the sequence features index, chain_break and x_sc; it differs between published sizes."""
     recompute: Literal["nothing", "pairs", "everything"] = "nothing"
     """Activation checkpointing: what the backward pass recomputes to save memory; pairs: pair features and their
-+    updates; everything: also layers."""
+    updates; everything: also layers."""
 
     def __post_init__(self):
         if self.width % self.heads:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.bench import Case, relaxed_step
+from models.bench import Case, network_of, relaxed_step
 from models.segnn.network import SEGNN
 from models.segnn.settings import SEGNNConfig
 from models.segnn.steerable import SteerableSEGNN
 from twirl.relaxation import RECM, Method, Targets
 from twirl.representations import Vectors
 
-MINI, PUBLISHED = SEGNNConfig(hidden_features=16, layers=2), SEGNNConfig()
+MINI, PUBLISHED = SEGNNConfig(**network_of("mini", "segnn")), SEGNNConfig()
 
 
 def batch(config: SEGNNConfig, graphs: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -64,7 +64,7 @@ class Budget:
     """Strategy: auto, ddp, ..., as in Lightning."""
     max_time: str | None = None
     """Time limit dd:hh:mm:ss, after which the process saves a checkpoint and exits with an error, so that it can be
-+    resumed; null: no limit."""
+    resumed; null: no limit."""
 
 
 @settings

@@ -11,21 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.bench import Case
+from models.bench import Case, network_of
 from models.datasets.geom_drugs import AtomBatch
 from models.voxmol import textbook
 from models.voxmol.settings import PUBLISHED, GridConfig, VoxMolConfig, VoxMolTaskSettings
 from models.voxmol.task import VoxMolTask
 from models.voxmol.voxels import smooth_density, voxelise
 
-MINI = {
-    "elements": 5,
-    "channels": 4,
-    "multipliers": (1, 2, 2),
-    "attention": (False, False, True),
-    "blocks": 1,
-    "groups": 4,
-}
+MINI = network_of("mini", "voxmol")
 ATOMS = 44  # average of a molecule of GEOM-Drugs
 
 

@@ -111,7 +111,7 @@ class AugmentConfig:
 
     rotation: Literal["euler_xyz", "haar", "octahedral", "none"] = "euler_xyz"
     """Random rotation of every molecule at every step: euler_xyz, three uniform angles, as published; haar, uniform;
-+    octahedral, a rotation of the grid; or none."""
+    octahedral, a rotation of the grid; or none."""
     shift: NonNegativeFloat = 0.5
     """Largest shift along each axis [Angstrom]."""
 
@@ -147,6 +147,6 @@ class VoxMolTaskSettings:
     """Standard deviation of the noise."""
     ema_decay: Share = 0.999
     """Decay per step of the exponential moving average of the weights; it starts at the initial weights, without bias
-+    correction."""
+    correction."""
     compile: str | None = None
     """Backend of torch.compile for training, such as inductor; null: no compilation."""

@@ -1,6 +1,7 @@
 """The configuration: how it is merged, and what is said when it is wrong."""
 
 import itertools
+import re
 import resource
 import shutil
 import subprocess
@@ -320,10 +321,11 @@ def test_a_key_that_is_given_twice_is_named(root):
 
 
 def silent_fields(kind) -> set[str]:
-    """Fields of a class of settings, and of the classes in it, that say nothing of themselves."""
+    """Fields of a class of settings, and of the classes in it, that are not explained by a whole sentence."""
     silent = {f"{kind.__name__}: no docstring"} if not (kind.__doc__ or "").strip() else set()
     for name, part in schema(kind)["properties"].items():
-        if not part.get("description"):
+        about = part.get("description", "")
+        if not about or not about.rstrip().endswith((".", "]")) or re.search(r"(?m)^\W*\+", about):
             silent.add(f"{kind.__name__}.{name}")
     return silent
 

@@ -46,6 +46,8 @@ class Run:
     settings: Mapping
     measure: Mapping
     """What is measured of the trained network, and with which settings; no setting of the training."""
+    resources: Mapping
+    """What training it asks for: threads, mem_mb, runtime, gpu."""
 
     @property
     def folder(self) -> str:
@@ -155,13 +157,9 @@ class Plan:
         """The same without the threads, which Snakemake takes apart from the rest."""
         return {key: value for key, value in self.resources(kind).items() if key != "threads"}
 
-    def training(self, run: Run) -> Mapping:
-        """What training a run asks for: as all trainings of the tier, but where its system has figures of its own."""
-        return training(self.config, run.system)
-
     def asked_by(self, wildcards: Any, key: str) -> int:
         """The same of the run that a rule's wildcards name: one of threads, mem_mb, runtime, gpu."""
-        return self.training(self.run(wildcards.run, wildcards.seed))[key]
+        return self.run(wildcards.run, wildcards.seed).resources[key]
 
     def priority(self, run: Run) -> float:
         """Runs of what takes least in all come first, so that their figures do; of these the longest first."""
@@ -236,15 +234,10 @@ class Plan:
         return [f"{run.folder}/{name}" for run in read for name in RUN_FILES] + tables
 
 
-def training(config: Mapping, system: str) -> dict:
-    """What training a system asks for in a tier."""
-    resources = config["resources"]
-    return merge(resources["train"], resources.get("systems", {}).get(system, {}))
-
-
-def _follows(config: Mapping, system: str, dataset: str) -> dict:
-    """Settings that follow from a tier: the store, no GPU where none is asked for, and when to stop and be retried."""
-    asked, before = training(config, system), config.get("stop_before")
+def _follows(config: Mapping, asked: Mapping, dataset: str) -> dict:
+    """Settings that follow from a tier and what a run's training asks for: the store, no GPU where none is asked for,
+    and when to stop and be retried."""
+    before = config.get("stop_before")
     trainer = {} if asked["gpu"] else {"accelerator": "cpu"}
     if before is not None:
         hours, minutes = divmod(asked["runtime"] - before, 60)
@@ -319,8 +312,8 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
             f"config/{tier}.yaml: data.{dataset} is missing, which the runs of {path.stem} read."
         )
     check_changes(overlay, *classes, f"config/{tier}.yaml: runs.{path.stem}")
-    location = _follows(config, system, dataset)
-    base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}), location)
+    base = merge(defaults_of(*classes), declared["base"], overlay.pop("base", {}))
+    asked_by_all = merge(config["resources"]["train"], overlay.pop("resources", {}))
     for name in [*declared["runs"], *(name for name in overlay if name not in declared["runs"])]:
         change = overlay.get(name, {})
         if change is None:
@@ -330,13 +323,15 @@ def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
             known = hint(parent, declared["runs"])
             raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
-        settings = merge(base, declared["runs"][parent].get("change", {}), change.get("change", {}))
+        asked = merge(asked_by_all, change.get("resources", {}))
+        follows = _follows(config, asked, dataset)
+        settings = merge(base, follows, declared["runs"][parent].get("change", {}), change.get("change", {}))
         measure = measured(settings.pop("measure", {}), f"{source}: run {name}")
         kept = {*settings["trainer"]["snapshots"], *registry.steps_of(measure)}
         settings = merge(settings, {"trainer": {"snapshots": sorted(kept)}})
         check_together(settings, f"{source}: run {name}")
         for seed in run["seeds"]:
-            yield Run(folder_of(config), name, system, dataset, run["label"], seed, settings, measure)
+            yield Run(folder_of(config), name, system, dataset, run["label"], seed, settings, measure, asked)
 
 
 def _left_out(runs: Sequence[Run], had: Sequence[Run], unknown: Mapping[str, Sequence[str]]) -> Iterator[str]:

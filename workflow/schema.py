@@ -39,8 +39,6 @@ class Jobs:
     """Training a run."""
     render: Resources
     """Drawing a figure or building a table."""
-    systems: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What training asks for instead, by system."""
 
 
 @settings
@@ -66,8 +64,7 @@ class Tier:
     instead: dict[str, dict[str, Any]] | None = None
     """Of overlays: the same as `runs`, in place of all that the files of config/runs say of this tier."""
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Changes over those that the files of config/runs say of this tier, by the name of the file: `base` changes every
-    run of the file, any other key is the name of a run."""
+    """Changes over those that the files of config/runs say of this tier, by the name of the file, in the same form."""
 
 
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
@@ -93,6 +90,8 @@ class ChangedRun(DeclaredRun):
     """Makes a run that is not declared: a copy of this declared run, then changed."""
     change: dict[str, Any] = field(default_factory=dict)
     """Merged over the declared `change`."""
+    resources: dict[str, int] = field(default_factory=dict)
+    """What training it asks for, where it is not what the trainings of the tier, or of this file, ask for."""
 
 
 @settings
@@ -108,8 +107,8 @@ class Declaration:
     runs: dict[str, Any]
     """Runs by name."""
     tiers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """In which tiers the runs are, and what is different there: `base` changes every run of the file, any other key is
-    the name of a run."""
+    """In which tiers the runs are, and what is different there: `base` changes every run of the file, `resources` is
+    what their trainings ask for instead of the tier's, any other key is the name of a run."""
 
 
 def check_tier(value: Mapping, source: str) -> None:
@@ -120,10 +119,7 @@ def check_tier(value: Mapping, source: str) -> None:
         if dataset not in known:
             raise SettingsError(f"{source}: data.{dataset} is not a known key{hint(dataset, known)}")
     blocks = {dataset: schema(of_dataset(dataset)) for dataset in data}
-    some = {"type": "object", "additionalProperties": schema(Resources, partial=True)}
-    check(
-        value, _with(schema(Tier), data=_mapping(blocks), resources=_with(schema(Jobs), systems=some)), source
-    )
+    check(value, _with(schema(Tier), data=_mapping(blocks)), source)
 
 
 def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
@@ -140,10 +136,11 @@ def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
 
 def check_changes(value: Mapping, model: str, data: str, source: str) -> None:
     """Raises SettingsError unless a tier may say this of the runs of one file; model, data: their class paths."""
-    settings_schema = _changes(model, data)
-    run = _with(schema(ChangedRun, partial=True), change=settings_schema)
+    settings_schema, asked = _changes(model, data), schema(Resources, partial=True)
+    run = _with(schema(ChangedRun, partial=True), change=settings_schema, resources=asked)
     run = {**run, "type": ["object", "null"]}
-    check(value, {**_mapping({"base": settings_schema}), "additionalProperties": run}, source)
+    of_all = _mapping({"base": settings_schema, "resources": asked})
+    check(value, {**of_all, "additionalProperties": run}, source)
 
 
 def measured(asked: Mapping, source: str) -> dict[str, dict]:

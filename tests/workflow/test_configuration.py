@@ -26,7 +26,7 @@ WRONG = {
     "mirrorr: site": ("mirrorr", "did you mean mirror?"),
     "start: hot": ("start", "warm, cold"),
     "stop_before: 0": ("stop_before", "minimum of 1"),
-    "resources: {systems: {segnn: {gpus: 1}}}": ("resources.systems.segnn.gpus", "did you mean gpu?"),
+    "runs: {segnn: {resources: {gpus: 1}}}": ("resources.gpus", "did you mean gpu?"),
     "data: {spice: {source: invent}}": ("data.spice.source", "generate"),
     "runs: {escape: {}}": ("runs.escape", "did you mean escaip?"),
     "runs: {escaip: {escaip-defalt: {}}}": ("escaip-defalt", "did you mean escaip-default?"),
@@ -259,13 +259,14 @@ def test_what_takes_least_in_all_is_trained_first_and_of_it_the_longest_run():
         assert run.cost >= after.cost or run.kind != after.kind
 
 
-def test_what_a_training_asks_for_goes_by_its_system():
-    paper = runs.load({"tier": "paper"})
-    asked = {run.system: paper.training(run) for run in paper.runs}
-    assert asked["escaip"]["gpu"] == 1
-    assert asked["baselines"]["gpu"] == 0
-    for run in paper.runs:
-        assert (run.settings["trainer"]["accelerator"] == "cpu") == (asked[run.system]["gpu"] == 0)
+def test_what_a_training_asks_for_goes_by_its_system_and_size():
+    paper = {run.name: run for run in runs.load({"tier": "paper"}).runs}
+    assert paper["escaip-default"].resources["gpu"] == 1
+    assert paper["nbody-rf"].resources["gpu"] == paper["nbody-painn"].resources["gpu"] == 0
+    assert paper["segnn-plain"].resources["runtime"] < paper["proteina-60m"].resources["runtime"]
+    assert paper["proteina-400m"].resources["mem_mb"] > paper["proteina-60m"].resources["mem_mb"]
+    for run in paper.values():
+        assert (run.settings["trainer"]["accelerator"] == "cpu") == (run.resources["gpu"] == 0)
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -160,6 +160,6 @@ def test_no_placeholder_is_left(guide):
 def test_runs_of_the_paper_stop_before_the_time_limit_of_their_job():
     plan = runs.load({"tier": "paper"})
     for run in plan.runs:
-        limit = 60 * plan.training(run)["runtime"]
+        limit = 60 * run.resources["runtime"]
         days, hours, minutes, seconds = map(int, run.settings["trainer"]["max_time"].split(":"))
         assert 0 < limit - (((days * 24 + hours) * 60 + minutes) * 60 + seconds) <= 3600

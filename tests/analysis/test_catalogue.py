@@ -36,13 +36,13 @@ def _modules(kind: str) -> list[Path]:
 
 
 def test_outputs_come_in_the_papers_order():
-    assert [output.name for output in OUTPUTS] == [
-        *("a_fig1e", "a_fig2", "a_fig3", "a_fig4", "a_fig5", "a_fig6", "a_fig8", "a_fig11", "a_landmarks"),
-        *("b_table1", "b_fig2", "b_fig4", "b_fig5", "b_table2", "b_table4", "b_active_parameters", "b_alpha"),
-        *("x1", "x2", "x3", "x4"),
-    ]
+    order = ("A", "B", None)
+    papers = [output.paper for output in OUTPUTS]
+    assert papers == sorted(papers, key=order.index)
+    assert len({output.name for output in OUTPUTS}) == len(OUTPUTS)
     assert all(bool(output.where) == (output.paper is not None) for output in OUTPUTS)
-    assert all(output.claims and set(output.required) <= set(output.runs) for output in OUTPUTS)
+    assert all(set(output.required) <= set(output.runs) for output in OUTPUTS)
+    assert all(output.claims for output in OUTPUTS if output.paper is not None)
 
 
 def test_every_claim_that_an_output_bears_on_is_in_the_ledger():
@@ -53,6 +53,12 @@ def test_every_claim_that_an_output_bears_on_is_in_the_ledger():
 def test_a_new_network_on_particles_is_shown_where_networks_are_compared():
     run = Planned("nbody-painn")
     assert [output.name for output in OUTPUTS if output.wants(run)] == ["b_table2", "x3"]
+
+
+def test_a_run_that_another_figure_names_stays_where_networks_are_compared(monkeypatch):
+    figure = catalogue.Output("x99", catalogue.FIGURE, None, "", "A network's own figure", ("nbody-painn",))
+    monkeypatch.setattr(catalogue, "NAMED", catalogue.NAMED | {*figure.runs})
+    assert by_name("b_table2").wants(Planned("nbody-painn"))
 
 
 def test_another_training_of_a_known_network_is_shown_in_table_two_alone():
@@ -70,7 +76,7 @@ def test_a_tier_shows_what_its_runs_suffice_for():
     assert "a_fig2" not in [output.name for output in shown(others)]
     assert "a_landmarks" in [output.name for output in shown(others)]
     whole = [*others, Planned(*fig2.required, "escaip", "spice")]
-    assert [output.name for output in shown(whole)] == ["a_fig1e", "a_fig2", "a_fig6", "a_landmarks"]
+    assert {"a_fig1e", "a_fig2", "a_fig6", "a_landmarks"} <= {output.name for output in shown(whole)}
     assert not shown([])
     assert "segnn-plain" in NAMED
 

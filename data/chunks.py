@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from data.files import write_text
 from data.processes import map_in_processes
 
 TASKS_PER_CHUNK = 16
@@ -60,4 +61,4 @@ def claim(folder: Path, key: dict) -> None:
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    mark.write_text(text)
+    write_text(mark, text)

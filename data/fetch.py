@@ -22,6 +22,8 @@ import requests
 import yaml
 from tqdm import tqdm
 
+from data.files import write_text
+
 CHUNK = 1 << 16  # [bytes]
 TIMEOUT = (10, 60)  # to connect, between two packets [s]
 BEGINNINGS = {".hdf5": b"\x89HDF\r\n\x1a\n", ".gz": b"\x1f\x8b", ".npy": b"\x93NUMPY", ".pickle": b"\x80"}
@@ -243,7 +245,7 @@ def _record(pointer: Pointer, path: Path) -> None:
     content, md5 = yaml.safe_load(pointer.path.read_text()), _checksum(path, "md5")
     (out,) = content["outs"]
     content["outs"] = [{**out, "md5": md5, "size": path.stat().st_size, "hash": "md5"}]
-    pointer.path.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_text(pointer.path, yaml.safe_dump(content, sort_keys=False))
     print(f"{pointer.path}: recorded md5 {md5} of the first download: commit it", file=sys.stderr)
 
 

@@ -36,10 +36,17 @@ def _modules(kind: str) -> list[Path]:
 
 
 def test_outputs_come_in_the_papers_order():
-    order = ("A", "B", None)
     papers = [output.paper for output in OUTPUTS]
-    assert papers == sorted(papers, key=order.index)
-    assert len({output.name for output in OUTPUTS}) == len(OUTPUTS)
+    assert papers == sorted(papers, key=["A", "B", None].index)
+    for paper in ("A", "B"):
+        for numbered in ("Figure", "Table"):
+            places = [output.where for output in OUTPUTS if output.paper == paper]
+            numbers = [int(found[1]) for where in places if (found := re.match(rf"{numbered} (\d+)", where))]
+            assert numbers == sorted(numbers)
+    assert OUTPUTS[0].where == "Figure 1E"
+
+
+def test_every_output_says_where_it_is_from_and_which_claims_it_bears_on():
     assert all(bool(output.where) == (output.paper is not None) for output in OUTPUTS)
     assert all(set(output.required) <= set(output.runs) for output in OUTPUTS)
     assert all(output.claims for output in OUTPUTS if output.paper is not None)
@@ -51,7 +58,7 @@ def test_every_claim_that_an_output_bears_on_is_in_the_ledger():
 
 
 def test_a_new_network_on_particles_is_shown_where_networks_are_compared():
-    run = Planned("nbody-painn")
+    run = Planned("nbody-new", "new")
     assert [output.name for output in OUTPUTS if output.wants(run)] == ["b_table2", "x3"]
 
 

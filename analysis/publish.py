@@ -1,7 +1,8 @@
 """Keeps the small files of a finished tier in the repository: `python -m analysis.publish --tier subset`.
 
 results/<tier> and figures/<tier> are not committed; results/published/<tier> and figures/published/<tier> are. A
-published run can be drawn again: its folder is a run folder without checkpoints.
+published run can be drawn again: its folder is a run folder without checkpoints. `--redraw` draws all published outputs
+of a tier from its published runs.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from analysis import catalogue
 from analysis.measure.registry import MEASUREMENTS, table_in
+from analysis.metrics import write_metrics
+from analysis.render import render
+from analysis.results import ResultsError, load_runs
 from models.training.files import RUN_FILES
 
 ENDINGS = (".png", ".rst", ".json", ".md")
@@ -49,13 +54,37 @@ def publish(tier: str, root: Path) -> list[Path]:
     return copies
 
 
+def redraw(tier: str, root: Path) -> list[Path]:
+    """Draws every output that the published runs of `tier` can show, and keeps what is published of each.
+
+    Returns the files. Raises ResultsError, and then leaves the published outputs as they are.
+    """
+    published = Path(root, "figures", "published", tier)
+    folders = sorted(
+        path.parent for path in Path(root, "results", "published", tier).glob("*/seed*/run.yaml")
+    )
+    results = load_runs(folders, tier)
+    with TemporaryDirectory(dir=published.parent) as drawing:
+        for output in catalogue.shown(results.runs):
+            runs = [run.folder for run in results.runs if output.wants(run)]
+            words = [output.name, "--tier", tier, "--out", published.relative_to(root).as_posix(), "--runs"]
+            words += [run.relative_to(root).as_posix() for run in runs]
+            render(output.name, tier, Path(drawing), runs, ["python", "-m", "analysis.render", *words])
+        write_metrics(results, Path(drawing))
+        shutil.rmtree(published, ignore_errors=True)
+        published.mkdir()
+        kept = [path for path in sorted(Path(drawing).iterdir()) if path.suffix in ENDINGS]
+        return [Path(shutil.move(path, published / path.name)) for path in kept]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--tier", required=True)
+    parser.add_argument("--redraw", action="store_true", help="only draw what is published already again")
     given = parser.parse_args(arguments)
     try:
-        copies = publish(given.tier, Path())
-    except FileNotFoundError as error:
+        copies = (redraw if given.redraw else publish)(given.tier, Path())
+    except (FileNotFoundError, ResultsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(

@@ -3,7 +3,8 @@
 import torch
 
 from models.segnn.network import SEGNN, SEGNNConfig
-from models.segnn.official import load_state
+from models.segnn.official import flat_weight, load_state
+from models.segnn.products import Product
 from models.segnn.steerable import SteerableSEGNN
 from twirl.groups import SO3
 
@@ -27,6 +28,22 @@ def pair(**change):
     ours = small(**change)
     load_state(ours, theirs.state_dict())
     return ours, theirs
+
+
+def assert_same(ours, theirs, inputs):
+    """That predictions of both networks and the gradients of all weights are the same."""
+    found, expected = ours(*inputs), theirs(*inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    found.square().mean().backward()
+    expected.square().mean().backward()
+    for name, product in ours.named_modules():
+        if isinstance(product, Product):
+            twin = theirs.get_submodule(name)
+            to_scalars = None if product.bias is None else product.to_scalars.grad
+            gradient = flat_weight(product, to_scalars, product.to_vectors.grad)
+            torch.testing.assert_close(gradient, twin.tp.weight.grad, rtol=0, atol=1e-12)
+            if product.bias is not None:
+                torch.testing.assert_close(product.bias.grad, twin.biases.grad, rtol=0, atol=1e-12)
 
 
 def orthogonal(n, seed=2):

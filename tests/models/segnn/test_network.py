@@ -9,12 +9,12 @@ from torch.autograd import gradcheck
 from models.official import CheckpointError
 from models.segnn.bench import CASES
 from models.segnn.network import SEGNN, CompleteGraph
-from models.segnn.official import features, flat_weight, load_checkpoint, load_state, official_features
-from models.segnn.products import SIGMOID, SILU, Inner, Irreps, Product, Spread, gated
+from models.segnn.official import features, load_checkpoint, load_state, official_features
+from models.segnn.products import SIGMOID, SILU, Inner, Irreps, Spread, gated
 from models.segnn.settings import SEGNNConfig, SEGNNTaskSettings
 from models.segnn.steerable import SteerableSEGNN
 from models.segnn.task import build
-from tests.models.segnn.networks import SMALL, orthogonal, pair, particles, small
+from tests.models.segnn.networks import SMALL, assert_same, orthogonal, pair, particles, small
 from twirl.relaxation import ACE, ES, RECM, Method, Targets, relax
 from twirl.relaxation.ace import published_mlp
 from twirl.representations import Vectors
@@ -78,20 +78,7 @@ def test_the_order_of_particles_and_of_graphs_does_not_matter():
 @pytest.mark.parametrize("center", ["none", "graph_mean", "coordinate_mean"])
 @pytest.mark.parametrize("particles_", [2, 5])
 def test_the_fast_formulation_is_that_of_e3nn(center, particles_):
-    ours, theirs = pair(center=center, particles=particles_)
-    inputs = particles(n=particles_)
-    found, expected = ours(*inputs), theirs(*inputs)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-    found.square().mean().backward()
-    expected.square().mean().backward()
-    for name, product in ours.named_modules():
-        if isinstance(product, Product):
-            twin = theirs.get_submodule(name)
-            to_scalars = None if product.bias is None else product.to_scalars.grad
-            gradient = flat_weight(product, to_scalars, product.to_vectors.grad)
-            torch.testing.assert_close(gradient, twin.tp.weight.grad, rtol=0, atol=1e-12)
-            if product.bias is not None:
-                torch.testing.assert_close(product.bias.grad, twin.biases.grad, rtol=0, atol=1e-12)
+    assert_same(*pair(center=center, particles=particles_), particles(n=particles_))
 
 
 def test_gradients_reach_positions_as_with_e3nn():

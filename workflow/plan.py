@@ -277,7 +277,8 @@ def load(overrides: Mapping | None = None, root: Path = ROOT) -> Plan:
     for name in _given(config):
         if name not in files:
             raise SettingsError(f"{source}: runs.{name} is not a file of config/runs{hint(name, files)}")
-    runs = tuple(run for path in files.values() for run in _resolve(path, config))
+    runs = tuple(run for path in files.values() for run in _resolve(path, config, known))
+    _check_folders(runs)
     unknown = {dataset: files for dataset in config["data"] if (files := out_of_reach(config, dataset, root))}
     had = tuple(run for run in runs if run.dataset not in unknown)
     return Plan(config, had, tuple(_left_out(runs, had, unknown)))
@@ -300,10 +301,23 @@ def _changes(declared: Mapping, name: str, config: Mapping) -> dict | None:
     return None if own is None and given is None else merge(own or {}, given or {})
 
 
-def _resolve(path: Path, config: Mapping) -> Iterator[Run]:
-    """The runs that one file of config/runs declares, in one tier."""
+def _check_folders(runs: Sequence[Run]) -> None:
+    """Raises SettingsError where two runs would be written to one folder."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        if (other := first.setdefault(run.folder, run)) is not run:
+            raise SettingsError(
+                f"config/runs: two runs are called {run.name}, of {other.system} and of {run.system}; rename one."
+            )
+
+
+def _resolve(path: Path, config: Mapping, known: Sequence[str]) -> Iterator[Run]:
+    """The runs that one file of config/runs declares, in one tier. known: all tiers."""
     declared, source = read_file(path), f"config/runs/{path.name}"
     classes = check_declaration(declared, source)
+    for name in declared.get("tiers", {}):
+        if name not in known:
+            raise SettingsError(f"{source}: tiers.{name} is not a tier of config/{hint(name, known)}")
     tier, system, dataset = config["tier"], declared["system"], declared["dataset"]
     if (overlay := _changes(declared, path.stem, config)) is None:
         return

@@ -125,6 +125,11 @@ def check_tier(value: Mapping, source: str) -> None:
 def check_declaration(value: Mapping, source: str) -> tuple[str, str]:
     """Raises SettingsError unless a file of config/runs may say this; returns the class paths of model and data."""
     check(value, schema(Declaration), source)
+    systems = sorted(path.parent.name for path in (ROOT / "models").glob("*/settings.py"))
+    if value["system"] not in systems:
+        raise SettingsError(
+            f"{source}: system {value['system']!r} is not a folder of models/{hint(value['system'], systems)}"
+        )
     model, data = class_paths(value["base"], f"{source}: base")
     run = _with(schema(DeclaredRun), change=_changes(model, data))
     named = {"type": "object", "propertyNames": {"pattern": NAME}, "additionalProperties": run}

@@ -142,10 +142,14 @@ def complete(config: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def class_paths(config: Mapping[str, Any], where: str) -> tuple[str, str]:
-    """The class paths of model and data."""
+    """The class paths of model and data, of which both classes have settings."""
     for name in COMPONENTS:
         if not isinstance(config.get(name), Mapping) or "class_path" not in config[name]:
             raise SettingsError(f"{where}: {name}.class_path is missing.")
+        try:
+            _settings(name, config[name]["class_path"])
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from error
     return config["model"]["class_path"], config["data"]["class_path"]
 
 

@@ -48,7 +48,8 @@ def test_outputs_come_in_the_papers_order():
 
 def test_every_output_says_where_it_is_from_and_which_claims_it_bears_on():
     assert all(bool(output.where) == (output.paper is not None) for output in OUTPUTS)
-    assert all(output.claims and set(output.required) <= set(output.runs) for output in OUTPUTS)
+    assert all(set(output.required) <= set(output.runs) for output in OUTPUTS)
+    assert all(output.claims for output in OUTPUTS if output.paper is not None)
 
 
 def test_every_claim_that_an_output_bears_on_is_in_the_ledger():
@@ -57,8 +58,14 @@ def test_every_claim_that_an_output_bears_on_is_in_the_ledger():
 
 
 def test_a_new_network_on_particles_is_shown_where_networks_are_compared():
-    run = Planned("nbody-painn")
+    run = Planned("nbody-new", "new")
     assert [output.name for output in OUTPUTS if output.wants(run)] == ["b_table2", "x3"]
+
+
+def test_a_run_that_another_figure_names_stays_where_networks_are_compared(monkeypatch):
+    figure = catalogue.Output("x99", catalogue.FIGURE, None, "", "A network's own figure", ("nbody-painn",))
+    monkeypatch.setattr(catalogue, "NAMED", catalogue.NAMED | {*figure.runs})
+    assert by_name("b_table2").wants(Planned("nbody-painn"))
 
 
 def test_another_training_of_a_known_network_is_shown_in_table_two_alone():
@@ -76,7 +83,7 @@ def test_a_tier_shows_what_its_runs_suffice_for():
     assert "a_fig2" not in [output.name for output in shown(others)]
     assert "a_landmarks" in [output.name for output in shown(others)]
     whole = [*others, Planned(*fig2.required, "escaip", "spice")]
-    assert [output.name for output in shown(whole)] == ["a_fig1e", "a_fig2", "a_fig6", "a_landmarks"]
+    assert {"a_fig1e", "a_fig2", "a_fig6", "a_landmarks"} <= {output.name for output in shown(whole)}
     assert not shown([])
     assert "segnn-plain" in NAMED
 

@@ -36,6 +36,12 @@ WRONG = {
     "runs: {escaip: {base: {monitor: {steps: [one]}}}}": ("monitor.steps.0", "'one'"),
     "runs: 3": ("runs", "object"),
 }
+DECLARED_WRONG = {
+    ("system: painn", "system: pain"): ("painn.yaml: system 'pain'", "did you mean painn?"),
+    ("  smoke:", "  smok:"): ("painn.yaml: tiers.smok", "did you mean smoke?"),
+    ("task.PaiNNTask", "tsk.PaiNNTask"): ("painn.yaml: base: model.class_path", "models.painn.tsk"),
+    ("nbody-painn:", "nbody-egnn:"): ("two runs are called nbody-egnn", "of baselines and of painn"),
+}
 
 
 @pytest.fixture
@@ -49,6 +55,15 @@ def processor_time_of_children() -> float:
     """[s]; what the clock on the wall would show were the machine idle."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize(("right", "wrong"), DECLARED_WRONG, ids=lambda text: text.strip())
+def test_what_cannot_be_right_in_a_file_of_runs_is_said_with_its_name(root, right, wrong):
+    file = root / "config/runs/painn.yaml"
+    file.write_text(file.read_text().replace(right, wrong))
+    with pytest.raises(SettingsError) as error:
+        runs.load({"tier": "smoke"}, root)
+    assert all(words in str(error.value) for words in DECLARED_WRONG[right, wrong])
 
 
 def rewrite(path, change):

@@ -13,20 +13,17 @@ from analysis.quantities.attribution import losses
 from analysis.quantities.relaxation import PLACES
 from analysis.reference.printed import tables
 from analysis.results import ResultsError, load_runs
-from analysis.run_names import vn_run
+from analysis.run_names import VN_METHODS, vn_run, vn_runs
 from analysis.tables import b_table1, b_table4
 from models.training.series import Series
-
-OF_TABLE_TWO = ("b_alpha", "b_table2", "x3", "x4")
-"""What is drawn of other runs than VN-PointNet's: test_dynamics.py."""
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory, vn_folders):
     out = tmp_path_factory.mktemp("figures")
-    for output in (output.name for output in catalogue.OUTPUTS):
-        if output[0] in "bx" and output not in OF_TABLE_TWO:
-            render.render(output, "mini", out, vn_folders, ["python", "-m", "analysis.render", output])
+    of_shapes = set(vn_runs(*VN_METHODS))
+    for output in (output.name for output in catalogue.OUTPUTS if of_shapes & {*output.runs}):
+        render.render(output, "mini", out, vn_folders, ["python", "-m", "analysis.render", output])
     return out
 
 

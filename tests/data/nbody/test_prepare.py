@@ -199,7 +199,7 @@ def test_nothing_is_left_behind_where_integration_fails(tmp_path, monkeypatch):
         (None, "data.nbody: the whole must be of type object"),
         (SMALL | {"trajectories": 3}, "data.nbody: trajectories is not a known key"),
         ({"train": 3, "test": 1}, "data.nbody: validation is missing"),
-        (SMALL | {"test": 0}, "data.nbody: test: 0 is less than or equal to the minimum of 0"),
+        (SMALL | {"test": 0}, "data.nbody: test: 0 is less than the minimum of 1"),
         (SMALL | {"seed": -1}, "data.nbody: seed: -1 is less than the minimum of 0"),
         (
             SMALL | {"train_drawn": 5},

@@ -285,7 +285,7 @@ def test_inputs_of_other_shapes_are_refused(change, message):
 
 
 def test_the_benchmark_times_recm_beside_the_plain_network():
-    case = CASES["motion capture, mini, RECM"]()
+    case = CASES["motion capture, subset, RECM"]()
     assert list(case.beside) == ["the plain network"]
     for step in (case.step, *case.beside.values()):
         step()

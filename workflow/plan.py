@@ -334,8 +334,8 @@ def _resolve(path: Path, config: Mapping, known: Sequence[str]) -> Iterator[Run]
             continue
         parent = change.get("like", name)
         if parent not in declared["runs"]:
-            known = hint(parent, declared["runs"])
-            raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{known}")
+            close = hint(parent, declared["runs"])
+            raise SettingsError(f"config/{tier}.yaml: {parent!r} is not a run that {source} declares{close}")
         run = declared["runs"][parent] | {key: value for key, value in change.items() if key != "change"}
         asked = merge(asked_by_all, change.get("resources", {}))
         follows = _follows(config, asked, dataset)
